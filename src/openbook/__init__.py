@@ -1,0 +1,58 @@
+"""openbook: forecast time series with attention-LSTMs and see what every forecast looked at.
+
+Names are imported when they are first used, so that ``import openbook`` and the command line's help stay quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from openbook.version import __version__
+
+if TYPE_CHECKING:
+    from openbook.data.audit import inspect_table
+    from openbook.data.calls import simulate_calls
+    from openbook.data.table import read_table
+    from openbook.errors import OpenBookError
+    from openbook.forecast.floor import Floor
+    from openbook.forecast.forecaster import Forecaster, load
+    from openbook.models.seq2seq import BahdanauConfig, LuongConfig
+    from openbook.training.loop import TrainConfig
+
+_HOME = {
+    "BahdanauConfig": "openbook.models.seq2seq",
+    "Floor": "openbook.forecast.floor",
+    "Forecaster": "openbook.forecast.forecaster",
+    "LuongConfig": "openbook.models.seq2seq",
+    "OpenBookError": "openbook.errors",
+    "TrainConfig": "openbook.training.loop",
+    "inspect_table": "openbook.data.audit",
+    "load": "openbook.forecast.forecaster",
+    "read_table": "openbook.data.table",
+    "simulate_calls": "openbook.data.calls",
+}
+
+__all__ = [
+    "BahdanauConfig",
+    "Floor",
+    "Forecaster",
+    "LuongConfig",
+    "OpenBookError",
+    "TrainConfig",
+    "__version__",
+    "inspect_table",
+    "load",
+    "read_table",
+    "simulate_calls",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'openbook' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

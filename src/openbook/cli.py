@@ -1,0 +1,283 @@
+"""The ``openbook`` command: options named like the Python arguments, exit codes 0 to 4, heavy imports where they are used."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from openbook.console import ModelOptions, freq_of, levels_of, names_of, progress, run_and_write, say, write_table
+from openbook.console import show as show_result
+from openbook.errors import OpenBookError
+from openbook.version import __version__
+
+if TYPE_CHECKING:
+    from openbook.forecast.forecaster import Forecaster
+
+app = typer.Typer(
+    name="openbook",
+    help="Forecast time series with attention-LSTMs and see what every forecast looked at.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[Path, typer.Argument(help="Table: .csv, .csv.gz or .parquet, long or wide.")]
+IdCol = Annotated[str, typer.Option(help="Column with the series' names.")]
+TimeCol = Annotated[str, typer.Option(help="Column with the stamps.")]
+TargetCol = Annotated[str, typer.Option(help="Column to forecast.")]
+FutrExog = Annotated[str, typer.Option(help="Columns known ahead, separated by commas.")]
+HistExog = Annotated[str | None, typer.Option(help="Columns known up to now; default: all other numeric columns.")]
+FreqOption = Annotated[
+    str | None, typer.Option(help="Frequency such as h, 30min, D, MS or a number; default: inferred.")
+]
+Horizon = Annotated[int, typer.Option("--h", help="Steps to forecast.")]
+InputSize = Annotated[int | None, typer.Option(help="Context steps; default: decided from the data.")]
+Model = Annotated[str, typer.Option(help="Model by name.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+MaxSteps = Annotated[int | None, typer.Option(help="Most training steps.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
+Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
+Level = Annotated[str, typer.Option(help="Interval levels in percent, separated by commas.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def inspect(
+    data: Data,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    futr_exog: FutrExog = "",
+    hist_exog: HistExog = None,
+    freq: FreqOption = None,
+    as_json: Json = False,
+) -> None:
+    """Audit a table: frequency, gaps, duplicates, sentinels, season, column roles, leaks; with codes and fixes."""
+    from openbook.data.audit import inspect_table
+
+    audit = inspect_table(
+        data,
+        id_col=id_col,
+        time_col=time_col,
+        target_col=target_col,
+        freq=freq_of(freq),
+        futr=names_of(futr_exog),
+        hist=names_of(hist_exog),
+    )
+    show_result(audit.to_dict(), audit.lines(), as_json)
+    if any(finding.severity == "error" for finding in audit.findings):
+        raise typer.Exit(3)
+
+
+@app.command()
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Model file (.ob) or folder to write.")],
+    h: Horizon = 24,
+    model: Model = "luong",
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    futr_exog: FutrExog = "",
+    hist_exog: HistExog = None,
+    freq: FreqOption = None,
+    input_size: InputSize = None,
+    max_steps: MaxSteps = None,
+    seed: Seed = 1,
+    device: DeviceOption = "auto",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model and save it."""
+    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device)
+    forecaster = options.make(model)
+    with progress(quiet or as_json) as bars:
+        forecaster.progress = bars(model)
+        forecaster.fit(data, id_col=id_col, time_col=time_col, target_col=target_col)
+    forecaster.save(out)
+    told = {name: decision._asdict() for name, decision in forecaster.decisions.items()}
+    lines = [] if quiet else [f"saved {out}", *(f"  {name}: {d['value']}  ({d['why']})" for name, d in told.items())]
+    show_result({"model": str(out), "decisions": told}, lines, as_json)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model written by fit.")],
+    data: Annotated[Path | None, typer.Argument(help="Table to forecast from; default: the training data.")] = None,
+    futr: Annotated[Path | None, typer.Option(help="Table with the known-future columns of the next h steps.")] = None,
+    out: Annotated[Path | None, typer.Option(help=".csv or .parquet to write; default: CSV on stdout.")] = None,
+    level: Level = "80",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Forecast from the end of a table, or of the training data."""
+    forecast = _load(model).predict(data, futr_df=futr, level=levels_of(level))
+    if as_json:
+        text = forecast.to_json(orient="records", date_format="iso", force_ascii=False)
+        typer.echo(json.dumps({"out": str(out) if out else None, "forecast": json.loads(text)}, ensure_ascii=False))
+    if out is not None:
+        write_table(forecast, out)
+        say(f"wrote {out}: {len(forecast)} rows", quiet or as_json)
+    elif not as_json:
+        typer.echo(forecast.to_csv(index=False), nl=False)
+
+
+@app.command()
+def backtest(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("backtest"),
+    h: Horizon = 24,
+    n_windows: Annotated[int, typer.Option(help="Windows to evaluate.")] = 7,
+    step_size: Annotated[int | None, typer.Option(help="Steps between windows; default: h.")] = None,
+    models: Annotated[str, typer.Option(help="Models and floors, separated by commas.")] = "luong,seasonal_naive,ridge",
+    refit: Annotated[int, typer.Option(help="Fit anew every so many windows; 0: once.")] = 0,
+    limit_s: Annotated[float, typer.Option(help="Most seconds a classical floor may take.")] = 120.0,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    futr_exog: FutrExog = "",
+    hist_exog: HistExog = None,
+    freq: FreqOption = None,
+    input_size: InputSize = None,
+    max_steps: MaxSteps = None,
+    seed: Seed = 1,
+    level: Level = "80,95",
+    device: DeviceOption = "auto",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Evaluate models and floors on rolling origins; write scores, forecasts, look-ups and the report."""
+    from openbook.data.table import read_table
+
+    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device)
+    table = read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
+    facts = {
+        "target": target_col,
+        "arguments": {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "seed": seed},
+        "data": {"name": data.name, "notes": list(table.attrs.get("notes", ()))},
+    }
+    plan: dict[str, Any] = {"h": h, "n_windows": n_windows, "step_size": step_size, "refit": refit, "limit_s": limit_s}
+    plan |= {"models": names_of(models), "level": levels_of(level)}
+    run_and_write(table, plan, options, facts, out, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def explain(
+    model: Annotated[Path, typer.Argument(help="Model written by fit.")],
+    data: Annotated[Path | None, typer.Argument(help="Table to forecast from; default: the training data.")] = None,
+    futr: Annotated[Path | None, typer.Option(help="Table with the known-future columns of the next h steps.")] = None,
+    out: Annotated[Path, typer.Option(help=".parquet, .csv or .html to write.")] = Path("explain.parquet"),
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write where every forecast looked: one row per step, past step and input, or a page."""
+    explanation = _load(model).explain(data, futr_df=futr)
+    if out.suffix == ".html":
+        from openbook.files import write_text_whole
+
+        write_text_whole(out, explanation.plot().to_html(include_plotlyjs=True))
+    else:
+        write_table(explanation.frame(), out)
+    shares = explanation.by_feature()
+    lines = [] if quiet else [f"wrote {out}", *(f"  {name}: {share:.1%}" for name, share in shares.items())]
+    show_result(
+        {"out": str(out), "features": {str(name): float(share) for name, share in shares.items()}}, lines, as_json
+    )
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder written by backtest.")],
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Rebuild the page of a backtest from its files."""
+    from openbook.report.page import write_report
+
+    page = write_report(folder)
+    show_result({"report": str(page)}, [] if quiet else [f"wrote {page}"], as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("openbook-demo"),
+    data: Annotated[str, typer.Option(help="calls (simulated call centres) or co2 (real weekly record).")] = "calls",
+    seed: Seed = 1,
+    max_steps: MaxSteps = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """The whole main job on built-in data: inspect, backtest against the floors, fit, forecast, explain, report."""
+    from openbook.demo import demo_case
+
+    case = demo_case(data, seed=seed)
+    options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps, seed, "auto")
+    write_table(case.table, out / f"{data}.csv")
+    if not quiet and not as_json:
+        from openbook.data.audit import inspect_table
+
+        show_result(
+            {},
+            inspect_table(case.table, id_col="unique_id", time_col="ds", target_col="y", futr=case.futr).lines(),
+            False,
+        )
+    plan = {"h": case.h, "n_windows": case.n_windows, "models": case.models, "level": (80.0, 95.0)}
+    facts = {"target": "y", "arguments": {"data": data, "seed": seed, "demo": True}, "data": case.facts}
+    run_and_write(case.table, plan, options, facts, out, quiet=quiet, as_json=as_json)
+    forecaster = options.make("luong")
+    with progress(quiet or as_json) as bars:
+        forecaster.progress = bars("luong on everything")
+        forecaster.fit(case.past)
+    forecaster.save(out / "model.ob")
+    write_table(forecaster.predict(futr_df=case.ahead, level=(80, 95)), out / "forecast.csv")
+    say(f"Forecast of the next {case.h} steps: {out / 'forecast.csv'}\nOpen {out / 'report.html'}", quiet or as_json)
+
+
+def _load(path: Path) -> Forecaster:
+    from openbook.forecast.forecaster import Forecaster
+
+    return Forecaster.load(path)
+
+
+def main() -> None:
+    """Entry point: runs the command and turns errors into messages and exit codes."""
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except OpenBookError as error:
+        told = {"code": error.code, "message": str(error), "expected": error.expected, "got": error.got}
+        _fail(as_json, told | {"where": error.where, "fix": error.fix}, f"openbook: {error}", error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        message = f"openbook: a bug of ours, please report it with these lines\n{traceback.format_exc()}"
+        _fail(as_json, {"code": "bug", "message": f"{type(error).__name__}: {error}"}, message, 1)
+
+
+def _fail(as_json: bool, told: dict[str, Any], message: str, code: int) -> None:
+    if as_json:
+        typer.echo(json.dumps({"error": told}, ensure_ascii=False))
+    else:
+        typer.echo(message, err=True)
+    sys.exit(code)

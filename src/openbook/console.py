@@ -1,0 +1,189 @@
+"""What the commands share: model options, progress on a terminal, tables to files, one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openbook.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from openbook.forecast.forecaster import Forecaster
+
+Show = Callable[[str], Callable[[int, int, float | None], None]]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options of every command that trains."""
+
+    h: int
+    futr_exog: str
+    hist_exog: str | None
+    freq: str | None
+    input_size: int | None
+    max_steps: int | None
+    seed: int
+    device: str
+
+    def make(self, model: str) -> Forecaster:
+        """A fresh forecaster."""
+        from openbook.forecast.forecaster import Forecaster
+        from openbook.models.base import check_choice
+        from openbook.training.loop import TrainConfig
+
+        check_choice("--device", self.device, ("auto", "cpu", "cuda"))
+        changes: dict[str, Any] = {"device": self.device}
+        if self.max_steps is not None:
+            changes["max_steps"] = self.max_steps
+        return Forecaster(
+            self.h,
+            model=model,
+            input_size=self.input_size,
+            freq=freq_of(self.freq),
+            futr_exog_list=names_of(self.futr_exog),
+            hist_exog_list=None if self.hist_exog is None else names_of(self.hist_exog),
+            train=TrainConfig(**changes),
+            seed=self.seed,
+        )
+
+
+def names_of(text: str | None) -> tuple[str, ...]:
+    """Names separated by commas.
+
+    >>> names_of("a, b")
+    ('a', 'b')
+    """
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def freq_of(text: str | None) -> str | int | None:
+    """A frequency option: a whole number, a pandas alias, or nothing."""
+    return int(text) if text and text.lstrip("-").isdigit() else text or None
+
+
+def levels_of(text: str) -> tuple[float, ...]:
+    """Levels separated by commas.
+
+    >>> levels_of("80,95")
+    (80.0, 95.0)
+    """
+    from openbook.forecast.conformal import check_levels
+
+    try:
+        return check_levels([float(part) for part in names_of(text)])
+    except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(
+            "bad_level",
+            expected="numbers such as 80,95",
+            got=repr(text),
+            where="--level",
+            fix="separate percentages by commas",
+        ) from error
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Show]:
+    """Progress bars on stderr, on a terminal only; ``show(title)`` starts one and gives its step callback."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda title: lambda step, steps, loss: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[loss]}"), console=Console(stderr=True), transient=True) as bars:
+
+        def show(title: str) -> Callable[[int, int, float | None], None]:
+            task = bars.add_task(title, total=None, loss="")
+
+            def advance(step: int, steps: int, loss: float | None) -> None:
+                told = "" if loss is None else f"validation loss {loss:.4f}"
+                bars.update(task, completed=step, total=steps, loss=told)
+
+            return advance
+
+        yield show
+
+
+def say(message: str, silent: bool) -> None:
+    """A line for people, on stderr."""
+    if not silent:
+        print(message, file=sys.stderr)  # noqa: T201 (the command line's voice)
+
+
+def show(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    """The result of a command on stdout: one JSON document, or lines."""
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False, default=str))  # noqa: T201
+    elif lines:
+        print("\n".join(lines))  # noqa: T201
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as its suffix says: .csv, .csv.gz or .parquet, whole or not at all."""
+    from openbook.files import write_whole
+
+    if path.name.endswith((".csv", ".csv.gz")):
+        write_whole(path, lambda draft: frame.to_csv(draft, index=False))
+    elif path.suffix == ".parquet":
+        write_whole(path, lambda draft: frame.to_parquet(draft, index=False))
+    else:
+        raise UsageError(
+            "bad_suffix",
+            expected=".csv, .csv.gz or .parquet",
+            got=repr(path.name),
+            where="--out",
+            fix="choose one of them",
+        )
+
+
+def score_lines(scores: pd.DataFrame, warnings: Sequence[str]) -> list[str]:
+    """The score table for a terminal, then the warnings."""
+    shown = scores.copy()
+    for column in shown.columns[1:]:
+        shown[column] = [("" if value != value else f"{value:.4g}") for value in shown[column]]
+    return [*shown.to_string(index=False).splitlines(), *(f"! {warning}" for warning in warnings)]
+
+
+def run_and_write(
+    table: pd.DataFrame,
+    plan: dict[str, Any],
+    options: ModelOptions,
+    facts: dict[str, Any],
+    out: Path,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Backtest a table, write its folder and page, and show the scores."""
+    from openbook.evaluation.backtest import Plan, run_backtest, write_backtest
+    from openbook.report.page import write_report
+
+    with progress(quiet or as_json) as bars:
+        current: list[str] = []
+
+        def make(name: str) -> Forecaster:
+            forecaster = options.make(name)
+            forecaster.progress = bars(name) if current else None
+            return forecaster
+
+        def told(name: str) -> None:
+            current.append(name)
+            say(f"{name} …", quiet or as_json)
+
+        result = run_backtest(table, Plan(**plan), make, facts=facts, say=told)
+    write_backtest(result, out)
+    page = write_report(out)
+    records = json.loads(result.scores.to_json(orient="records"))
+    lines = [*score_lines(result.scores, result.run["warnings"]), *([] if quiet else [f"report: {page}"])]
+    show({"scores": records, "warnings": result.run["warnings"], "out": str(out), "report": str(page)}, lines, as_json)

@@ -1,0 +1,1 @@
+"""Tables in, arrays out: reading, checking, inspecting and simulating series. No torch below this folder."""

@@ -1,0 +1,287 @@
+"""All series of a table as a few flat arrays on a regular grid: the form every model and floor works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid, step_seconds
+from openbook.data.stamps import parse_stamps
+from openbook.errors import DataError, UsageError
+
+ID, TIME, TARGET = "unique_id", "ds", "y"
+_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Panel:
+    """N series stacked into R rows; series n owns rows ``offsets[n]:offsets[n + 1]``, evenly spaced by ``freq``.
+
+    Shapes: ``ids`` [N], ``offsets`` [N + 1], ``times`` [R] (datetime64 or int64), ``target`` [R], ``hist`` [R, P],
+    ``futr`` [R, K]. Values are float64; NaN means *not observed* and is masked everywhere, never filled.
+    ``timezone`` is set when the table carried time zones: ``times`` are UTC then for steps below a day, and the wall
+    clock of that zone for steps of a day and longer (a local day has 23 to 25 hours; its midnights stay midnights).
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    times: np.ndarray
+    target: np.ndarray
+    hist: np.ndarray
+    futr: np.ndarray
+    freq: Freq
+    hist_columns: tuple[str, ...] = ()
+    futr_columns: tuple[str, ...] = ()
+    timezone: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Rows of each series, [N]."""
+        return np.diff(self.offsets)
+
+    def rows(self, series: int) -> slice:
+        """The rows of one series."""
+        return slice(int(self.offsets[series]), int(self.offsets[series + 1]))
+
+    def keep_rows(self, keep: np.ndarray) -> Panel:
+        """The panel of the rows where ``keep`` [R] is true; series left without a row disappear.
+
+        ``keep`` must leave each series one contiguous run (a head, a tail, a middle), or the grid would break.
+        """
+        owner = np.repeat(np.arange(len(self)), self.lengths)[keep]
+        alive, counts = np.unique(owner, return_counts=True)
+        return replace(
+            self,
+            ids=self.ids[alive],
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            times=self.times[keep],
+            target=self.target[keep],
+            hist=self.hist[keep],
+            futr=self.futr[keep],
+        )
+
+    def until(self, ends: np.ndarray) -> Panel:
+        """Each series cut to its first ``ends[n]`` rows (a training part of a rolling origin)."""
+        position = np.arange(len(self.times)) - np.repeat(self.offsets[:-1], self.lengths)
+        return self.keep_rows(position < np.repeat(ends, self.lengths))
+
+    def future(self, h: int) -> np.ndarray:
+        """The h stamps that follow each series, [N, h]."""
+        return future_times(self.times[self.offsets[1:] - 1], self.freq, h)
+
+    def wall_clock(self) -> np.ndarray:
+        """The stamps [R] as a clock on the wall shows them, without time zone: what calendars are made of."""
+        if self.timezone is None:
+            return self.times
+        return self.local_times(self.times).dt.tz_localize(None).to_numpy()
+
+    def local_times(self, times: np.ndarray) -> pd.Series:
+        """Stamps as the user wrote them: back in his time zone where he gave one."""
+        series = pd.Series(times)
+        if self.timezone is None:
+            return series
+        if _on_wall_clock(self.freq):
+            first = np.ones(len(series), bool)  # a wall time that happens twice means its first occurrence
+            return series.dt.tz_localize(self.timezone, ambiguous=first, nonexistent="shift_forward")
+        return series.dt.tz_localize("UTC").dt.tz_convert(self.timezone)
+
+    def own_times(self, stamps: pd.Series) -> np.ndarray:
+        """Stamps of another table (known-future inputs) on this panel's clock, comparable with ``times`` and ``future``.
+
+        Raises ``DataError`` (``time_zone_mismatch``) where only one of the two tables names time zones.
+        """
+        parsed, _ = parse_stamps(stamps, f"column {stamps.name!r}")
+        if isinstance(parsed.dtype, pd.DatetimeTZDtype) != (self.timezone is not None):
+            raise DataError(
+                "time_zone_mismatch",
+                expected=f"stamps {'without time zone' if self.timezone is None else f'in time zone {self.timezone}'}",
+                got=f"{parsed.dtype}",
+                where=f"column {stamps.name!r}",
+                fix="give both tables the same time zone (ds.dt.tz_localize, ds.dt.tz_convert)",
+            )
+        if self.timezone is not None:
+            zone = self.timezone if _on_wall_clock(self.freq) else "UTC"
+            parsed = parsed.dt.tz_convert(zone).dt.tz_localize(None)
+        whole = np.issubdtype(self.times.dtype, np.integer)
+        return parsed.to_numpy(np.int64 if whole else "datetime64[ns]")
+
+
+def make_panel(
+    frame: pd.DataFrame,
+    *,
+    futr: Sequence[str] = (),
+    hist: Sequence[str] = (),
+    freq: Freq | None = None,
+    require_target: bool = True,
+) -> Panel:
+    """Build the panel of a long frame with columns ``unique_id, ds, y`` and the named input columns.
+
+    Unsorted rows, unequal lengths and gaps are handled (gaps become rows of NaN); identical duplicate rows are dropped.
+    Raises ``DataError`` for: an empty frame, missing columns, missing stamps, duplicate stamps with different values,
+    non-numeric or infinite values, stamps off the frequency's grid.
+
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": [3, 1, 2], "y": [30.0, 10.0, 20.0]})
+    >>> make_panel(frame).target
+    array([10., 20., 30.])
+    """
+    _check_roles(hist, futr)
+    values = list(dict.fromkeys([*([TARGET] if require_target else []), *hist, *futr]))
+    _check_columns(frame, [ID, TIME, *values])
+    frame, timezone, freq = _plain_times(frame[[ID, TIME, *values]].reset_index(drop=True), freq)
+    for column in values:
+        frame[column] = _numbers(frame, column)
+    frame = _without_duplicates(frame.sort_values([ID, TIME], kind="stable"), values)
+    if freq is None:
+        freq = infer_freq(frame[ID], frame[TIME])
+    frame = regular_grid(frame, freq, ID, TIME)
+    names = frame[ID].to_numpy()
+    first = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
+    return Panel(
+        ids=names[first],
+        offsets=np.append(first, len(frame)).astype(np.int64),
+        times=frame[TIME].to_numpy(),
+        target=frame[TARGET].to_numpy(np.float64) if require_target else np.full(len(frame), np.nan),
+        hist=frame[list(hist)].to_numpy(np.float64).reshape(len(frame), len(hist)),
+        futr=frame[list(futr)].to_numpy(np.float64).reshape(len(frame), len(futr)),
+        freq=freq,
+        hist_columns=tuple(hist),
+        futr_columns=tuple(futr),
+        timezone=timezone,
+    )
+
+
+def _check_roles(hist: Sequence[str], futr: Sequence[str]) -> None:
+    for column in (*hist, *futr):
+        if column in (ID, TIME, TARGET):
+            raise UsageError(
+                "reserved_column",
+                expected="input columns other than id, time and target",
+                got=repr(column),
+                where="exogenous lists",
+                fix="leave it out: past values of the target are always used",
+            )
+
+
+def _check_columns(frame: pd.DataFrame, needed: Sequence[str]) -> None:
+    absent = [column for column in needed if column not in frame.columns]
+    if absent:
+        raise DataError(
+            "missing_columns",
+            expected=f"columns {', '.join(map(repr, needed))}",
+            got=f"no {', '.join(map(repr, absent))} among {', '.join(map(repr, frame.columns))}",
+            where="table header",
+            fix="rename the columns or name them with id_col, time_col, target_col and the exogenous lists",
+        )
+    twice = [column for column in needed if (frame.columns == column).sum() > 1]
+    if twice:
+        raise DataError(
+            "duplicate_columns",
+            expected="every column name once",
+            got=f"{twice[0]!r} {int((frame.columns == twice[0]).sum())} times",
+            where="table header",
+            fix="rename or drop one of them",
+        )
+    if frame.empty:
+        raise DataError(
+            "empty_table", expected="at least one row", got="no rows", where="table", fix="check the file or the filter"
+        )
+
+
+def _plain_times(frame: pd.DataFrame, freq: Freq | None) -> tuple[pd.DataFrame, str | None, Freq | None]:
+    """Stamps without time zone (see ``Panel.timezone``), ids as plain sortable values, the checked frequency."""
+    stamps, _ = parse_stamps(frame[TIME], f"column {TIME!r}")
+    for column, empty, name in ((TIME, stamps.isna(), "stamp"), (ID, frame[ID].isna(), "id")):
+        if empty.any():
+            row = int(np.flatnonzero(empty)[0])
+            raise DataError(
+                f"missing_{name}s",
+                expected=f"a{'n' if name == 'id' else ''} {name} in every row",
+                got=f"{int(empty.sum())} empty one(s)",
+                where=f"column {column!r}, row {row}"
+                + (f" of series {frame[ID].iloc[row]!r}" if name == "stamp" else ""),
+                fix="fill or drop these rows",
+            )
+    ids = frame[ID] if pd.api.types.is_numeric_dtype(frame[ID].dtype) else frame[ID].astype(str)
+    frame = frame.assign(**{TIME: stamps, ID: ids.astype(object)})
+    if freq is not None:
+        freq = check_freq(freq, dated=not pd.api.types.is_integer_dtype(stamps.dtype))
+    if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        plain = stamps if pd.api.types.is_integer_dtype(stamps.dtype) else stamps.astype("datetime64[ns]")
+        return frame.assign(**{TIME: plain}), None, freq
+    wall = frame.assign(**{TIME: stamps.dt.tz_localize(None).astype("datetime64[ns]")})
+    if freq is None:
+        ordered = wall.sort_values([ID, TIME], kind="stable")
+        freq = infer_freq(ordered[ID], ordered[TIME])
+    if _on_wall_clock(freq):
+        return wall, _zone_name(stamps), freq
+    utc = stamps.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[ns]")
+    return frame.assign(**{TIME: utc}), _zone_name(stamps), freq
+
+
+def _on_wall_clock(freq: Freq) -> bool:
+    seconds = step_seconds(freq)
+    return seconds is not None and seconds >= _DAY
+
+
+def _zone_name(stamps: pd.Series) -> str:
+    zone = stamps.dt.tz
+    return str(getattr(zone, "key", None) or getattr(zone, "zone", None) or zone)
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> pd.Series:
+    """One column as float64, NaN for missing; refuses text, dates and infinities with the place they stand."""
+    numbers, wrong = as_numbers(frame[column])
+    infinite = not wrong.any()
+    if infinite:
+        wrong = np.isinf(numbers)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        value = frame[column].iloc[row]
+        raise DataError(
+            "infinite_values" if infinite else "non_numeric",
+            expected="finite numbers" if infinite else "numbers",
+            got=f"{repr(value) if isinstance(value, str) else value} in {int(wrong.sum())} row(s)",
+            where=f"column {column!r}, series {frame[ID].iloc[row]!r}, {frame[TIME].iloc[row]}",
+            fix="leave the cell empty where the value is unknown" if infinite else "convert the column or leave it out",
+        )
+    return numbers
+
+
+def as_numbers(raw: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """One column as float64 (NaN for missing and for blank text), and where it holds what is no number.
+
+    >>> as_numbers(pd.Series(["1.5", "", "many"]))[1].tolist()
+    [False, False, True]
+    """
+    if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_complex_dtype(raw.dtype):
+        return raw.astype("float64"), pd.Series(False, index=raw.index)
+    if isinstance(raw.dtype, pd.CategoricalDtype):
+        raw = raw.astype(raw.cat.categories.dtype if len(raw.cat.categories) else object)
+        return as_numbers(raw)
+    if raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype):
+        text = raw.astype(object)
+        text = text.where(~text.map(lambda value: isinstance(value, str) and not value.strip()), None)
+        numbers = pd.to_numeric(text, errors="coerce").astype("float64")
+        return numbers, numbers.isna() & text.notna()
+    return pd.Series(np.nan, index=raw.index), raw.notna()
+
+
+def _without_duplicates(frame: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
+    frame = frame.drop_duplicates([ID, TIME, *values])
+    twice = frame.duplicated([ID, TIME])
+    if twice.any():
+        first = frame[twice].iloc[0]
+        raise DataError(
+            "duplicate_stamps",
+            expected="one row per series and stamp",
+            got=f"{int(twice.sum())} stamp(s) with different values",
+            where=f"series {first[ID]!r}, {first[TIME]}",
+            fix="aggregate or drop the duplicates; for local clock times in autumn give time zones or use UTC",
+        )
+    return frame

@@ -1,0 +1,240 @@
+"""Time stamps as people write them: ISO, Korean, day-first, month-first, names of months, compact numbers."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from openbook.errors import DataError
+
+_CLOCK = (
+    r"(?:(?:[T\s]+|(?<=일))(?P<half>오전|오후|[AaPp]\.?[Mm]\.?)?\s*(?P<hour>\d{1,2})(?:\s*(?::|시)\s*(?:(?P<minute>\d{1,2})\s*분?)?)?"
+    r"(?:\s*:?\s*(?P<second>\d{1,2}(?:\.\d+)?)\s*초?)?\s*(?P<late_half>[AaPp]\.?[Mm]\.?)?)?"
+)
+_YEAR_FIRST = re.compile(
+    r"^(?P<year>\d{4})\s*(?:년|[./-])\s*(?P<month>\d{1,2})\s*(?:월|[./-])?"
+    r"(?:\s*(?P<day>\d{1,2})\s*일?\.?)?(?:\s*\([월화수목금토일]\))?" + _CLOCK + "$"
+)
+_YEAR_LAST = re.compile(r"^(?P<one>\d{1,2})(?P<mark>[./-])\s*(?P<two>\d{1,2})[./-]\s*(?P<year>\d{4}),?" + _CLOCK + "$")
+_MONTH_NAME = re.compile(r"(?i)^(?=.*\b\d{4}\b)(?=.*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)).+$")
+_COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})\s*$")
+
+
+def parse_stamps(stamps: pd.Series, where: str = "time column") -> tuple[pd.Series, tuple[str, ...]]:
+    """Stamps as datetime64 (time zones kept) or int64, and notes on every reading that was not plain ISO.
+
+    Empty cells stay empty (NaT). ``where`` names the column in messages. Raises ``DataError``: ``bad_stamps`` for what
+    is no date, ``ambiguous_dates`` where day and month could be swapped in every row.
+
+    >>> parse_stamps(pd.Series(["31.5.2024 13:00", "1.6.2024 14:00"]), "column 'ds'")[0].dt.month.tolist()
+    [5, 6]
+    """
+    parsed, notes = _parse(stamps.reset_index(drop=True), where)
+    return parsed.set_axis(stamps.index).rename(stamps.name), notes
+
+
+def _parse(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+    if isinstance(stamps.dtype, pd.PeriodDtype):
+        return stamps.dt.to_timestamp(), (f"{where}: periods are read as their first moment",)
+    if isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        return stamps, ()
+    if pd.api.types.is_datetime64_any_dtype(stamps.dtype):
+        zone = getattr(getattr(stamps.dtype, "pyarrow_dtype", None), "tz", None)
+        return (stamps.astype(f"datetime64[ns, {zone}]") if zone else _nanoseconds(stamps, where)), ()
+    if pd.api.types.is_numeric_dtype(stamps.dtype) and not pd.api.types.is_bool_dtype(stamps.dtype):
+        return _whole_numbers(stamps, where)
+    if stamps.dtype == object or isinstance(stamps.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(stamps):
+        return _texts(stamps, where)
+    raise _bad(stamps, np.zeros(len(stamps), bool), where)
+
+
+def looks_like_dates(values: pd.Series) -> bool:
+    """Whether a column can only be meant as time: dates, or text and compact numbers (20240531) that read as dates."""
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) or isinstance(values.dtype, pd.PeriodDtype):
+        return True
+    if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_float_dtype(values.dtype):
+        return False
+    known = values.dropna()
+    if known.empty:
+        return False
+    sample = known.iloc[np.unique(np.linspace(0, len(known) - 1, 200).astype(int))]
+    try:
+        parsed, _ = parse_stamps(sample, "sample")
+    except DataError as error:
+        return error.code == "ambiguous_dates"
+    return bool(pd.api.types.is_datetime64_any_dtype(parsed.dtype))
+
+
+def _nanoseconds(stamps: pd.Series, where: str) -> pd.Series:
+    try:
+        return stamps.astype("datetime64[ns]")
+    except (ValueError, OverflowError) as error:
+        years = stamps.dt.year
+        raise _bad(stamps, ((years >= 1678) & (years <= 2261)).to_numpy(), where) from error
+
+
+def _whole_numbers(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """Whole-number time, or dates written as one number (20240531, 2024053113)."""
+    numbers = stamps.astype("Float64" if pd.api.types.is_float_dtype(stamps.dtype) else "Int64")
+    known = numbers.dropna()
+    whole = (known % 1 == 0) & (known.abs() < 2**63)
+    if known.empty or not whole.all():
+        fine = numbers.isna().to_numpy()
+        fine[np.flatnonzero(numbers.notna())[whole.to_numpy(bool)]] = True
+        raise _bad(stamps, fine, where)
+    texts = pd.Series(pd.unique(known.astype("int64"))).astype(str)
+    width = len(texts.iloc[0])
+    if width in _COMPACT and (texts.str.len() == width).all() and texts.str[:4].between("1900", "2100").all():
+        pieces = [texts.str[:4]] + [texts.str[start : start + 2] for start in range(4, width, 2)]
+        dates = pd.to_datetime(_iso(pieces), format="ISO8601", errors="coerce")
+        if dates.notna().all():
+            table = pd.Series(dates.to_numpy("datetime64[ns]"), index=texts.astype("int64"))
+            note = f"{where}: numbers such as {texts.iloc[0]} are read as dates"
+            return numbers.astype("object").map(table).astype("datetime64[ns]"), (note,)
+    if numbers.isna().any():
+        return numbers.astype("Int64"), ()
+    return numbers.astype("int64"), ()
+
+
+def _iso(pieces: list[pd.Series]) -> pd.Series:
+    text = pieces[0].str.cat(pieces[1:3], sep="-")
+    if len(pieces) > 3:
+        rest = [*pieces[3:], *[pd.Series("00", index=text.index)] * (6 - len(pieces))]
+        text = text + "T" + rest[0].str.cat(rest[1:], sep=":")
+    return text
+
+
+def _texts(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """Every distinct text is parsed once, under one reading for the whole column."""
+    plain = stamps.astype(object).map(lambda value: (value.strip() or None) if isinstance(value, str) else value)
+    codes, unique = pd.factorize(plain, use_na_sentinel=True)
+    first = np.unique(codes, return_index=True)[1][-len(unique) :] if len(unique) else np.array([], int)
+    parsed, notes = _read(pd.Series(unique, index=first, dtype=object), where)
+    if (codes >= 0).all():
+        return parsed.iloc[codes].reset_index(drop=True), notes
+    if not pd.api.types.is_datetime64_any_dtype(parsed.dtype):
+        parsed = parsed.astype("Int64")
+    # Position -1, of an empty cell, is answered by the missing value appended at the end.
+    padded = parsed.reset_index(drop=True).reindex(range(len(parsed) + 1))
+    return padded.iloc[codes].reset_index(drop=True), notes
+
+
+def _read(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """``texts`` are distinct values, indexed by the first row where each stands."""
+    if texts.empty:
+        return pd.Series([], dtype="datetime64[ns]"), ()
+    if not all(isinstance(value, str) for value in texts):
+        return _objects(texts, where)
+    if texts.str.fullmatch(r"[+-]?\d{1,18}").all():
+        return _whole_numbers(texts.astype("int64"), where)
+    iso = _iso_texts(texts, where)
+    if iso is not None:
+        return iso
+    found = texts.str.extract(_YEAR_FIRST)
+    if found["year"].notna().all():
+        return _assemble(found, texts, where), _clock_notes(found, where)
+    last = texts.str.extract(_YEAR_LAST)
+    if last["year"].notna().all():
+        found, note = _day_or_month_first(last, texts, where)
+        return _assemble(found, texts, where), (note, *_clock_notes(found, where))
+    if texts.str.match(_MONTH_NAME).all():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            named = pd.to_datetime(texts, format="mixed", errors="coerce", dayfirst=True)
+        if named.notna().all():
+            return named, ()
+        raise _bad(texts, named.notna().to_numpy(), where)
+    wide = texts.str.match(_MONTH_NAME) | last["year"].notna() | found["year"].notna()
+    raise _bad(texts, wide.to_numpy(bool), where)
+
+
+def _iso_texts(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]] | None:
+    zoned = texts.str.contains(_ZONED) & texts.str.contains(":")
+    if zoned.any() and not zoned.all():
+        like_first = (zoned == zoned.iloc[0]).to_numpy(bool)
+        raise _bad(texts, like_first, f"{where}: some stamps name their offset, others do not")
+    try:
+        if not zoned.all():
+            return pd.to_datetime(texts, format="ISO8601"), ()
+        offsets = texts.str.extract(f"({_ZONED.pattern})")[0].str.strip().nunique()
+        parsed = pd.to_datetime(texts, format="ISO8601", utc=offsets > 1)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return parsed, (f"{where}: stamps with {offsets} different offsets are turned into UTC",) if offsets > 1 else ()
+
+
+def _objects(values: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """Python dates and datetimes; anything else that pandas would bend into a date is refused."""
+    dates = values.map(lambda value: hasattr(value, "year") and hasattr(value, "day"))
+    whole = values.map(lambda value: isinstance(value, int | np.integer) and not isinstance(value, bool))
+    if whole.all():
+        return _whole_numbers(values.astype("int64"), where)
+    if not dates.all():
+        raise _bad(values, dates.to_numpy(bool), where)
+    zones = {str(getattr(value, "tzinfo", None)) for value in values}
+    try:
+        parsed = pd.to_datetime(values, utc=len(zones) > 1 and "None" not in zones)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _bad(values, np.zeros(len(values), bool), where) from error
+    notes = (f"{where}: stamps of several time zones are turned into UTC",) if len(zones) > 1 else ()
+    return parsed, notes
+
+
+def _day_or_month_first(found: pd.DataFrame, texts: pd.Series, where: str) -> tuple[pd.DataFrame, str]:
+    one, two = found["one"].astype(int), found["two"].astype(int)
+    day_first, month_first = bool((two <= 12).all()), bool((one <= 12).all())
+    if day_first and month_first and (found["mark"] == ".").all():
+        month_first = False  # 1.6.2024 with points is written by day-first countries only
+    if day_first and month_first and not (one == two).all():
+        raise DataError(
+            "ambiguous_dates",
+            expected="dates with one possible reading",
+            got=f"{texts.iloc[0]!r}, where day and month can be swapped in every row",
+            where=where,
+            fix="write ISO dates (2024-05-31), or parse the column before (pd.to_datetime(..., dayfirst=...))",
+        )
+    if not day_first and not month_first:
+        raise _bad(texts, ((one <= 12) & (two <= 31)).to_numpy(), where)
+    day, month = ("one", "two") if day_first else ("two", "one")
+    note = f"{where}: dates such as {texts.iloc[0]!r} are read as {'day-month' if day_first else 'month-day'}-year"
+    return found.rename(columns={day: "day", month: "month"}), note
+
+
+def _assemble(found: pd.DataFrame, texts: pd.Series, where: str) -> pd.Series:
+    """Stamps from the pieces of a text; 24:00 is midnight of the next day, as energy tables write it."""
+    numbers = {
+        name: pd.to_numeric(found[name]).astype("float64").fillna(1 if name == "day" else 0)
+        for name in ("year", "month", "day", "hour", "minute", "second")
+    }
+    half = found["half"].where(found["half"].notna(), found["late_half"])
+    half = half.where(half.notna(), "").str.lower()
+    afternoon, morning = half.str.startswith("p") | (half == "오후"), half.str.startswith("a") | (half == "오전")
+    hour = numbers["hour"] + 12 * (afternoon & (numbers["hour"] < 12)) - 12 * (morning & (numbers["hour"] == 12))
+    day = pd.to_datetime(pd.DataFrame({name: numbers[name] for name in ("year", "month", "day")}), errors="coerce")
+    seconds = hour * 3600 + numbers["minute"] * 60 + numbers["second"]
+    fine = day.notna() & (seconds <= 86_400) & (numbers["minute"] < 60) & (numbers["second"] < 60)
+    if not fine.all():
+        raise _bad(texts, fine.to_numpy(bool), where)
+    return day.astype("datetime64[ns]") + pd.to_timedelta((seconds * 1e9).round().astype("int64"), unit="ns")
+
+
+def _clock_notes(found: pd.DataFrame, where: str) -> tuple[str, ...]:
+    late = found["hour"] == "24"
+    return (f"{where}: 24:00 is read as 00:00 of the next day",) if late.any() else ()
+
+
+def _bad(values: pd.Series, fine: np.ndarray, where: str) -> DataError:
+    """``values`` are indexed by row; the first one that is not fine is named."""
+    place = int(np.flatnonzero(~fine)[0]) if not fine.all() else 0
+    value = values.iloc[place] if len(values) else "nothing"
+    return DataError(
+        "bad_stamps",
+        expected="dates with a four-digit year, or whole numbers, as stamps",
+        got=repr(value) if isinstance(value, str) else str(value),
+        where=f"{where}, row {values.index[place]}" if len(values) else where,
+        fix="write ISO dates (2024-05-31 13:00), name the time column with time_col, or parse the column before",
+    )

@@ -1,0 +1,276 @@
+"""Tables of any shape into the canonical long frame ``unique_id, ds, y, inputs…``, and results back into the caller's kind."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from openbook.data.panel import ID, TARGET, TIME, as_numbers
+from openbook.data.reading import read_file
+from openbook.data.stamps import looks_like_dates, parse_stamps
+from openbook.errors import DataError, UsageError
+
+
+class _Roles(NamedTuple):
+    """Which columns of a table are what; several targets make a wide table."""
+
+    id: str | None
+    time: str
+    targets: tuple[str, ...]
+
+
+def read_table(
+    source: Any,
+    *,
+    id_col: str = ID,
+    time_col: str = TIME,
+    target_col: str | Sequence[str] = TARGET,
+    encoding: str | None = None,
+) -> pd.DataFrame:
+    """The canonical long frame of a path, a pandas or a polars frame: ``unique_id``, ``ds``, ``y``, then all other columns.
+
+    ``target_col`` may name several columns of a wide table (a sequence, or ``"a,b"``): each becomes a series. Without an
+    id column the table is one series, named after its target; without id and ``y`` every numeric column is a series.
+    Without ``ds`` the only column of dates is the time. ``attrs["notes"]`` lists what was decided. Rows keep their order.
+    Raises ``DataError`` for missing columns, stamps that cannot be read and whatever ``read_file`` refuses.
+
+    >>> wide = pd.DataFrame({"day": ["2024-05-31", "2024-06-01"], "north": [1, 2], "south": [3, 4]})
+    >>> read_table(wide)["unique_id"].tolist()
+    ['north', 'north', 'south', 'south']
+    """
+    frame, where = _frame(source, encoding)
+    notes = [*frame.attrs.get("notes", ())] if where != "table" else []
+    asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else target_col))
+    frame = _plain_header(frame, asked, where, notes)
+    roles = _find_roles(frame, id_col, time_col, target_col, where, notes)
+    stamps, time_notes = parse_stamps(frame[roles.time], f"{where}, column {roles.time!r}")
+    notes.extend(time_notes)
+    frame = frame.assign(**{roles.time: stamps})
+    frame = _clear_names(frame, roles, notes)
+    long = _melt(frame, roles) if len(roles.targets) > 1 else _single(frame, roles)
+    numbers, wrong = as_numbers(long[TARGET])
+    if not wrong.any():
+        long[TARGET] = numbers
+    if isinstance(long[ID].dtype, pd.CategoricalDtype):
+        long[ID] = long[ID].astype(long[ID].cat.categories.dtype)
+    long.attrs = {"notes": notes}
+    return long
+
+
+def as_input(frame: Any) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], Any]]:
+    """A pandas view of a pandas or polars frame, and the function that turns results into the caller's kind.
+
+    Restored polars frames keep the original type of every column the caller had, and of times derived from his.
+    Raises ``UsageError`` for anything that is no frame.
+
+    >>> frame, restore = as_input(pd.DataFrame({"y": [1.0]}))
+    >>> restore(frame) is frame
+    True
+    """
+    if isinstance(frame, pd.DataFrame):
+        return frame, lambda result: result
+    polars = sys.modules.get("polars")  # a polars frame can only exist where polars is loaded
+    if polars is not None and isinstance(frame, polars.DataFrame | polars.LazyFrame):
+        eager = frame.lazy().collect()
+        return eager.to_pandas(), lambda result: _to_polars(result, dict(eager.schema))
+    raise UsageError(
+        "unknown_source",
+        expected="a pandas or polars frame, or a path",
+        got=type(frame).__name__,
+        where="table",
+        fix="convert it to a frame, or save it as CSV or Parquet and pass the path",
+    )
+
+
+def _to_polars(result: pd.DataFrame, schema: dict[str, Any]) -> Any:
+    import polars as pl
+
+    restored = pl.from_pandas(result.reset_index(drop=True))
+    clocks = [kind for kind in schema.values() if kind.is_temporal()]
+    wanted: dict[str, Any] = {}
+    for name, kind in restored.schema.items():
+        if name in schema and kind != schema[name] and (kind.is_temporal() or kind in (pl.String, pl.Categorical)):
+            wanted[name] = schema[name]
+        elif name in schema and schema[name].is_integer() and kind.is_integer():
+            wanted[name] = schema[name]
+        elif name not in schema and kind.is_temporal() and len(clocks) == 1:
+            wanted[name] = clocks[0]
+    return restored.with_columns(pl.col(name).cast(kind) for name, kind in wanted.items())
+
+
+def _frame(source: Any, encoding: str | None) -> tuple[pd.DataFrame, str]:
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return read_file(path, encoding=encoding), str(path)
+    frame, _ = as_input(source)
+    if not len(frame):
+        raise DataError(
+            "empty_table",
+            expected="at least one row",
+            got="no rows",
+            where="table",
+            fix="check the filter that made it",
+        )
+    return frame, "table"
+
+
+def _plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: list[str]) -> pd.DataFrame:
+    """Column names as text, each once; an index that holds stamps or a column that was asked for becomes columns."""
+    index = frame.index
+    named = [name for name in index.names if name is not None]
+    if isinstance(index, pd.DatetimeIndex) and not named:
+        frame = frame.rename_axis(TIME)
+        named = [TIME]
+    absent = [name for name in named if name not in frame.columns]
+    if absent and (isinstance(index, pd.DatetimeIndex | pd.PeriodIndex) or set(absent) & set(asked)):
+        frame = frame.reset_index(absent)
+        notes.append(f"the index gives column(s) {', '.join(map(repr, absent))}")
+    names = [str(name) for name in frame.columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            "duplicate_columns",
+            expected="every column name once",
+            got=f"{twice!r} {names.count(twice)} times",
+            where=where,
+            fix="rename or drop one of them",
+        )
+    return frame.set_axis(names, axis=1).reset_index(drop=True)
+
+
+def _find_roles(
+    frame: pd.DataFrame, id_col: str, time_col: str, target_col: str | Sequence[str], where: str, notes: list[str]
+) -> _Roles:
+    if id_col not in frame.columns and id_col != ID:
+        raise _absent(frame, id_col, "id_col", where)
+    id_name = id_col if id_col in frame.columns else None
+    time = _find_time(frame, time_col, id_name, where, notes)
+    targets = _named_targets(frame, target_col, where)
+    if not targets:
+        targets = _guess_targets(frame, id_name, time, where, notes)
+    chosen = [name for name in (id_name, time, *targets) if name is not None]
+    twice = next((name for name in chosen if chosen.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            "same_column",
+            expected="different columns for id, time and target",
+            got=f"{twice!r} twice",
+            where="id_col, time_col, target_col",
+            fix="name each column once",
+        )
+    return _Roles(id_name, time, targets)
+
+
+def _absent(frame: pd.DataFrame, name: str, argument: str, where: str) -> DataError:
+    close = difflib.get_close_matches(name.lower(), [column.lower() for column in frame.columns], n=1, cutoff=0.6)
+    guess = next((column for column in frame.columns if close and column.lower() == close[0]), None)
+    return DataError(
+        "missing_columns",
+        expected=f"the column {name!r} given as {argument}",
+        got=f"columns {_list(frame.columns)}",
+        where=where,
+        fix=f"did you mean {guess!r}?" if guess else f"pass one of them as {argument}",
+    )
+
+
+def _list(names: Sequence[str], most: int = 20) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _find_time(frame: pd.DataFrame, time_col: str, id_name: str | None, where: str, notes: list[str]) -> str:
+    if time_col in frame.columns:
+        return time_col
+    if time_col != TIME:
+        raise _absent(frame, time_col, "time_col", where)
+    candidates = [name for name in frame.columns if name != id_name and looks_like_dates(frame[name])]
+    if len(candidates) == 1:
+        notes.append(f"time is column {candidates[0]!r}, the only one of dates")
+        return candidates[0]
+    raise DataError(
+        "no_time_column",
+        expected=f"a column {TIME!r}, or exactly one column of dates",
+        got=f"{len(candidates)} columns of dates ({_list(candidates)})"
+        if candidates
+        else f"columns {_list(frame.columns)}",
+        where=where,
+        fix="name the time column with time_col",
+    )
+
+
+def _named_targets(frame: pd.DataFrame, target_col: str | Sequence[str], where: str) -> tuple[str, ...]:
+    """The targets the caller named; none where the default ``y`` is absent."""
+    if isinstance(target_col, str):
+        if target_col in frame.columns:
+            return (target_col,)
+        if target_col == TARGET:
+            return ()
+        target_col = [name.strip() for name in target_col.split(",") if name.strip()]
+    targets = tuple(dict.fromkeys(map(str, target_col)))
+    if not targets:
+        raise UsageError(
+            "no_target",
+            expected="at least one target column",
+            got="none",
+            where="target_col",
+            fix="name one or leave it out",
+        )
+    for name in targets:
+        if name not in frame.columns:
+            raise _absent(frame, name, "target_col", where)
+    return targets
+
+
+def _guess_targets(
+    frame: pd.DataFrame, id_name: str | None, time: str, where: str, notes: list[str]
+) -> tuple[str, ...]:
+    others = [name for name in frame.columns if name not in (id_name, time)]
+    numeric = [name for name in others if pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    if len(numeric) == 1 or (numeric and id_name is None):
+        left = [name for name in others if name not in numeric]
+        one = f"the target is {numeric[0]!r}, the only column of numbers"
+        notes.append(one if len(numeric) == 1 else f"wide table: each of {len(numeric)} columns of numbers is a series")
+        if left and len(numeric) > 1:
+            notes.append(f"column(s) {_list(left)} hold no numbers and are inputs of every series")
+        return tuple(numeric)
+    raise DataError(
+        "no_target_column",
+        expected=f"a target column {TARGET!r}",
+        got=f"columns {_list(frame.columns)}" + ("" if numeric else ", none of them numbers"),
+        where=where,
+        fix=f"name the target with target_col (numbers: {_list(numeric)})" if numeric else "add a column of numbers",
+    )
+
+
+def _clear_names(frame: pd.DataFrame, roles: _Roles, notes: list[str]) -> pd.DataFrame:
+    """Columns that bear a canonical name without having that role are left out: they are often old targets."""
+    taken = ((ID, (roles.id,), "id"), (TIME, (roles.time,), "time"), (TARGET, roles.targets, "target"))
+    for name, owners, role in taken:
+        # In a wide table the target "y" is melted away together with its name.
+        if name in frame.columns and name not in owners and name not in (roles.id, roles.time, *roles.targets):
+            frame = frame.drop(columns=name)
+            notes.append(f"column {name!r} is left out: the {role} is {_list([str(owner) for owner in owners], 3)}")
+    return frame
+
+
+def _single(frame: pd.DataFrame, roles: _Roles) -> pd.DataFrame:
+    target = roles.targets[0]
+    ids = frame[roles.id] if roles.id is not None else pd.Series(target, index=frame.index, dtype=object)
+    others = frame.drop(columns=[name for name in (roles.id, roles.time, target) if name is not None])
+    return pd.concat([ids.rename(ID), frame[roles.time].rename(TIME), frame[target].rename(TARGET), others], axis=1)
+
+
+def _melt(frame: pd.DataFrame, roles: _Roles) -> pd.DataFrame:
+    others = [name for name in frame.columns if name not in (roles.id, roles.time, *roles.targets)]
+    parts = []
+    for target in roles.targets:
+        ids = target if roles.id is None else frame[roles.id].astype(str) + "/" + target
+        part = pd.DataFrame({ID: ids, TIME: frame[roles.time], TARGET: frame[target]}, index=frame.index)
+        parts.append(pd.concat([part, frame[others]], axis=1))
+    return pd.concat(parts, ignore_index=True)

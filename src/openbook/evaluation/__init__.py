@@ -1,0 +1,1 @@
+"""Metrics and rolling-origin evaluation."""

@@ -1,0 +1,324 @@
+"""Rolling-origin evaluation of models and floors side by side, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from openbook.data.panel import ID, TIME, Panel, make_panel
+from openbook.errors import DataError, OpenBookError, UsageError
+from openbook.evaluation.metrics import score_frame, seasonal_scale
+from openbook.files import write_text_whole, write_whole
+from openbook.forecast.conformal import check_levels
+from openbook.forecast.decisions import decide_season
+from openbook.forecast.floor import Floor
+from openbook.forecast.floors import FLOORS
+from openbook.forecast.forecaster import Forecaster
+from openbook.forecast.frames import Rolled, roll, training_part
+from openbook.forecast.limits import run_limited
+from openbook.forecast.origins import Origins, rolling_origins
+from openbook.models.registry import MODELS
+from openbook.version import __version__
+
+ALWAYS = ("seasonal_naive", "ridge")  # no forecast of ours is shown without these two
+_IN_PROCESS = ("naive", *ALWAYS)
+_EXPLAINED_SERIES, _EXPLAINED_CUTOFFS = 12, 7
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to evaluate: horizon, windows, models by name, levels, refitting, and the seconds a slow floor may take."""
+
+    h: int
+    n_windows: int = 7
+    step_size: int | None = None
+    models: tuple[str, ...] = ("luong", *ALWAYS)
+    level: tuple[float, ...] = (80.0, 95.0)
+    refit: bool | int = False
+    limit_s: float = 120.0
+
+    @property
+    def step(self) -> int:
+        """Rows between cutoffs."""
+        return self.step_size or self.h
+
+
+@dataclass
+class BacktestResult:
+    """Everything a backtest found; ``write_backtest`` lays it out in files."""
+
+    scores: pd.DataFrame
+    by_series: pd.DataFrame
+    by_step: pd.DataFrame
+    forecasts: pd.DataFrame
+    explanation: pd.DataFrame
+    history: pd.DataFrame
+    run: dict[str, Any] = field(default_factory=dict)
+
+
+class _Ran(NamedTuple):
+    """One model's run: what it forecast, or why it failed."""
+
+    rolled: Rolled | None
+    decisions: dict[str, Any]
+    explanation: pd.DataFrame | None
+    failure: str | None
+
+
+MakeModel = Callable[[str], Forecaster]
+
+
+def run_backtest(
+    table: pd.DataFrame,
+    plan: Plan,
+    make_model: MakeModel,
+    *,
+    facts: dict[str, Any] | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> BacktestResult:
+    """Evaluate ``plan.models`` on a canonical table; ``seasonal_naive`` and ``ridge`` are always among them.
+
+    ``make_model`` gives a fresh ``Forecaster`` for a model's name. A model that fails is listed in
+    ``run["failed"]`` with its reason and never stops the others; only if all fail is the first error raised.
+    """
+    begin, models = time.perf_counter(), _with_floors(plan.models)
+    check_levels(plan.level)
+    probe = make_model("luong")
+    probe.inputs = probe.resolve_inputs(table)
+    inputs = probe.inputs
+    panel = make_panel(table, futr=(*inputs.futr, *inputs.stat), hist=inputs.hist, freq=probe.freq)
+    train = training_part(panel, plan.h, plan.n_windows, plan.step)
+    season = decide_season(train).value
+    ran: dict[str, _Ran] = {}
+    for name in models:
+        say(name)
+        ran[name] = (
+            _run_floor(name, panel, plan, season) if name in FLOORS else _run_model(make_model(name), panel, plan)
+        )
+    alive = [name for name in models if ran[name].rolled is not None]
+    if not alive:
+        raise DataError(
+            "nothing_worked",
+            expected="at least one model that can forecast this table",
+            got=f"{len(models)} failures, the first: {ran[models[0]].failure}",
+            where=", ".join(models),
+            fix="see openbook inspect for what is wrong with the data",
+        )
+    forecasts = _joined({name: ran[name].rolled for name in alive})  # type: ignore[misc]
+    scored = _scored(forecasts, ran, alive, models, seasonal_scale(train, season), plan)
+    explained = [ran[name].explanation for name in alive if ran[name].explanation is not None]
+    run = _facts(plan, panel, ran, models, facts or {}) | {
+        "season": int(season),
+        "warnings": _warnings(scored[0], ran),
+        "seconds": round(time.perf_counter() - begin, 2),
+    }
+    history = _history(panel, plan, season)
+    empty = pd.DataFrame(columns=["model", ID, "cutoff", "step", TIME, "source_ds", "feature", "weight"])
+    explanation = pd.concat(explained, ignore_index=True) if explained else empty
+    return BacktestResult(*scored, forecasts, explanation, history, run)
+
+
+def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
+    """Write the files of a backtest, each whole or not at all, ``run.json`` last."""
+    folder = Path(folder)
+    for name, frame in (
+        ("scores", result.scores),
+        ("scores_by_series", result.by_series),
+        ("scores_by_step", result.by_step),
+    ):
+        write_text_whole(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
+    for name, frame in (
+        ("forecasts", result.forecasts),
+        ("explanation", result.explanation),
+        ("history", result.history),
+    ):
+        write_whole(folder / f"{name}.parquet", frame.to_parquet)
+    write_text_whole(folder / "run.json", json.dumps(result.run, indent=1, ensure_ascii=False, default=_plain))
+    return folder
+
+
+def _with_floors(models: Sequence[str]) -> tuple[str, ...]:
+    known = (*MODELS, *FLOORS)
+    for name in models:
+        if name not in known:
+            raise UsageError(
+                "unknown_model",
+                expected=f"models among {', '.join(known)}",
+                got=repr(name),
+                where="models",
+                fix="check the spelling",
+            )
+    return tuple(dict.fromkeys((*models, *ALWAYS)))
+
+
+def _run_model(model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
+    model.name = model.config.name
+    try:
+        rolled = roll(model, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)
+        explained = model.explain_origins(panel, _shown_origins(panel, plan)).frame()
+    except Exception as error:  # a model's failure is a row of the report, whatever it is
+        return _Ran(None, {}, None, _reason(error))
+    explained.insert(0, "model", model.name)
+    return _Ran(rolled, {name: decision._asdict() for name, decision in model.decisions.items()}, explained, None)
+
+
+def _run_floor(name: str, panel: Panel, plan: Plan, season: int) -> _Ran:
+    if name in _IN_PROCESS:
+        try:
+            rolled, decisions = _roll_floor(name, panel, plan, season)
+        except Exception as error:  # as above
+            return _Ran(None, {}, None, _reason(error))
+    else:
+        result = run_limited(_roll_floor, (name, panel, plan, season), plan.limit_s)
+        if result.failure is not None:
+            return _Ran(None, {}, None, result.failure)
+        rolled, decisions = result.value
+    told = {key: {"value": value, "why": "chosen on the end of the training part"} for key, value in decisions.items()}
+    return _Ran(rolled, told, None, None)
+
+
+def _roll_floor(name: str, panel: Panel, plan: Plan, season: int) -> tuple[Rolled, dict[str, Any]]:
+    # Seasonal naive chooses between day and week itself: an honest floor is the strongest simple one.
+    chosen = None if name in ("naive", "seasonal_naive") and not isinstance(panel.freq, int) else season
+    floor = Floor(name, plan.h, season_length=chosen)
+    rolled = roll(floor, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)
+    return rolled, floor.decisions
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, OpenBookError) else f"{type(error).__name__}: {error}"
+
+
+def _shown_origins(panel: Panel, plan: Plan) -> Origins:
+    """The last cutoffs of evenly chosen series: what the report's book can show."""
+    windows = rolling_origins(panel, plan.h, plan.n_windows, plan.step)[-_EXPLAINED_CUTOFFS:]
+    shown = np.unique(np.linspace(0, len(panel) - 1, min(len(panel), _EXPLAINED_SERIES)).astype(int))
+    joined = Origins(*(np.concatenate(parts) for parts in zip(*windows, strict=True)))
+    keep = np.isin(joined.series, shown)
+    return Origins(joined.series[keep], joined.end[keep])
+
+
+def _joined(rolled: dict[str, Rolled]) -> pd.DataFrame:
+    """All models' columns beside one truth; every frame has the same rows in the same order."""
+    frames = [run.frame for run in rolled.values()]
+    first = frames[0]
+    extra = [frame.drop(columns=[ID, TIME, "cutoff", "y"]) for frame in frames[1:]]
+    return pd.concat([first, *extra], axis=1)
+
+
+def _scored(
+    forecasts: pd.DataFrame, ran: dict[str, _Ran], alive: list[str], models: Sequence[str], scale: Any, plan: Plan
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Scores by model (best MASE first, failures last), by series and by step."""
+    levels = tuple(level for level in plan.level if level == 80)
+    scores = score_frame(forecasts, models=alive, scale=scale, levels=levels or (80,))
+    timed = pd.DataFrame(
+        {
+            "model": alive,
+            "seconds_fit": [ran[name].rolled.seconds_fit for name in alive],  # type: ignore[union-attr]
+            "seconds_predict": [ran[name].rolled.seconds_predict for name in alive],  # type: ignore[union-attr]
+        }
+    )
+    failed = pd.DataFrame({"model": [name for name in models if name not in alive]})
+    scores = pd.concat([scores.merge(timed, on="model").sort_values("mase", kind="stable"), failed], ignore_index=True)
+    by_series = score_frame(forecasts, models=alive, scale=scale, levels=levels or (80,), by=(ID,))
+    by_step = score_frame(forecasts, models=alive, scale=scale, levels=levels or (80,), by=("step",))
+    return scores, by_series, by_step
+
+
+def _warnings(scores: pd.DataFrame, ran: dict[str, _Ran]) -> list[str]:
+    """In words: a floor that wins, models that failed, bands that cover too little or too much."""
+    words = [f"{name} failed: {run.failure}" for name, run in ran.items() if run.failure is not None]
+    known = scores.dropna(subset=["mase"])
+    ours = known[~known["model"].isin(FLOORS)]
+    floors = known[known["model"].isin(FLOORS)]
+    if len(ours) and len(floors) and floors["mase"].iloc[0] <= ours["mase"].iloc[0]:
+        best, floor = ours.iloc[0], floors.iloc[0]
+        words.insert(
+            0,
+            f"A floor wins: {floor['model']} has a MASE of {floor['mase']:.3f}, the best model {best['model']} "
+            f"{best['mase']:.3f}. Use the floor, or give the model more history or known-future inputs.",
+        )
+    for _, row in ours.iterrows():
+        if np.isfinite(row["coverage_80"]) and abs(row["coverage_80"] - 0.8) > 0.1:
+            words.append(f"The 80 % band of {row['model']} covered {row['coverage_80']:.0%} of the truth.")
+    return words
+
+
+def _history(panel: Panel, plan: Plan, season: int) -> pd.DataFrame:
+    """Values before the first cutoff, two seasons or horizons of them, for the report's charts."""
+    tested = plan.h + plan.step * (plan.n_windows - 1)
+    left = np.repeat(panel.offsets[1:], panel.lengths) - np.arange(len(panel.times))
+    keep = (left > tested) & (left <= tested + 2 * max(season, plan.h))
+    owner = np.repeat(np.arange(len(panel)), panel.lengths)[keep]
+    stamps = panel.local_times(panel.times[keep])
+    return pd.DataFrame({ID: panel.ids[owner], TIME: stamps.array, "y": panel.target[keep]})
+
+
+def _facts(
+    plan: Plan, panel: Panel, ran: dict[str, _Ran], models: Sequence[str], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """What is needed to understand and repeat the run."""
+    stamps = panel.local_times(panel.times)
+    data = {
+        "rows": len(panel.times),
+        "series": len(panel),
+        "start": str(stamps.min()),
+        "end": str(stamps.max()),
+        "missing": int(np.isnan(panel.target).sum()),
+    }
+    return {
+        "schema": 1,
+        "openbook": __version__,
+        "arguments": {
+            "h": plan.h,
+            "n_windows": plan.n_windows,
+            "step_size": plan.step,
+            "models": list(models),
+            "level": list(plan.level),
+            "refit": plan.refit,
+            **facts.get("arguments", {}),
+        },
+        "freq": panel.freq,
+        "target": facts.get("target", "y"),
+        "data": data | facts.get("data", {}),
+        "inputs": {"futr": list(panel.futr_columns), "hist": list(panel.hist_columns)},
+        "decisions": {name: run.decisions for name, run in ran.items()},
+        "failed": {name: run.failure for name, run in ran.items() if run.failure is not None},
+        "floors": [name for name in models if name in FLOORS],
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The machine a figure was measured on, without anything that names it."""
+    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    packages = ("torch", "numpy", "pandas", "utilsforecast", "statsforecast")
+    found = {"openbook": __version__, "python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)

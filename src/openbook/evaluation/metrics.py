@@ -1,0 +1,143 @@
+"""Scores of forecast frames: how far off each model was, and whether its bands held what they promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from utilsforecast import losses
+
+from openbook.data.panel import ID, TARGET, TIME, Panel
+from openbook.errors import DataError, UsageError
+from openbook.forecast.bands import error_scale
+from openbook.forecast.origins import Origins
+
+CUTOFF, STEP = "cutoff", "step"
+_GROUP = "_group"
+_QUANTILES = {0.1: "-lo-80", 0.5: "", 0.9: "-hi-80"}
+
+
+def score_frame(
+    forecasts: pd.DataFrame,
+    *,
+    models: Sequence[str],
+    scale: pd.Series,
+    levels: Sequence[float] = (80,),
+    by: Sequence[str] = (),
+) -> pd.DataFrame:
+    """One row of scores per model, and per group where ``by`` names ``unique_id`` or ``step``.
+
+    ``forecasts`` has ``unique_id, ds, cutoff, y``, a column per model and, where known, ``<model>-lo-80`` and
+    ``<model>-hi-80``; ``scale`` gives each series' MASE denominator by id (see ``seasonal_scale``). Every score is
+    computed within a series first, over all its rows of all cutoffs, then averaged over series with equal weight; step
+    is the position after the cutoff, from 1, and a series counts once per step. Rows without y are left out. Rows
+    without a forecast are left out for that model: ``missing`` is their share, models compare fairly where it is 0.
+
+    Units: mae, rmse and pinball those of the target; wape, smape, coverage and missing 0..1 (smape as |e| / (|y| + |f|),
+    half of the M4 definition). pinball is the mean over the quantiles 0.1, 0.5 (the point forecast) and 0.9, NaN
+    without an 80 % band; wape is NaN for a series whose y are all zero, mase where ``scale`` is NaN or absent.
+    Raises ``DataError`` for missing columns or where no row has y, ``UsageError`` for another ``by``.
+
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2], "cutoff": 0, "y": [2.0, 4.0], "naive": [1.0, 1.0]})
+    >>> score_frame(frame, models=["naive"], scale=pd.Series({"a": 4.0}))[["model", "mae", "mase"]]
+       model  mae  mase
+    0  naive  2.0   0.5
+    """
+    _check(forecasts, models, by)
+    frame = forecasts.sort_values([ID, CUTOFF, TIME], kind="stable").reset_index(drop=True)
+    frame[STEP] = frame.groupby([ID, CUTOFF], sort=False, observed=True).cumcount() + 1
+    frame = frame[frame[TARGET].notna()]
+    keys = list(dict.fromkeys([*by, ID]))
+    numbered = frame.assign(**{_GROUP: frame.groupby(keys, sort=False, observed=True).ngroup()})
+    groups = numbered.drop_duplicates(_GROUP).set_index(_GROUP)[keys]
+    tables = [_scores(numbered, groups, model, scale, levels).assign(model=model) for model in models]
+    table = pd.concat(tables, ignore_index=True)
+    order_by = [*by, "model"]
+    table["model"] = pd.Categorical(table["model"], categories=list(models))
+    scored = table.drop(columns=[name for name in keys if name not in by])
+    result = scored.groupby(order_by, observed=True).mean().reset_index()
+    return result.assign(model=result["model"].astype(object))[["model", *[c for c in result if c != "model"]]]
+
+
+def seasonal_scale(panel: Panel, season_length: int) -> pd.Series:
+    """The MASE denominator of every series of a training panel by id: its in-sample seasonal naive mean absolute error.
+
+    Where that is zero or unknown: the naive error, then the mean absolute value, then NaN (left out of MASE).
+    Source: Hyndman & Koehler 2006, Another look at measures of forecast accuracy.
+
+    >>> from openbook.data.panel import make_panel
+    >>> panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 5.0, 3.0, 6.0]}))
+    >>> seasonal_scale(panel, 2).to_dict()
+    {'a': 1.5}
+    """
+    everything = Origins(np.arange(len(panel)), panel.offsets[1:])
+    return pd.Series(error_scale(panel, season_length, everything), index=panel.ids, name="scale")
+
+
+def _scores(
+    frame: pd.DataFrame, groups: pd.DataFrame, model: str, scale: pd.Series, levels: Sequence[float]
+) -> pd.DataFrame:
+    """The scores of one model in every group, columns in their final order after the groups' keys."""
+    told = frame[frame[model].notna()]
+    rows = frame.groupby(_GROUP).size()
+
+    def mean_of(loss: Callable[..., pd.DataFrame], part: pd.DataFrame, models: object) -> pd.Series:
+        # Without a cutoff column the library averages over all cutoffs of a group.
+        if part.empty:
+            return pd.Series(np.nan, index=groups.index)
+        columns = [name for name in part.columns if name != CUTOFF]
+        return loss(part[columns], models, id_col=_GROUP).set_index(_GROUP)[model].reindex(groups.index)
+
+    table = groups.copy()
+    table["mae"] = mean_of(losses.mae, told, [model])
+    table["rmse"] = mean_of(losses.rmse, told, [model])
+    table["mase"] = table["mae"] / groups[ID].map(scale).astype(float)
+    table["wape"] = mean_of(losses.nd, told, [model])
+    table["smape"] = mean_of(losses.smape, told, [model])
+    banded = _with_band(told, model, 80)
+    parts = [
+        mean_of(partial(losses.quantile_loss, q=quantile), banded, {model: f"{model}{ending}"})
+        for quantile, ending in _QUANTILES.items()
+    ]
+    table["pinball"] = sum(parts[1:], parts[0]) / len(parts)
+    for level in levels:
+        covered = mean_of(partial(losses.coverage, level=_plain(level)), _with_band(told, model, level), [model])
+        table[f"coverage_{_plain(level)}"] = covered.astype(float)
+    table["missing"] = 1.0 - told.groupby(_GROUP).size().reindex(rows.index, fill_value=0) / rows
+    return table
+
+
+def _with_band(told: pd.DataFrame, model: str, level: float) -> pd.DataFrame:
+    """The rows with a band of this level; none where the columns are absent."""
+    ends = [f"{model}-{side}-{_plain(level)}" for side in ("lo", "hi")]
+    if not set(ends) <= set(told.columns):
+        return told.iloc[:0]
+    return told[told[ends].notna().all(axis=1)]
+
+
+def _plain(level: float) -> float | int:
+    """80 for 80.0: column names carry levels as people write them."""
+    return int(level) if float(level).is_integer() else level
+
+
+def _check(forecasts: pd.DataFrame, models: Sequence[str], by: Sequence[str]) -> None:
+    wrong = [name for name in by if name not in (ID, STEP)]
+    if wrong or not models:
+        raise UsageError(
+            "bad_scores",
+            expected=f"at least one model, and groups by {ID!r} or {STEP!r}",
+            got=f"by={list(by)!r}, {len(models)} model(s)",
+            where="score_frame",
+            fix="check the arguments",
+        )
+    absent = [name for name in (ID, TIME, CUTOFF, TARGET, *models) if name not in forecasts.columns]
+    if absent or not forecasts[TARGET].notna().any():
+        raise DataError(
+            "nothing_to_score",
+            expected=f"columns {ID}, {TIME}, {CUTOFF}, {TARGET} and one per model, with some {TARGET} known",
+            got=f"no {', '.join(absent)}" if absent else f"no {TARGET} in {len(forecasts)} row(s)",
+            where="forecast frame",
+            fix="pass the frame of a backtest",
+        )

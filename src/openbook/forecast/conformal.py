@@ -1,0 +1,84 @@
+"""Intervals from quantiles, widened or narrowed per horizon step by what validation windows showed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openbook.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Forecast quantiles [W, H, Q] and truths [W, H] (NaN unknown) of validation windows, both in scaled units."""
+
+    quantiles: tuple[float, ...]
+    quantile_WHQ: np.ndarray
+    truth_WH: np.ndarray
+
+    def interval(self, quantile_WHQ: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bound [W, H] that should cover ``level`` percent (0 < level < 100).
+
+        Conformalised quantile regression (Romano, Patterson & Candès 2019, equations 6–8), split by horizon step: the
+        band between the model's own quantiles is moved out by the ``level`` quantile of how far validation truths lay
+        outside it. A band never crosses its median.
+        """
+        low, high = self.raw_band(quantile_WHQ, level)
+        margin_H = self.margins(level)
+        median = quantile_WHQ[..., self.quantiles.index(0.5)]
+        return np.minimum(low - margin_H, median), np.maximum(high + margin_H, median)
+
+    def margins(self, level: float) -> np.ndarray:
+        """How far the band of ``level`` is moved out (in where negative) at every step, [H]."""
+        low, high = self.raw_band(self.quantile_WHQ, level)
+        outside_WH = np.maximum(low - self.truth_WH, self.truth_WH - high)
+        H = self.truth_WH.shape[1]
+        if outside_WH.size == 0 or not np.isfinite(outside_WH).any():
+            return np.zeros(H)
+        pooled = _conformal_quantile(outside_WH.ravel(), level)
+        margin_H = np.array([_conformal_quantile(outside_WH[:, step], level) for step in range(H)])
+        return np.where(np.isfinite(margin_H), margin_H, pooled)
+
+    def raw_band(self, quantile_WHQ: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """The model's own quantiles at the edges of ``level``, interpolated between (clamped to) those it was trained on."""
+        edges = (0.5 - level / 200, 0.5 + level / 200)
+        place = np.interp(edges, self.quantiles, np.arange(len(self.quantiles)))
+        below = np.floor(place).astype(int)
+        above = np.minimum(below + 1, len(self.quantiles) - 1)
+        share = place - below
+        bands = quantile_WHQ[..., below] * (1 - share) + quantile_WHQ[..., above] * share
+        return bands[..., 0], bands[..., 1]
+
+
+def _conformal_quantile(scores: np.ndarray, level: float) -> float:
+    """The ⌈(n + 1)·level⌉-th smallest of n scores; NaN where n is too small to tell (fewer than 10, or beyond the largest)."""
+    scores = np.sort(scores[np.isfinite(scores)])
+    rank = int(np.ceil((len(scores) + 1) * level / 100))
+    if len(scores) < 10:
+        return float("nan") if len(scores) == 0 else float(scores[-1])
+    return float(scores[min(rank, len(scores)) - 1])
+
+
+def check_levels(level: Sequence[float]) -> tuple[float, ...]:
+    """Levels as percentages between 0 and 100.
+
+    >>> check_levels([80, 95])
+    (80.0, 95.0)
+    """
+    for value in level:
+        if not 0 < value < 100:
+            raise UsageError(
+                "bad_level",
+                expected="levels in percent, between 0 and 100",
+                got=repr(value),
+                where="level",
+                fix="write 80 for the central 80 %",
+            )
+    return tuple(float(value) for value in level)
+
+
+def level_name(level: float) -> str:
+    """How a level is written in column names: ``80``, ``97.5``."""
+    return f"{level:g}"

@@ -1,0 +1,112 @@
+"""What a forecaster decides when it was not told: each decision with its value and its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from openbook.data.calendar import calendar_names
+from openbook.data.frequency import season_length, step_seconds
+from openbook.data.panel import Panel
+from openbook.windows.scaling import Scaling
+
+MOST_STEPS = 720
+_SERIES_LOOKED_AT = 200
+
+
+class Decision(NamedTuple):
+    """A chosen value and why."""
+
+    value: Any
+    why: str
+
+
+def decide_season(panel: Panel) -> Decision:
+    """Season length in steps: the frequency's own where time is a calendar, else the strongest autocorrelation peak."""
+    known = season_length(panel.freq)
+    if step_seconds(panel.freq) is not None:
+        return Decision(known, f"the first cycle of frequency {panel.freq}")
+    peak, strength = _autocorrelation_peak(panel)
+    if strength > 0.3:
+        return Decision(peak, f"autocorrelation {strength:.2f} at lag {peak} (whole-number time has no calendar)")
+    return Decision(1, "no lag with an autocorrelation above 0.3 (whole-number time has no calendar)")
+
+
+def _autocorrelation_peak(panel: Panel) -> tuple[int, float]:
+    """The lag (2 or more) with the highest mean autocorrelation of the differenced series, among local peaks."""
+    most = int(min(400, max(2, np.median(panel.lengths) // 3)))
+    total, count = np.zeros(most + 1), 0
+    for series in np.linspace(0, len(panel) - 1, min(len(panel), _SERIES_LOOKED_AT)).astype(int):
+        values = panel.target[panel.rows(series)]
+        steps = np.diff(np.where(np.isfinite(values), values, np.nanmean(values) if np.isfinite(values).any() else 0.0))
+        if len(steps) <= most or steps.std() == 0:
+            continue
+        power = np.abs(np.fft.rfft(steps - steps.mean(), 2 * len(steps))) ** 2
+        correlation = np.fft.irfft(power)[: most + 1]
+        total += correlation / correlation[0]
+        count += 1
+    if count == 0 or most < 3:
+        return 1, 0.0
+    mean = total / count
+    inner = np.arange(2, most)
+    peaks = inner[(mean[inner] >= mean[inner - 1]) & (mean[inner] >= mean[inner + 1])]
+    if not len(peaks):
+        return 1, 0.0
+    best = int(peaks[np.argmax(mean[peaks])])
+    return best, float(mean[best])
+
+
+def decide_input_size(panel: Panel, season: int, h: int) -> Decision:
+    """Context steps: a week of sub-daily data, two to eight seasons of slower data, within 720 and what the series offer."""
+    seconds = step_seconds(panel.freq)
+    seasons = (
+        7 if seconds is not None and seconds < 86_400 else 8 if seconds is not None and seconds < 6 * 86_400 else 3
+    )
+    wanted = seasons * season if season > 1 else max(4 * h, 24)
+    while wanted > MOST_STEPS and seasons > 1:
+        seasons -= 1
+        wanted = seasons * season
+    reason = f"{seasons} seasons of {season} steps" if season > 1 else "no season: four horizons"
+    wanted = max(wanted, min(2 * h, MOST_STEPS))
+    room = max(1, int(np.quantile(panel.lengths, 0.75)) - h - 1)
+    if room < wanted:
+        return Decision(room, f"{reason} would be {wanted}, the series leave {room}")
+    return Decision(min(wanted, MOST_STEPS), reason)
+
+
+def decide_scaling(panel: Panel, input_size: int, h: int) -> Decision:
+    """Which anchor forecasts better on the training part: the mean of the window, or its last value."""
+    errors = {"standard": 0.0, "last": 0.0}
+    for series in np.linspace(0, len(panel) - 1, min(len(panel), _SERIES_LOOKED_AT)).astype(int):
+        values = panel.target[panel.rows(series)]
+        ends = np.unique(np.linspace(min(input_size, len(values) // 2), len(values) - 1, 64).astype(int))
+        spread = np.nanstd(values) if np.isfinite(values).sum() > 1 else 0.0
+        for end in ends[ends > 0] if spread > 0 else ():
+            past, ahead = values[max(0, end - input_size) : end], values[end : end + h]
+            past, ahead = past[np.isfinite(past)], ahead[np.isfinite(ahead)]
+            if len(past) and len(ahead):
+                errors["standard"] += float(np.abs(ahead - past.mean()).mean()) / spread
+                errors["last"] += float(np.abs(ahead - past[-1]).mean()) / spread
+    best: Scaling = "last" if errors["last"] < 0.9 * errors["standard"] else "standard"
+    ratio = errors["last"] / errors["standard"] if errors["standard"] > 0 else 1.0
+    return Decision(best, f"error of repeating the last value is {ratio:.2f} of that of repeating the window's mean")
+
+
+def decide_hist(
+    frame_columns: Sequence[str], numeric: Sequence[str], constant: Sequence[str], taken: Sequence[str]
+) -> Decision:
+    """Past-only inputs: every numeric column that varies and has no other role."""
+    chosen = [column for column in frame_columns if column in numeric and column not in {*constant, *taken}]
+    left = [column for column in frame_columns if column not in chosen and column not in taken]
+    why = "all numeric columns that vary and have no other role"
+    return Decision(tuple(chosen), why + (f"; left out: {', '.join(left)}" if left else ""))
+
+
+def decide_calendar(panel: Panel) -> Decision:
+    """Calendar inputs that fit the frequency and the length of the history."""
+    if step_seconds(panel.freq) is None:
+        return Decision((), "whole-number time has no calendar")
+    seconds = float((panel.times.max() - panel.times.min()) / np.timedelta64(1, "s"))
+    return Decision(calendar_names(panel.freq, seconds), "cycles the frequency resolves and the history has seen")

@@ -1,0 +1,111 @@
+"""Where every forecast step looked: attention weights with their dates and column names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from openbook.data.panel import Panel
+from openbook.forecast.origins import Origins
+
+ALL_INPUTS = "(all inputs)"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Attention of W forecasts: ``weight_WHTF`` sums to one over (T, F) for every window and step.
+
+    ``ids`` [W], ``cutoff`` [W], ``ds`` [W, H] and ``source_ds`` [W, T] as in the table; ``inside_WT`` is false on
+    padding before a series' start; ``features`` names the F columns (``(all inputs)`` for models that weigh time only).
+    """
+
+    model: str
+    axis: str
+    ids: np.ndarray
+    cutoff: np.ndarray
+    ds: np.ndarray
+    source_ds: np.ndarray
+    inside_WT: np.ndarray
+    weight_WHTF: np.ndarray
+    features: tuple[str, ...]
+    columns: tuple[str, str] = ("unique_id", "ds")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per forecast step, past step and feature: unique_id, cutoff, step, ds, source_ds, feature, weight.
+
+        Padding has no rows; the weights of one (series, cutoff, step) sum to one.
+        """
+        W, H, T, F = self.weight_WHTF.shape
+        keep = np.broadcast_to(self.inside_WT[:, None, :, None], (W, H, T, F)).ravel()
+        window, step, past, feature = (index.ravel()[keep] for index in np.indices((W, H, T, F), dtype=np.int32))
+        return pd.DataFrame(
+            {
+                self.columns[0]: self.ids[window],
+                "cutoff": self.cutoff[window],
+                "step": step + 1,
+                self.columns[1]: self.ds[window, step],
+                "source_ds": self.source_ds[window, past],
+                "feature": pd.Categorical.from_codes(feature, list(self.features)),
+                "weight": self.weight_WHTF.ravel()[keep],
+            }
+        )
+
+    def by_lag(self) -> pd.DataFrame:
+        """Mean weight of every (lag, feature): lag 1 is the last past step seen from the first forecast step.
+
+        The mean runs over windows and over the forecast steps that can reach the lag; ``lag`` 1 … T + H − 1.
+        """
+        _, H, T, F = self.weight_WHTF.shape
+        mean_HTF = self.weight_WHTF.mean(axis=0)
+        lag_HT = T - np.arange(T) + np.arange(H)[:, None]
+        total, count = np.zeros((T + H, F)), np.zeros(T + H)
+        np.add.at(total, lag_HT.ravel(), mean_HTF.reshape(-1, F))
+        np.add.at(count, lag_HT.ravel(), 1)
+        mean = total[1:] / count[1:, None]
+        grid = pd.MultiIndex.from_product([range(1, T + H), self.features], names=["lag", "feature"])
+        return pd.DataFrame({"weight": mean.ravel()}, index=grid).reset_index()
+
+    def by_feature(self) -> pd.Series:
+        """Share of the look-ups that went to each feature, largest first; sums to one."""
+        return pd.Series(self.weight_WHTF.sum(2).mean((0, 1)), index=list(self.features)).sort_values(ascending=False)
+
+    def plot(self, unique_id: object | None = None, cutoff: object | None = None) -> Any:
+        """A plotly figure of one forecast: decoder step × past step, feature bars, time bars."""
+        from openbook.report.plots import plot_weights
+
+        return plot_weights(self.frame(), unique_id=unique_id, cutoff=cutoff)
+
+
+def make_explanation(
+    panel: Panel,
+    origins: Origins,
+    weight_WHTF: np.ndarray,
+    *,
+    model: str,
+    axis: str,
+    features: tuple[str, ...],
+    columns: tuple[str, str] = ("unique_id", "ds"),
+) -> Explanation:
+    """Attach dates and names to the weights of the origins' windows."""
+    _, H, T, F = weight_WHTF.shape
+    past = origins.end[:, None] + np.arange(-T, 0)
+    inside = past >= panel.offsets[origins.series][:, None]
+    stamps = panel.local_times(panel.times).to_numpy()
+    return Explanation(
+        model=model,
+        axis=axis,
+        ids=panel.ids[origins.series],
+        cutoff=stamps[origins.end - 1],
+        ds=stamps[origins.end[:, None] + np.arange(H)],
+        source_ds=stamps[past.clip(0)],
+        inside_WT=inside,
+        weight_WHTF=weight_WHTF,
+        features=features if F > 1 else (ALL_INPUTS,),
+        columns=columns,
+    )

@@ -1,0 +1,299 @@
+"""``Forecaster``: a table in, forecasts with intervals and their look-ups out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from openbook.data.frequency import Freq
+from openbook.data.panel import Panel
+from openbook.errors import DataError, UsageError
+from openbook.forecast.conformal import Calibration
+from openbook.forecast.decisions import (
+    Decision,
+    decide_calendar,
+    decide_hist,
+    decide_input_size,
+    decide_scaling,
+    decide_season,
+)
+from openbook.forecast.explanation import Explanation, make_explanation
+from openbook.forecast.frames import FrameForecaster, Inputs
+from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
+from openbook.models.base import ModelConfig, ModelShape, Output
+from openbook.models.registry import build_model, make_config
+from openbook.training.loop import History, Progress, TrainConfig, pick_device, train_model
+from openbook.windows.batch import Batch
+from openbook.windows.sampler import (
+    Layout,
+    Split,
+    WindowIndex,
+    WindowShape,
+    batches,
+    gather,
+    make_resident,
+    split_windows,
+    spread,
+)
+from openbook.windows.scaling import ColumnScaler, fit_columns
+
+log = logging.getLogger("openbook")
+
+QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+_CALIBRATION_WINDOWS = 1024
+_PREDICT_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything a trained forecaster needs to forecast: weights, sizes, scalers, calibration, what was decided."""
+
+    model: nn.Module
+    shape: ModelShape
+    layout: Layout
+    windows: WindowShape
+    columns: ColumnScaler
+    calibration: Calibration
+    freq: Freq
+    season: int
+
+
+class Forecaster(FrameForecaster):
+    """Attention-LSTM forecaster: one global model over all series of a table.
+
+    Parameters
+    ----------
+    h : steps to forecast.
+    model : a registered name (``luong``, ``bahdanau``) or a config object.
+    input_size : context steps; ``None`` decides from frequency, season and lengths.
+    freq : pandas frequency or whole number; ``None`` infers it.
+    futr_exog_list : columns known ahead (they are expected in ``futr_df``).
+    hist_exog_list : columns known up to now; ``None`` takes every other numeric column that varies.
+    stat_exog_list : numeric columns with one value per series.
+    train : ``TrainConfig``.
+    seed : seed of initialisation and sampling; same seed and thread count, same bits on a CPU.
+
+    After ``fit``: ``decisions`` (what was decided and why), ``training_`` (``History``).
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(60), "y": [float(i % 4) for i in range(60)]})
+    >>> model = Forecaster(h=4, input_size=8, train=TrainConfig(max_steps=5)).fit(frame)
+    >>> list(model.predict(level=[80]).columns)
+    ['unique_id', 'ds', 'OpenBook', 'OpenBook-lo-80', 'OpenBook-hi-80']
+    """
+
+    name = "OpenBook"
+
+    def __init__(  # noqa: PLR0913 (the interface users know)
+        self,
+        h: int,
+        *,
+        model: str | ModelConfig = "luong",
+        input_size: int | None = None,
+        freq: Freq | None = None,
+        futr_exog_list: Sequence[str] = (),
+        hist_exog_list: Sequence[str] | None = None,
+        stat_exog_list: Sequence[str] = (),
+        train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
+        seed: int = 1,
+    ) -> None:
+        super().__init__(
+            h, freq=freq, inputs=Inputs(tuple(futr_exog_list), tuple(hist_exog_list or ()), tuple(stat_exog_list))
+        )
+        if input_size is not None and input_size < 1:
+            raise UsageError(
+                "bad_input_size",
+                expected="at least 1 context step",
+                got=str(input_size),
+                where="input_size",
+                fix="pass a positive number or None",
+            )
+        self.config = make_config(model)
+        self.input_size, self.train, self.seed = input_size, train, seed
+        self.hist_exog_list = None if hist_exog_list is None else tuple(hist_exog_list)
+        self.decisions: dict[str, Decision] = {}
+        self.training_: History | None = None
+        self.fitted_: Fitted | None = None
+        self.progress: Progress | None = None
+
+    def fitted(self) -> Fitted:
+        """What ``fit`` produced; refuses before it."""
+        if self.fitted_ is None:
+            raise UsageError(
+                "not_fitted",
+                expected="a fitted forecaster",
+                got="one before fit",
+                where=self.name,
+                fix="call fit first",
+            )
+        return self.fitted_
+
+    def history_steps(self) -> int | None:
+        """A forecast reads the context; one horizon more lets ``explain`` look at the last known origin."""
+        return self.fitted().windows.input_size + self.h
+
+    def resolve_inputs(self, table: pd.DataFrame) -> Inputs:
+        """Past-only columns where they were not named."""
+        if self.hist_exog_list is not None:
+            return self.inputs
+        others = [column for column in table.columns if column not in ("unique_id", "ds", "y")]
+        numeric = [c for c in others if pd.api.types.is_numeric_dtype(table[c]) or pd.api.types.is_bool_dtype(table[c])]
+        constant = [column for column in numeric if table[column].nunique(dropna=True) <= 1]
+        decision = decide_hist(others, numeric, constant, (*self.inputs.futr, *self.inputs.stat))
+        self.decisions["hist_exog_list"] = decision
+        return self.inputs._replace(hist=decision.value)
+
+    def fit_panel(self, panel: Panel) -> None:
+        """Decide what was left open, train, calibrate."""
+        device = pick_device(self.train.device)
+        windows, season = self._decide_windows(panel)
+        layout = Layout("y", panel.hist_columns, panel.futr_columns, self._decided("calendar", decide_calendar(panel)))
+        layout = replace(layout, target=self.columns.target)
+        columns = fit_columns(np.concatenate([panel.hist, panel.futr], axis=1))
+        quantiles = QUANTILES if self.train.loss == "pinball" else (0.5,)
+        shape = ModelShape(
+            n_variables=len(layout.variables),
+            n_encoder=layout.n_encoder,
+            n_decoder=layout.n_decoder,
+            input_size=windows.input_size,
+            h=self.h,
+            quantiles=quantiles,
+        )
+        split = split_windows(panel, windows, validation_size=self.train.validation_size)
+        _check_windows(panel, split, windows)
+        held = f"{len(split.validation.end_W)} windows; {len(split.train.end_W)} train"
+        self._decided("validation_size", Decision(split.held_out, f"last steps of every series, {held}"))
+        model = build_model(self.config, shape, self.seed).to(device)
+        resident = make_resident(panel, layout, columns, device)
+        self.training_ = train_model(
+            model, resident, split, windows, shape=shape, config=self.train, seed=self.seed, progress=self.progress
+        )
+        self._report_training(split)
+        empty = Calibration(quantiles, np.empty((0, self.h, len(quantiles))), np.empty((0, self.h)))
+        self.fitted_ = Fitted(model, shape, layout, windows, columns, empty, panel.freq, season)
+        held_out = spread(split.validation or split.train, _CALIBRATION_WINDOWS)
+        self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, held_out))
+
+    def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
+        """Median and calibrated bands of every origin, [W, h], in original units."""
+        fitted, points = self.fitted(), []
+        bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {value: [] for value in level}
+        for batch, output in self._outputs(panel, WindowIndex(*origins)):
+            quantile_BHQ, location_B1, scale_B1 = _numpy(batch, output)
+            points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)
+            for value, parts in bands.items():
+                low, high = fitted.calibration.interval(quantile_BHQ, value)
+                parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
+        joined = {v: (np.concatenate([p[0] for p in q]), np.concatenate([p[1] for p in q])) for v, q in bands.items()}
+        return PanelForecast(np.concatenate(points), joined)
+
+    def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
+        """Where the forecasts of these origins looked."""
+        fitted = self.fitted()
+        maps = [output.attention for _, output in self._outputs(panel, WindowIndex(*origins))]
+        return make_explanation(
+            panel,
+            origins,
+            np.concatenate([found.normalised().cpu().numpy() for found in maps]),
+            model=self.config.name,
+            axis=maps[0].axis,
+            features=fitted.layout.variables,
+            columns=(self.columns.id, self.columns.time),
+        )
+
+    def explain(self, df: Any = None, *, futr_df: Any = None) -> Explanation:
+        """Where the forecasts looked: the same arguments as ``predict``.
+
+        Where known-future columns are needed and ``futr_df`` is not given, the last h known steps are explained instead.
+        """
+        panel, _ = self._history(df)
+        if futr_df is not None or not self.inputs.futr:
+            panel = extend_panel(panel, self.h, self._future_rows(panel, futr_df))
+        return self.explain_origins(panel, last_origins(panel, self.h))
+
+    def save(self, path: str | Path) -> Path:
+        """Write a folder, or one zip file where the name ends in ``.ob``: whole or not at all."""
+        from openbook.forecast.saving import save_forecaster
+
+        return save_forecaster(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Forecaster:
+        """Read what ``save`` wrote; raises ``ModelFileError`` on anything missing, extra, misshapen or altered."""
+        from openbook.forecast.saving import load_forecaster
+
+        return load_forecaster(cls, Path(path))
+
+    def _decided(self, name: str, decision: Decision) -> Any:
+        self.decisions[name] = decision
+        log.info("%s: %s (%s)", name, decision.value, decision.why)
+        return decision.value
+
+    def _decide_windows(self, panel: Panel) -> tuple[WindowShape, int]:
+        given = Decision(self.freq, "as given") if self.freq else Decision(panel.freq, "the most common step")
+        self._decided("freq", given)
+        season = self._decided("season_length", decide_season(panel))
+        size = Decision(self.input_size, "as given") if self.input_size else decide_input_size(panel, season, self.h)
+        input_size = self._decided("input_size", size)
+        scaling = self._decided("scaling", decide_scaling(panel, input_size, self.h))
+        return WindowShape(input_size, self.h, scaling), season
+
+    def _report_training(self, split: Split) -> None:
+        history = self.training_
+        if history is None:
+            return
+        best = f"best validation loss {history.best_loss:.4f}" if split.validation else "nothing held out"
+        why = f"{best}; {history.steps} steps in {history.seconds:.0f} s, ended by {history.stopped_by}"
+        if history.skipped:
+            why += f"; {len(history.skipped)} step(s) skipped for losses that were not finite (first: {history.skipped[0]})"
+            log.warning("%d step(s) skipped: loss or gradient not finite", len(history.skipped))
+        self._decided("training_steps", Decision(history.best_step if split.validation else history.steps, why))
+
+    def _outputs(self, panel: Panel, windows: WindowIndex) -> Iterator[tuple[Batch, Output]]:
+        fitted = self.fitted()
+        device = next(fitted.model.parameters()).device
+        resident = make_resident(panel, fitted.layout, fitted.columns, device)
+        fitted.model.eval()
+        for piece in batches(windows, _PREDICT_BATCH):
+            with torch.no_grad():
+                series, end = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in piece)
+                batch = gather(resident, series, end, fitted.windows)
+                yield batch, fitted.model(batch)
+
+    def _calibrate(self, panel: Panel, windows: WindowIndex) -> Calibration:
+        quantiles, truths = [], []
+        for batch, output in self._outputs(panel, windows):
+            quantiles.append(_numpy(batch, output)[0])
+            truth_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
+            truths.append(truth_BH.cpu().numpy().astype(np.float64))
+        return Calibration(self.fitted().shape.quantiles, np.concatenate(quantiles), np.concatenate(truths))
+
+
+def _numpy(batch: Batch, output: Output) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Quantiles [B, H, Q], location and scale [B, 1] of the first target, float64."""
+    quantile_BHQ = output.quantile_BHMQ[:, :, 0].double().cpu().numpy()
+    return quantile_BHQ, batch.location_BM.cpu().numpy(), batch.scale_BM.cpu().numpy()
+
+
+def _check_windows(panel: Panel, split: Split, windows: WindowShape) -> None:
+    if not split.train:
+        raise DataError(
+            "too_short",
+            expected=f"a series with at least {windows.h + 1} rows and observed values around one origin",
+            got=f"at most {int(panel.lengths.max())} rows, {int(np.isfinite(panel.target).sum())} observed values",
+            where=f"{len(panel)} series, h={windows.h}",
+            fix="shorten h or add history",
+        )
+
+
+def load(path: str | Path) -> Forecaster:
+    """A forecaster from what ``Forecaster.save`` wrote; raises ``ModelFileError`` where that can not be trusted."""
+    return Forecaster.load(path)

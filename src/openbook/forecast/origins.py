@@ -1,0 +1,130 @@
+"""Where forecasts start, and what a forecaster must offer to be backtested: the contract of models and floors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from openbook.data.panel import Panel
+from openbook.errors import UsageError
+
+
+class Origins(NamedTuple):
+    """W places to forecast from: ``series`` [W] indexes ``panel.ids``, ``end`` [W] is the panel row of the first step.
+
+    Both int64. The h rows ``end .. end + h - 1`` belong to the same series and exist in the panel: their target may be
+    NaN, their futr values are known. A forecast may read the series' rows before ``end`` and futr at these h rows.
+    """
+
+    series: np.ndarray
+    end: np.ndarray
+
+
+class PanelForecast(NamedTuple):
+    """Forecasts of W origins in original units: ``point`` [W, h], ``interval`` level in percent -> (lo, hi) [W, h]."""
+
+    point: np.ndarray
+    interval: dict[float, tuple[np.ndarray, np.ndarray]]
+
+
+class PanelForecaster(Protocol):
+    """What a backtest needs of a model or a floor.
+
+    ``fit_panel`` gets the training part only. ``predict_origins`` gets a panel that holds everything including the
+    horizon rows; rows from an origin's ``end`` on must not influence its forecast, except their futr values.
+    """
+
+    name: str
+    h: int
+
+    def fit_panel(self, panel: Panel) -> None: ...
+
+    def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast: ...
+
+
+def extend_panel(panel: Panel, h: int, futr_rows: np.ndarray | None = None) -> Panel:
+    """The panel with h further rows per series: target and hist NaN, futr from ``futr_rows`` [N, h, K] or NaN.
+
+    >>> from openbook.data.panel import make_panel
+    >>> import pandas as pd
+    >>> panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": [1, 2], "y": [5.0, 6.0]}))
+    >>> extend_panel(panel, 2).times, extend_panel(panel, 2).target
+    (array([1, 2, 3, 4]), array([ 5.,  6., nan, nan]))
+    """
+    _check_horizon(h)
+    number, width = len(panel), panel.futr.shape[1]
+    if futr_rows is not None and futr_rows.shape != (number, h, width):
+        raise UsageError(
+            "futr_shape",
+            expected=f"known-future values shaped {(number, h, width)} (series, steps, columns)",
+            got=f"{futr_rows.shape}",
+            where="futr_rows",
+            fix="give one row per series and step",
+        )
+    offsets = panel.offsets + h * np.arange(number + 1)
+    old = np.arange(len(panel.times)) + h * np.repeat(np.arange(number), panel.lengths)
+    new = offsets[1:, None] - h + np.arange(h)
+
+    def grown(values: np.ndarray, tail: np.ndarray | float) -> np.ndarray:
+        result = np.empty((int(offsets[-1]), *values.shape[1:]), values.dtype)
+        result[old], result[new] = values, tail
+        return result
+
+    return replace(
+        panel,
+        offsets=offsets,
+        times=grown(panel.times, panel.future(h)),
+        target=grown(panel.target, np.nan),
+        hist=grown(panel.hist, np.nan),
+        futr=grown(panel.futr, np.nan if futr_rows is None else futr_rows),
+    )
+
+
+def last_origins(panel: Panel, h: int) -> Origins:
+    """One origin per series whose horizon is the series' last h rows; series of h rows or fewer have none.
+
+    >>> from openbook.data.panel import make_panel
+    >>> import pandas as pd
+    >>> panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(10), "y": 0.0}))
+    >>> last_origins(panel, 3).end
+    array([7])
+    """
+    return rolling_origins(panel, h, 1, 1)[0]
+
+
+def rolling_origins(panel: Panel, h: int, n_windows: int, step_size: int) -> list[Origins]:
+    """Origins of ``n_windows`` windows, earliest first, ``step_size`` rows apart, the last one ending each series.
+
+    Windows are counted back from each series' own end; a series without one row of history before a window is left out
+    of that window. Raises ``UsageError`` where an argument is below one.
+
+    >>> from openbook.data.panel import make_panel
+    >>> import pandas as pd
+    >>> panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(10), "y": 0.0}))
+    >>> [window.end.tolist() for window in rolling_origins(panel, 3, 4, 3)]
+    [[], [1], [4], [7]]
+    """
+    _check_horizon(h)
+    for name, value in (("n_windows", n_windows), ("step_size", step_size)):
+        if value < 1:
+            raise UsageError(
+                "bad_windows",
+                expected=f"{name} of at least 1",
+                got=str(value),
+                where=name,
+                fix="pass a positive number",
+            )
+    back = h + step_size * np.arange(n_windows)[::-1]
+    ends = panel.offsets[1:] - back[:, None]
+    alive = ends > panel.offsets[:-1]
+    return [Origins(np.flatnonzero(keep), end[keep]) for end, keep in zip(ends, alive, strict=True)]
+
+
+def _check_horizon(h: int) -> None:
+    if h < 1:
+        raise UsageError(
+            "bad_horizon", expected="a horizon of at least 1 step", got=str(h), where="h", fix="pass h >= 1"
+        )

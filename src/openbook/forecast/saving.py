@@ -1,0 +1,226 @@
+"""Saved forecasters: ``config.json``, ``weights.safetensors``, ``manifest.json`` in a folder or one ``.ob`` zip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from openbook.data.panel import Panel
+from openbook.errors import ModelFileError, UsageError
+from openbook.files import write_folder_whole, write_whole
+from openbook.forecast.conformal import Calibration
+from openbook.forecast.decisions import Decision
+from openbook.forecast.frames import ColumnNames, Inputs
+from openbook.models.base import ModelShape
+from openbook.models.registry import build_model, config_from_dict, config_to_dict
+from openbook.training.loop import TrainConfig
+from openbook.version import __version__
+from openbook.windows.sampler import Layout, WindowShape
+from openbook.windows.scaling import ColumnScaler
+
+if TYPE_CHECKING:
+    from openbook.forecast.forecaster import Forecaster
+
+SCHEMA = 1
+_CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
+
+
+def save_forecaster(forecaster: Forecaster, path: Path) -> Path:
+    """Write a fitted forecaster, its calibration and the history it forecasts from."""
+    files = _files(forecaster)
+
+    def fill(folder: Path) -> None:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+    def pack(draft: Path) -> None:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content)
+
+    return write_whole(path, pack) if path.suffix == ".ob" else write_folder_whole(path, fill)
+
+
+def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
+    """The inverse of ``save_forecaster``; nothing is executed, no tensor is left at a fresh value."""
+    files = _read(path)
+    config, tensors = _checked(files, path)
+    try:
+        return _rebuild(kind, config, tensors, path)
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise _broken(path, "a config this release understands", f"{type(error).__name__}: {error}") from error
+
+
+def _files(forecaster: Forecaster) -> dict[str, bytes]:
+    fitted, history = forecaster.fitted(), forecaster.history_
+    if history is None:
+        raise UsageError(
+            "not_fitted",
+            expected="a fitted forecaster",
+            got="no history",
+            where="save",
+            fix="call fit or cross_validation first",
+        )
+    config = {
+        "h": forecaster.h,
+        "model": config_to_dict(forecaster.config),
+        "input_size": forecaster.input_size,
+        "freq": forecaster.freq,
+        "inputs": forecaster.inputs._asdict(),
+        "hist_exog_list": forecaster.hist_exog_list,
+        "train": asdict(forecaster.train),
+        "seed": forecaster.seed,
+        "columns": forecaster.columns._asdict(),
+        "decisions": {name: decision._asdict() for name, decision in forecaster.decisions.items()},
+        "shape": asdict(fitted.shape),
+        "layout": asdict(fitted.layout),
+        "windows": asdict(fitted.windows),
+        "season": fitted.season,
+        "history": {
+            "ids": [str(name) for name in history.ids],
+            "id_kind": "int" if all(isinstance(name, int | np.integer) for name in history.ids) else "str",
+            "freq": history.freq,
+            "timezone": history.timezone,
+            "dates": bool(np.issubdtype(history.times.dtype, np.datetime64)),
+        },
+    }
+    arrays = {
+        "columns.mean": fitted.columns.mean_C,
+        "columns.std": fitted.columns.std_C,
+        "calibration.quantile": fitted.calibration.quantile_WHQ,
+        "calibration.truth": fitted.calibration.truth_WH,
+        "history.offsets": history.offsets,
+        "history.times": history.times.astype("int64"),
+        "history.target": history.target,
+        "history.hist": history.hist,
+        "history.futr": history.futr,
+    }
+    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in fitted.model.state_dict().items()}
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+    files = {_CONFIG: json.dumps(config, indent=1, ensure_ascii=False).encode(), _WEIGHTS: save_tensors(tensors)}
+    manifest = {
+        "schema": SCHEMA,
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        "versions": {"openbook": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
+    }
+    return {**files, _MANIFEST: json.dumps(manifest, indent=1).encode()}
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    names = (_CONFIG, _WEIGHTS, _MANIFEST)
+    try:
+        if path.is_dir():
+            return {name: (path / name).read_bytes() for name in names}
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name) for name in names}
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise _broken(path, "a folder or .ob file written by save", str(error)) from error
+
+
+def _checked(files: dict[str, bytes], path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    try:
+        manifest = json.loads(files[_MANIFEST])
+        for name, digest in manifest["sha256"].items():
+            if hashlib.sha256(files[name]).hexdigest() != digest:
+                raise _broken(path, f"{name} as it was saved", "other content (sha256 differs)")
+        if manifest["schema"] != SCHEMA:
+            raise _broken(path, f"schema {SCHEMA}", f"schema {manifest['schema']}")
+        return json.loads(files[_CONFIG]), load_tensors(files[_WEIGHTS])
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise _broken(path, "readable JSON and tensors", f"{type(error).__name__}: {error}") from error
+
+
+def _rebuild(
+    kind: type[Forecaster], config: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path
+) -> Forecaster:
+    from openbook.forecast.forecaster import Fitted
+
+    inputs = Inputs(*(tuple(config["inputs"][name]) for name in Inputs._fields))
+    forecaster = kind(
+        config["h"],
+        model=config_from_dict(config["model"]),
+        input_size=config["input_size"],
+        freq=config["freq"],
+        futr_exog_list=inputs.futr,
+        hist_exog_list=config["hist_exog_list"],
+        stat_exog_list=inputs.stat,
+        train=TrainConfig(**config["train"]),
+        seed=config["seed"],
+    )
+    shape = ModelShape(**{**config["shape"], "quantiles": tuple(config["shape"]["quantiles"])})
+    model = build_model(forecaster.config, shape, forecaster.seed)
+    _fill(model, {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}, path)
+    arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("model.")}
+    history = _history(config, arrays, inputs)
+    forecaster.inputs, forecaster.columns = inputs, ColumnNames(**config["columns"])
+    forecaster.decisions = {
+        name: Decision(_plain(value["value"]), value["why"]) for name, value in config["decisions"].items()
+    }
+    forecaster.history_ = history
+    forecaster.fitted_ = Fitted(
+        model.eval(),
+        shape,
+        Layout(**{name: _plain(value) for name, value in config["layout"].items()}),
+        WindowShape(**config["windows"]),
+        ColumnScaler(arrays["columns.mean"], arrays["columns.std"]),
+        Calibration(shape.quantiles, arrays["calibration.quantile"], arrays["calibration.truth"]),
+        history.freq,
+        config["season"],
+    )
+    return forecaster
+
+
+def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], inputs: Inputs) -> Panel:
+    saved = config["history"]
+    ids = [int(name) if saved["id_kind"] == "int" else name for name in saved["ids"]]
+    return Panel(
+        ids=np.array(ids, dtype=object),
+        offsets=arrays["history.offsets"],
+        times=arrays["history.times"].astype("datetime64[ns]") if saved["dates"] else arrays["history.times"],
+        target=arrays["history.target"],
+        hist=arrays["history.hist"],
+        futr=arrays["history.futr"],
+        freq=saved["freq"],
+        hist_columns=inputs.hist,
+        futr_columns=(*inputs.futr, *inputs.stat),
+        timezone=saved["timezone"],
+    )
+
+
+def _fill(model: torch.nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Load weights by exact names and shapes."""
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if wanted != found:
+        odd = sorted(set(wanted.items()) ^ set(found.items()))
+        raise _broken(
+            path, f"tensors of {len(wanted)} names and shapes", f"differences at {', '.join(n for n, _ in odd[:5])}"
+        )
+    model.load_state_dict(weights)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _broken(path: Path, expected: str, got: str) -> ModelFileError:
+    return ModelFileError(
+        "bad_model_file",
+        expected=expected,
+        got=got,
+        where=str(path),
+        fix="save the model again, or use the release that wrote it",
+    )

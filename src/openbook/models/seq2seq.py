@@ -1,0 +1,243 @@
+"""``luong`` and ``bahdanau``: the encoder-decoder of the reference work, state carried, keys projected once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from openbook.models.base import FREE, AttentionMap, Mode, ModelShape, Output, Teaching, check_choice
+from openbook.nn.attention import (
+    AdditiveAttention,
+    Attention,
+    DotAttention,
+    FeatureAttention,
+    GeneralAttention,
+    JointAttention,
+    LagBias,
+)
+from openbook.nn.heads import LEAK, FeatureNorm, Norm, QuantileHead
+from openbook.nn.recurrent import Encoded, PaddedLSTM, State, StepLSTM
+from openbook.windows.batch import Batch
+
+_MODES = ("direct", "teacher_forcing", "scheduled", "free_running")
+
+
+@dataclass(frozen=True)
+class LuongConfig:
+    """Attention after the recurrence (Luong et al. 2015): the whole horizon is one LSTM call and one attention call.
+
+    ``score``: ``dot``, ``scaled_dot`` or ``general`` (time axis). ``axis``: ``time``, or ``joint`` for one softmax over
+    the time × feature grid. ``mode``: ``direct`` feeds no output back; the others feed the last output to the next step
+    and differ in training: the truth always, with decaying probability, or never. ``lag_bias`` lets a look-up learn
+    "so many steps ago" besides "where it looked alike".
+
+    >>> LuongConfig(axis="joint").score
+    'scaled_dot'
+    """
+
+    name: ClassVar[str] = "luong"
+    hidden_size: int = 64
+    score: Literal["dot", "scaled_dot", "general"] = "scaled_dot"
+    axis: Literal["time", "joint"] = "joint"
+    mode: Mode = "direct"
+    lag_bias: bool = True
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_choice("score", self.score, ("dot", "scaled_dot", "general"))
+        check_choice("axis", self.axis, ("time", "joint"))
+        check_choice("mode", self.mode, _MODES)
+
+
+@dataclass(frozen=True)
+class BahdanauConfig:
+    """Additive attention before the recurrence (Bahdanau et al. 2015): the context enters the next decoder step.
+
+    ``axis``: ``time`` looks up past steps; ``feature`` weighs the variables at every past step. ``norm`` stands before
+    the two dense layers of the head (the reference work used ``batch``). ``mode`` and ``lag_bias`` as in ``LuongConfig``.
+
+    >>> BahdanauConfig().axis
+    'time'
+    """
+
+    name: ClassVar[str] = "bahdanau"
+    hidden_size: int = 64
+    attention_size: int = 32
+    axis: Literal["time", "feature"] = "time"
+    mode: Mode = "direct"
+    norm: Norm = "none"
+    lag_bias: bool = True
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_choice("axis", self.axis, ("time", "feature"))
+        check_choice("mode", self.mode, _MODES)
+        check_choice("norm", self.norm, ("none", "layer", "batch"))
+
+
+class LuongReadout(nn.Module):
+    """From the context and the state to the forecast: ``[context; s]`` → tanh dense → leaky dense → head."""
+
+    def __init__(self, *, context_size: int, size: int, head: QuantileHead, dropout: float) -> None:
+        super().__init__()
+        self.combine = nn.Linear(context_size + size, 2 * size)
+        self.hidden = nn.Linear(2 * size, size)
+        self.dropout = nn.Dropout(dropout)
+        self.head = head
+
+    def forward(self, context_BHD: Tensor, state_BHD: Tensor) -> Tensor:
+        """Quantiles [B, H, M, Q]."""
+        combined = torch.tanh(self.combine(torch.cat([context_BHD, state_BHD], dim=-1)))
+        return self.head(self.dropout(F.leaky_relu(self.hidden(combined), LEAK)))
+
+
+class BahdanauReadout(nn.Module):
+    """From the decoder's state to the forecast: norm → leaky dense → norm → leaky dense → head."""
+
+    def __init__(self, *, size: int, widths: tuple[int, int], norm: Norm, head: QuantileHead, dropout: float) -> None:
+        super().__init__()
+        self.norm1, self.dense1 = FeatureNorm(norm, size), nn.Linear(size, widths[0])
+        self.norm2, self.dense2 = FeatureNorm(norm, widths[0]), nn.Linear(widths[0], widths[1])
+        self.dropout = nn.Dropout(dropout)
+        self.head = head
+
+    def forward(self, state_BHD: Tensor) -> Tensor:
+        """Quantiles [B, H, M, Q]."""
+        wide = F.leaky_relu(self.dense1(self.norm1(state_BHD)), LEAK)
+        return self.head(self.dropout(F.leaky_relu(self.dense2(self.norm2(wide)), LEAK)))
+
+
+def _feedback_size(mode: Mode, shape: ModelShape) -> int:
+    return 0 if mode == "direct" else shape.n_targets
+
+
+def _next_feedback(own_BM: Tensor, batch: Batch, step: int, teaching: Teaching) -> Tensor:
+    """What the next step is told of this one: the truth with the taught probability where it is known, else its own output."""
+    if teaching.probability <= 0:
+        return own_BM
+    known_BM = batch.target_observed_BHM[:, step]
+    if teaching.probability < 1:
+        draw = torch.rand(len(own_BM), 1, generator=teaching.generator).to(own_BM.device)
+        known_BM = known_BM & (draw < teaching.probability)
+    return torch.where(known_BM, batch.target_BHM[:, step], own_BM)
+
+
+class Luong(nn.Module):
+    """LSTM encoder and decoder with attention after the recurrence; see ``LuongConfig``."""
+
+    def __init__(self, config: LuongConfig, shape: ModelShape) -> None:
+        super().__init__()
+        size, self.config, self.shape = config.hidden_size, config, shape
+        self.encoder = PaddedLSTM(input_size=shape.n_encoder, size=size)
+        self.decoder = nn.LSTM(shape.n_decoder + _feedback_size(config.mode, shape), size, batch_first=True)
+        self.attention: nn.Module
+        if config.axis == "joint":
+            self.attention = JointAttention(size=size, n_features=shape.n_variables)
+        elif config.score == "general":
+            self.attention = GeneralAttention(size)
+        else:
+            self.attention = DotAttention(scaled=config.score == "scaled_dot")
+        n_features = shape.n_variables if config.axis == "joint" else 1
+        self.lag_bias = LagBias(max_lag=shape.input_size + shape.h, n_features=n_features) if config.lag_bias else None
+        head = QuantileHead(size=size, n_targets=shape.n_targets, quantiles=shape.quantiles)
+        self.readout = LuongReadout(context_size=size, size=size, head=head, dropout=config.dropout)
+
+    def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
+        """All steps at once where no output is fed back or every truth is; step by step otherwise."""
+        book = self.encoder(batch.encoder_BTX, batch.inside_BT)
+        if self.config.mode == "direct":
+            return self._fused(batch.decoder_BHK, book, batch)
+        if teaching.probability >= 1 and bool(batch.target_observed_BHM.all()):
+            told_BHM = torch.cat([batch.last_BM[:, None], batch.target_BHM[:, :-1]], dim=1)
+            return self._fused(torch.cat([batch.decoder_BHK, told_BHM], dim=-1), book, batch)
+        return self._stepwise(book, batch, teaching)
+
+    def _fused(self, input_BHK: Tensor, book: Encoded, batch: Batch) -> Output:
+        state = (book.state.hidden_BD[None], book.state.cell_BD[None])
+        state_BHD, _ = self.decoder(input_BHK, state)
+        context_BHD, weight_BHTF = self._look_up(state_BHD, book, batch, 0)
+        return Output(self.readout(context_BHD, state_BHD), AttentionMap(self.config.axis, weight_BHTF))
+
+    def _stepwise(self, book: Encoded, batch: Batch, teaching: Teaching) -> Output:
+        state = (book.state.hidden_BD[None], book.state.cell_BD[None])
+        told_BM, quantiles, weights = batch.last_BM, [], []
+        for step in range(batch.decoder_BHK.shape[1]):
+            input_B1K = torch.cat([batch.decoder_BHK[:, step], told_BM], dim=-1)[:, None]
+            state_B1D, state = self.decoder(input_B1K, state)
+            context_B1D, weight_B1TF = self._look_up(state_B1D, book, batch, step)
+            quantile_B1MQ = self.readout(context_B1D, state_B1D)
+            told_BM = _next_feedback(quantile_B1MQ[:, 0, :, self.shape.median], batch, step, teaching)
+            quantiles.append(quantile_B1MQ)
+            weights.append(weight_B1TF)
+        return Output(torch.cat(quantiles, 1), AttentionMap(self.config.axis, torch.cat(weights, 1)))
+
+    def _look_up(self, query_BHD: Tensor, book: Encoded, batch: Batch, first: int) -> Attention:
+        """Context [B, H, D] and weights [B, H, T, F] of the decoder steps from ``first`` on."""
+        H, T = query_BHD.shape[1], book.output_BTD.shape[1]
+        bias_HTF = None if self.lag_bias is None else self.lag_bias(H, T, first)
+        if self.config.axis == "joint":
+            cell_BTF = batch.encoder_BTX[..., : self.shape.n_variables]
+            return self.attention(query_BHD, book.output_BTD, cell_BTF, batch.observed_BTF, bias_HTF)
+        bias_HT = None if bias_HTF is None else bias_HTF[..., 0]
+        context_BHD, weight_BHT = self.attention(query_BHD, book.output_BTD, batch.inside_BT, bias_HT)
+        return Attention(context_BHD, weight_BHT[..., None])
+
+
+class Bahdanau(nn.Module):
+    """LSTM encoder and decoder with additive attention before the recurrence; see ``BahdanauConfig``."""
+
+    def __init__(self, config: BahdanauConfig, shape: ModelShape) -> None:
+        super().__init__()
+        size, self.config, self.shape = config.hidden_size, config, shape
+        self.encoder = PaddedLSTM(input_size=shape.n_encoder, size=size)
+        self.attention: AdditiveAttention | FeatureAttention
+        if config.axis == "time":
+            self.attention = AdditiveAttention(query_size=size, value_size=size, size=config.attention_size)
+        else:
+            self.attention = FeatureAttention(query_size=size, n_features=shape.n_variables, size=config.attention_size)
+        with_bias = config.lag_bias and config.axis == "time"
+        self.lag_bias = LagBias(max_lag=shape.input_size + shape.h) if with_bias else None
+        told = _feedback_size(config.mode, shape)
+        self.decoder = StepLSTM(context_size=size + told, known_size=shape.n_decoder, size=size)
+        head = QuantileHead(size=size // 2, n_targets=shape.n_targets, quantiles=shape.quantiles)
+        widths = (2 * size, size // 2)
+        self.readout = BahdanauReadout(size=size, widths=widths, norm=config.norm, head=head, dropout=config.dropout)
+
+    def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
+        """One decoder step after the other: the look-up of a step needs the state the last look-up led to."""
+        book = self.encoder(batch.encoder_BTX, batch.inside_BT)
+        cell_BTF = batch.encoder_BTX[..., : self.shape.n_variables]
+        key = self.attention.project(book.output_BTD if self.config.axis == "time" else cell_BTF)
+        gates_BH4 = self.decoder.hoist(batch.decoder_BHK)
+        state, told_BM, feeds_back = book.state, batch.last_BM, self.config.mode != "direct"
+        hiddens, quantiles, weights = [], [], []
+        for step in range(batch.decoder_BHK.shape[1]):
+            context_BD, weight_BTF = self._look_up(state, key, book, batch, step)
+            entry = torch.cat([context_BD, told_BM], dim=-1) if feeds_back else context_BD
+            state = self.decoder(gates_BH4[:, step], entry, state)
+            hiddens.append(state.hidden_BD)
+            weights.append(weight_BTF)
+            if feeds_back:
+                quantiles.append(self.readout(state.hidden_BD[:, None]))
+                told_BM = _next_feedback(quantiles[-1][:, 0, :, self.shape.median], batch, step, teaching)
+        quantile_BHMQ = torch.cat(quantiles, 1) if feeds_back else self.readout(torch.stack(hiddens, 1))
+        return Output(quantile_BHMQ, AttentionMap(self.config.axis, torch.stack(weights, 1)))
+
+    def _look_up(self, state: State, key: Tensor, book: Encoded, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Context [B, D] and weights [B, T, F] of one decoder step."""
+        query_B1D = state.hidden_BD[:, None]
+        if self.config.axis == "time":
+            T = key.shape[1]
+            bias_1T = None if self.lag_bias is None else self.lag_bias(1, T, step)[..., 0]
+            found = self.attention(query_B1D, key, book.output_BTD, batch.inside_BT, bias_1T)
+            return found.context_BHD[:, 0], found.weight[:, 0, :, None]
+        cell_BTF = batch.encoder_BTX[..., : self.shape.n_variables]
+        weighed_B1T, weight_B1TF = self.attention(query_B1D, key, cell_BTF, batch.observed_BTF)
+        # The weighed input of every step gathers that step's state, so that no weight is tied to the window's length.
+        length_B1 = batch.inside_BT.sum(dim=1, keepdim=True).clamp(min=1)
+        return torch.bmm(weighed_B1T, book.output_BTD)[:, 0] / length_B1, weight_B1TF[:, 0]
+

@@ -1,0 +1,1 @@
+"""Layers: attention, recurrences, heads. Tensors in, tensors out; weights are always a return value."""

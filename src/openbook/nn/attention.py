@@ -1,0 +1,229 @@
+"""Attention layers: who is looked up (weights) and what is found there (context). Both are always returned.
+
+Every layer takes H queries at once. A masked cell weighs exactly 0; where everything is masked, weights and context are 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Attention(NamedTuple):
+    """``context_BHD``: the weighted sum; ``weight``: [B, H, T], or [B, H, T, F] where features are weighed too."""
+
+    context_BHD: Tensor
+    weight: Tensor
+
+
+def masked_softmax(score: Tensor, mask: Tensor | None, dim: int | tuple[int, ...] = -1) -> Tensor:
+    """Softmax over one or several axes in which masked cells get exactly 0, and all-masked rows are 0 throughout.
+
+    >>> masked_softmax(torch.zeros(1, 3), torch.tensor([[True, False, True]]))
+    tensor([[0.5000, 0.0000, 0.5000]])
+    """
+    dims = (dim,) if isinstance(dim, int) else dim
+    if mask is None:
+        return _softmax(score, dims)
+    alive = mask.any(dim=dims, keepdim=True)
+    weight = _softmax(score.masked_fill(~mask & alive, -torch.inf), dims)
+    return weight if bool(alive.all()) else weight.masked_fill(~alive, 0.0)
+
+
+def _softmax(score: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Softmax over one axis, or over the last two together."""
+    if len(dims) == 1:
+        return score.softmax(dims[0])
+    return score.flatten(-2).softmax(-1).view_as(score)
+
+
+class DotAttention(nn.Module):
+    """Dot-product attention over time: ``softmax_t(s·e_t)``, optionally divided by √D (Luong et al. 2015, *dot*).
+
+    >>> layer = DotAttention(scaled=False)
+    >>> layer(torch.ones(1, 1, 2), torch.tensor([[[0.0, 0.0], [0.0, 0.0]]])).weight
+    tensor([[[0.5000, 0.5000]]])
+    """
+
+    def __init__(self, *, scaled: bool = True) -> None:
+        super().__init__()
+        self.scaled = scaled
+
+    def forward(
+        self, query_BHD: Tensor, value_BTD: Tensor, mask_BT: Tensor | None = None, bias_HT: Tensor | None = None
+    ) -> Attention:
+        """Queries [B, H, D], the book [B, T, D], mask [B, T], additive bias [H, T]."""
+        scale = 1.0 / math.sqrt(query_BHD.shape[-1]) if self.scaled else 1.0
+        score_BHT = torch.bmm(query_BHD * scale, value_BTD.transpose(1, 2))
+        if bias_HT is not None:
+            score_BHT = score_BHT + bias_HT
+        weight_BHT = masked_softmax(score_BHT, None if mask_BT is None else mask_BT[:, None])
+        return Attention(torch.bmm(weight_BHT, value_BTD), weight_BHT)
+
+
+class GeneralAttention(nn.Module):
+    """General attention over time: ``softmax_t(s·W e_t)`` (Luong et al. 2015, *general*); keys are projected once.
+
+    >>> GeneralAttention(4)(torch.ones(2, 3, 4), torch.ones(2, 5, 4)).weight.shape
+    torch.Size([2, 3, 5])
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(size, size)
+
+    def forward(
+        self, query_BHD: Tensor, value_BTD: Tensor, mask_BT: Tensor | None = None, bias_HT: Tensor | None = None
+    ) -> Attention:
+        """Queries [B, H, D], the book [B, T, D], mask [B, T], additive bias [H, T]."""
+        score_BHT = torch.bmm(query_BHD, self.key(value_BTD).transpose(1, 2))
+        if bias_HT is not None:
+            score_BHT = score_BHT + bias_HT
+        weight_BHT = masked_softmax(score_BHT, None if mask_BT is None else mask_BT[:, None])
+        return Attention(torch.bmm(weight_BHT, value_BTD), weight_BHT)
+
+
+class AdditiveAttention(nn.Module):
+    """Additive attention over time: ``softmax_t(v·tanh(W e_t + U s))`` (Bahdanau et al. 2015, appendix A.1.2).
+
+    ``project`` computes the keys ``W e_t`` once per window; ``forward`` takes them back at every decoder step.
+
+    >>> layer = AdditiveAttention(query_size=3, value_size=4, size=5)
+    >>> book = torch.ones(2, 6, 4)
+    >>> layer(torch.ones(2, 1, 3), layer.project(book), book).context_BHD.shape
+    torch.Size([2, 1, 4])
+    """
+
+    def __init__(self, *, query_size: int, value_size: int, size: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(value_size, size)
+        self.query = nn.Linear(query_size, size)
+        self.score = nn.Linear(size, 1)
+
+    def project(self, value_BTD: Tensor) -> Tensor:
+        """The keys of a book, [B, T, size]."""
+        return self.key(value_BTD)
+
+    def forward(
+        self,
+        query_BHD: Tensor,
+        key_BTD: Tensor,
+        value_BTD: Tensor,
+        mask_BT: Tensor | None = None,
+        bias_HT: Tensor | None = None,
+    ) -> Attention:
+        """Queries [B, H, D], keys from ``project``, the book [B, T, D], mask [B, T], additive bias [H, T]."""
+        query_BH1D = self.query(query_BHD)[:, :, None]
+        score_BHT = self.score(torch.tanh(key_BTD[:, None] + query_BH1D)).squeeze(-1)
+        if bias_HT is not None:
+            score_BHT = score_BHT + bias_HT
+        weight_BHT = masked_softmax(score_BHT, None if mask_BT is None else mask_BT[:, None])
+        return Attention(torch.bmm(weight_BHT, value_BTD), weight_BHT)
+
+
+class FeatureAttention(nn.Module):
+    """Additive attention over features: one score per feature at every step, softmax over the F features of that step.
+
+    ``forward`` returns ``context`` [B, H, T], the weighted input of every step, and ``weight`` [B, H, T, F]
+    (the *horizontal* look-up of the reference work).
+
+    >>> layer = FeatureAttention(query_size=3, n_features=4, size=5)
+    >>> layer(torch.ones(2, 1, 3), layer.project(torch.ones(2, 6, 4)), torch.ones(2, 6, 4)).weight.sum(-1).shape
+    torch.Size([2, 1, 6])
+    """
+
+    def __init__(self, *, query_size: int, n_features: int, size: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(n_features, size)
+        self.query = nn.Linear(query_size, size)
+        self.score = nn.Linear(size, n_features)
+
+    def project(self, value_BTF: Tensor) -> Tensor:
+        """The keys of a window, [B, T, size]."""
+        return self.key(value_BTF)
+
+    def forward(
+        self, query_BHD: Tensor, key_BTD: Tensor, value_BTF: Tensor, mask_BTF: Tensor | None = None
+    ) -> Attention:
+        """Queries [B, H, D], keys from ``project``, the inputs [B, T, F], mask [B, T, F]."""
+        score_BHTF = self.score(torch.tanh(key_BTD[:, None] + self.query(query_BHD)[:, :, None]))
+        weight_BHTF = masked_softmax(score_BHTF, None if mask_BTF is None else mask_BTF[:, None])
+        return Attention((weight_BHTF * value_BTF[:, None]).sum(-1), weight_BHTF)
+
+
+class JointAttention(nn.Module):
+    """One softmax over the whole time × feature grid; marginals are sums of its weights, never computed apart.
+
+    The key of cell (t, f) is ``W e_t + x_tf a_f + b_f``: the state of that time, the value of that variable, its name.
+    The value of the cell is ``V e_t + x_tf c_f + d_f``. Scores and sums are taken apart, so that no [B, T, F, D] tensor
+    is ever built: memory is [B, H, T, F].
+
+    >>> layer = JointAttention(size=4, n_features=3)
+    >>> layer(torch.ones(1, 2, 4), torch.ones(1, 5, 4), torch.ones(1, 5, 3)).weight.shape
+    torch.Size([1, 2, 5, 3])
+    """
+
+    def __init__(self, *, size: int, n_features: int) -> None:
+        super().__init__()
+        self.key_state = nn.Linear(size, size, bias=False)
+        self.value_state = nn.Linear(size, size, bias=False)
+        spread = 1.0 / math.sqrt(size)
+        for name in ("key_slope_FD", "key_name_FD", "value_slope_FD", "value_name_FD"):
+            self.register_parameter(name, nn.Parameter(torch.randn(n_features, size) * spread))
+        self.key_slope_FD: Tensor
+        self.key_name_FD: Tensor
+        self.value_slope_FD: Tensor
+        self.value_name_FD: Tensor
+
+    def forward(
+        self,
+        query_BHD: Tensor,
+        state_BTD: Tensor,
+        cell_BTF: Tensor,
+        mask_BTF: Tensor | None = None,
+        bias_HTF: Tensor | None = None,
+    ) -> Attention:
+        """Queries [B, H, D], encoder states [B, T, D], variables [B, T, F], mask [B, T, F], additive bias [H, T, F]."""
+        query_BHD = query_BHD / math.sqrt(query_BHD.shape[-1])
+        slope_BHF, name_BHF = query_BHD @ self.key_slope_FD.T, query_BHD @ self.key_name_FD.T
+        # Axes [B, H, F, T] inside: the softmax and the sums then run over contiguous memory.
+        state_BHT = torch.bmm(query_BHD, self.key_state(state_BTD).transpose(1, 2))
+        cell_BFT = cell_BTF.transpose(1, 2).contiguous()
+        score_BHFT = torch.addcmul(state_BHT[:, :, None], slope_BHF[..., None], cell_BFT[:, None])
+        score_BHFT += name_BHF[..., None]
+        if bias_HTF is not None:
+            score_BHFT += bias_HTF.transpose(1, 2)
+        mask = None if mask_BTF is None else mask_BTF.transpose(1, 2)[:, None]
+        weight_BHFT = masked_softmax(score_BHFT, mask, dim=(-2, -1))
+        found_BHF = torch.einsum("bhft,bft->bhf", weight_BHFT, cell_BFT)
+        context_BHD = torch.bmm(weight_BHFT.sum(2), self.value_state(state_BTD))
+        context_BHD = context_BHD + found_BHF @ self.value_slope_FD + weight_BHFT.sum(3) @ self.value_name_FD
+        return Attention(context_BHD, weight_BHFT.transpose(2, 3))
+
+
+class LagBias(nn.Module):
+    """A learned preference for distances: score of (decoder step h, context step t) gets ``b[T − t + h]``, per feature.
+
+    It belongs to the lag, not to the place in the window, so it holds for any T (lags beyond ``max_lag`` share the last
+    entry). Stored divided by ``gain`` so that a table of many entries learns as fast as the layers around it.
+
+    >>> LagBias(max_lag=4)(n_query=2, n_time=3)[..., 0]
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]], grad_fn=<SelectBackward0>)
+    """
+
+    gain = 10.0
+
+    def __init__(self, *, max_lag: int, n_features: int = 1) -> None:
+        super().__init__()
+        self.table_LF = nn.Parameter(torch.zeros(max_lag, n_features))
+
+    def forward(self, n_query: int, n_time: int, first_query: int = 0) -> Tensor:
+        """Bias of ``n_query`` decoder steps from ``first_query`` on against ``n_time`` context steps, [H, T, F]."""
+        device = self.table_LF.device
+        query_H1 = torch.arange(first_query, first_query + n_query, device=device)[:, None]
+        lag_HT = n_time - torch.arange(n_time, device=device) + query_H1
+        return self.gain * self.table_LF[(lag_HT - 1).clamp(max=len(self.table_LF) - 1)]

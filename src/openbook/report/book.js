@@ -1,0 +1,163 @@
+"use strict";
+
+/** Weights of one forecast as numbers: by step and stamp [H][T] and by step and input [H][F], of all inputs or of one. */
+OB.openEntry = (entry) => {
+  const [steps, inputs] = [entry.targets.length, entry.features.length];
+  const sources = Array.from(OB.unpack(entry.sources));
+  const real = (packed) => Float64Array.from(OB.unpack(packed), (value) => (value * packed.largest) / 65535);
+  const grid = (width, value) => Array.from({ length: steps }, (_, h) => Array.from({ length: width }, (_, i) => value(h, i)));
+  const page = { sources, hasCube: Boolean(entry.cube) };
+  if (!entry.cube) {
+    const [time, input] = [real(entry.time), real(entry.input)];
+    page.byTime = () => grid(sources.length, (h, t) => time[h * sources.length + t]);
+    page.byInput = grid(inputs, (h, f) => input[h * inputs + f]);
+    return page;
+  }
+  const cube = real(entry.cube);
+  const cell = (h, t, f) => cube[(h * sources.length + t) * inputs + f];
+  const sum = (length, value) => {
+    let total = 0;
+    for (let i = 0; i < length; i += 1) total += value(i);
+    return total;
+  };
+  page.byTime = (only) => grid(sources.length, (h, t) => (only === null ? sum(inputs, (f) => cell(h, t, f)) : cell(h, t, only)));
+  page.byInput = grid(inputs, (h, f) => sum(sources.length, (t) => cell(h, t, f)));
+  return page;
+};
+
+OB.meanRow = (rows) => rows[0].map((_, i) => rows.reduce((total, row) => total + row[i], 0) / rows.length);
+
+OB.list = (texts) => (texts.length > 1 ? `${texts.slice(0, -1).join(", ")} and ${texts.at(-1)}` : texts.join(""));
+
+/** The sentence naming the three places looked at most; step null means all steps together. */
+OB.readingWords = (data, entry, step) => {
+  const row = step === null ? 0 : step + 1;
+  const [source, weight] = [OB.unpack(entry.top.source), OB.unpack(entry.top.weight)];
+  const [feature, share] = [OB.unpack(entry.top.feature), OB.unpack(entry.top.share)];
+  const width = entry.top.source.shape[1];
+  const model = data.models.find((one) => one.name === entry.model);
+  const name = model ? model.shown : entry.model;
+  const noun = data.clock.noun;
+  const places = [];
+  let total = 0;
+  for (let i = row * width; i < (row + 1) * width; i += 1) {
+    total += weight[i];
+    const far = step === null ? "" : `${OB.distance(source[i], entry.targets[step], data.clock)}; `;
+    const input = !entry.timeOnly && entry.features.length > 1 && share[i] > 0.5 ? `, mostly ${entry.features[feature[i]]}` : "";
+    places.push(`${OB.stamp(source[i], data.clock)} (${far}${OB.percent(weight[i])}${input})`);
+  }
+  const others = entry.stamps - places.length;
+  const rest = others > 0 ? ` Together that is ${OB.percent(total)} of the look-up; the other ${OB.count(others, noun)} share the rest.` : "";
+  const even = total < (1.6 * places.length) / entry.stamps ? " The look-up is spread nearly evenly: no place stands out." : "";
+  if (step !== null) return `For ${OB.stamp(entry.targets[step], data.clock)}, ${name} looked most at ${OB.list(places)}.${rest}${even}`;
+  const back = entry.lags.map(([from, to, mean]) => `${OB.distance(from, to, data.clock)} (${OB.percent(mean)})`);
+  const lags = entry.targets.length > 1 && back.length ? `Counted back from each ${noun} it forecast, ${name} looked most ${OB.list(back)}. ` : "";
+  return `${lags}Over all ${OB.count(entry.targets.length, "step")}, the places ${lags ? "it" : name} looked at most were ${OB.list(places)}.${rest}${even}`;
+};
+
+/** Actual values at the stamps of the book, where the page knows at least half of them; else null. */
+OB.actualsAt = (data, entry, sources) => {
+  const series = data.forecasts.find((one) => one.id === entry.id);
+  if (!series || entry.bin > 1) return null;
+  const [stamps, actual] = [OB.unpack(series.stamps), OB.unpack(series.actual)];
+  const known = new Map();
+  stamps.forEach((stamp, index) => known.set(stamp, actual[index]));
+  const line = sources.map((stamp) => (Number.isFinite(known.get(stamp)) ? known.get(stamp) : null));
+  return line.filter((value) => value !== null).length >= sources.length / 2 ? line : null;
+};
+
+OB.bookTraces = (data, entry, page, weights, bars, line) => {
+  const clock = data.clock;
+  const at = page.sources.map((_, index) => index);
+  const past = page.sources.map((stamp) => OB.stamp(stamp, clock));
+  const more = entry.bin > 1 ? ` and the ${OB.count(entry.bin - 1, clock.noun)} after it` : "";
+  const say = (target) => page.sources.map((source, t) => `${past[t]}${more}, ${OB.distance(source, target, clock)}`);
+  const text = entry.targets.map(say);
+  const heat = {
+    type: "heatmap", x: at, y: entry.targets.map((_, h) => h + 1), z: weights, text, zmin: 0, showscale: false,
+    customdata: entry.targets.map((target) => page.sources.map(() => OB.stamp(target, clock))),
+    colorscale: data.weightScale.map((color, index) => [index / (data.weightScale.length - 1), color]),
+    hovertemplate: "for %{customdata}<br>read %{text}<br><b>%{z:.2%}</b> of the look-up<extra></extra>",
+  };
+  const time = { type: "bar", x: at, y: bars, text: past, textposition: "none", marker: { color: "#37659e" }, yaxis: "y2", hovertemplate: "%{text}<br><b>%{y:.2%}</b><extra></extra>" };
+  const traces = [heat, time];
+  if (line) traces.push({ type: "scatter", mode: "lines", x: at, y: line, text: past, line: { color: "#1d1d1f", width: 1.5 }, yaxis: "y3", hovertemplate: "%{text}<br>%{y:,.4~g}<extra></extra>" });
+  return traces;
+};
+
+OB.bookLayout = (data, entry, page, state, line) => {
+  const narrow = OB.narrow();
+  const steps = entry.targets.length;
+  const heat = Math.min(620, Math.max(150, steps * Math.max(narrow ? 11 : 15, Math.min(30, 320 / steps))));
+  const above = line ? 190 : 105;
+  const height = heat + above + 60;
+  const inner = heat + above;
+  const layout = OB.layout(data, height);
+  layout.margin = { l: narrow ? 82 : 86, r: 6, t: 22, b: 38 };
+  layout.bargap = page.sources.length > 150 ? 0 : 0.15;
+  const xTicks = OB.ticks(page.sources, data.clock, narrow ? 4 : 10);
+  const dayOnly = { ...data.clock, unit: data.clock.unit === "hour" || data.clock.unit === "minute" ? "day" : data.clock.unit };
+  const onDays = xTicks.every((i) => page.sources[i] % 86400000 === 0);
+  layout.xaxis = {
+    ...OB.axis, tickvals: xTicks, anchor: "y", range: [-0.5, page.sources.length - 0.5],
+    ticktext: xTicks.map((i) => OB.stamp(page.sources[i], onDays ? dayOnly : data.clock, true)), tickangle: 0,
+  };
+  const yTicks = OB.ticks(entry.targets, { unit: "none" }, Math.floor(heat / 22));
+  layout.yaxis = {
+    ...OB.axis, domain: [0, heat / inner], autorange: false, range: [steps + 0.5, 0.5], automargin: false, showline: false, tickcolor: "rgba(0,0,0,0)",
+    tickvals: yTicks.map((h) => h + 1), ticktext: yTicks.map((h) => OB.stamp(entry.targets[h], data.clock, true)),
+  };
+  const barTop = line ? 1 - 95 / inner : 1;
+  layout.yaxis2 = { ...OB.rule, domain: [(heat + 28) / inner, barTop], rangemode: "tozero", tickformat: ".1~%", nticks: 3, automargin: false };
+  if (line) layout.yaxis3 = { ...OB.rule, domain: [1 - 68 / inner, 1], nticks: 3, automargin: false };
+  const caption = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12.5, color: "#5f6166" } });
+  const unit = data.unit ? `: ${data.unit}` : "";
+  layout.annotations = [
+    caption(narrow ? "down: forecast steps · across: the past" : "down: the forecast’s steps · across: the past it could look up", heat / inner),
+    caption(state.step === null ? "share of the look-up, mean of all steps" : `share of the look-up for ${OB.plain(OB.stamp(entry.targets[state.step], data.clock, true))}`, barTop),
+    ...(line ? [caption(`what happened then${OB.plain(unit)}`, 1)] : []),
+  ];
+  const even = state.only === null ? 1 / page.sources.length : null;
+  layout.shapes = even === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, yref: "y2", y0: even, y1: even, line: { color: "#b3400a", width: 1, dash: "dot" } }];
+  if (state.step !== null) {
+    layout.shapes.push({ type: "rect", x0: -0.5, x1: page.sources.length - 0.5, y0: state.step + 0.5, y1: state.step + 1.5, line: { color: "#c2500a", width: 2 } });
+  }
+  return layout;
+};
+
+OB.inputBars = (place, entry, shares) => {
+  place.replaceChildren();
+  const alone = entry.timeOnly || entry.features.length < 2;
+  place.parentElement.classList.toggle("alone", alone);
+  if (alone) return;
+  place.append(OB.element("h4", "Share of the look-up by input"));
+  const list = OB.element("ol");
+  const order = shares.map((_, f) => f).sort((one, other) => shares[other] - shares[one]);
+  for (const f of order.slice(0, 16)) {
+    const row = OB.element("div", undefined, "row");
+    row.append(OB.element("span", entry.features[f]), OB.element("b", OB.percent(shares[f])));
+    const track = OB.element("div", undefined, "track");
+    const bar = OB.element("i");
+    bar.style.width = `${(100 * shares[f]) / shares[order[0]] || 0}%`;
+    track.append(bar);
+    const item = OB.element("li");
+    item.append(row, track);
+    list.append(item);
+  }
+  place.append(list);
+  if (order.length > 16) {
+    const rest = order.slice(16).reduce((total, f) => total + shares[f], 0);
+    place.append(OB.element("p", `${OB.count(order.length - 16, "further input")}: ${OB.percent(rest)} together.`));
+  }
+};
+
+OB.bookCaption = (entry, only) => {
+  const parts = [];
+  if (entry.timeOnly) parts.push("This model divides its attention over time only; it does not say which input it read.");
+  if (entry.bin > 1) parts.push(`A column adds up ${entry.bin} neighbouring moments.`);
+  const columns = Math.ceil(entry.stamps / entry.bin);
+  parts.push(only === null
+    ? `Spread evenly, every column would get ${OB.percent(1 / columns)} (red dotted line).`
+    : `Only the weight of “${entry.features[only]}” is drawn; the other inputs hold the rest.`);
+  return parts.join(" ");
+};

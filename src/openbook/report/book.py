@@ -1,0 +1,185 @@
+"""The weights the page shows: which forecasts are opened, and their weights as small integer cubes with exact summaries."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from openbook.report.payload import pack, stamp_numbers
+from openbook.report.source import Backtest, explained_pairs, read_weights
+from openbook.report.words import plural, shown, window_errors
+
+MAX_FORECASTS = 24
+MAX_COLUMNS = 400
+# Weights a page may hold; at two bytes and a third more for text this is about 6 MB.
+MAX_CELLS = 2_200_000
+# A forecast with more weights than this is shown by its two margins, steps × past and steps × inputs.
+MAX_CUBE = 300_000
+ALL_INPUTS = "(all inputs)"
+
+
+class Cube(NamedTuple):
+    """Weights of one forecast: ``weight`` [H, T, F] over targets [H], sources [T] and features [F], rows summing to one."""
+
+    weight: np.ndarray
+    targets: pd.Series
+    sources: pd.Series
+    features: list[str]
+
+
+def weight_cube(frame: pd.DataFrame) -> Cube:
+    """The rows of one forecast's explanation as a cube; cells that are not listed weigh zero."""
+    step_ds = frame[["step", "ds"]].drop_duplicates("step").sort_values("step")
+    sources = frame["source_ds"].drop_duplicates().sort_values().reset_index(drop=True)
+    features = list(dict.fromkeys(frame["feature"].astype(str)))
+    weight = np.zeros((len(step_ds), len(sources), len(features)))
+    place = (
+        pd.Index(step_ds["step"]).get_indexer(frame["step"]),
+        pd.Index(sources).get_indexer(frame["source_ds"]),
+        pd.Index(features).get_indexer(frame["feature"].astype(str)),
+    )
+    np.add.at(weight, place, np.nan_to_num(frame["weight"].to_numpy(np.float64)))
+    order = np.argsort(-weight.sum((0, 1)), kind="stable")
+    return Cube(weight[:, :, order], step_ds["ds"].reset_index(drop=True), sources, [features[i] for i in order])
+
+
+def book_part(backtest: Backtest) -> tuple[list[dict[str, Any]], list[str]]:
+    """The forecasts whose weights the page shows, each as one dictionary, and what was left out, in words."""
+    pairs = explained_pairs(backtest)
+    if pairs.empty:
+        return [], []
+    models = [model for model in backtest.scores["model"] if model in set(pairs["model"])]
+    models += sorted(set(pairs["model"]) - set(models))
+    spots = pairs[["unique_id", "cutoff"]].drop_duplicates().reset_index(drop=True)
+    order = _telling_spots(backtest, models[0], spots)
+    book: list[dict[str, Any]] = []
+    used, merged, margins, opened = 0, 1, False, 0
+    for row, tag in order[:MAX_FORECASTS]:
+        if used and used / max(1, opened) * (opened + 1) > MAX_CELLS:
+            break
+        opened += 1
+        unique_id, cutoff = spots.iloc[row]
+        by_model = dict(tuple(read_weights(backtest, unique_id, cutoff).groupby("model")))
+        for model in filter(by_model.__contains__, models):
+            entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model])
+            entry["tag"] = tag
+            book.append(entry)
+            used, merged, margins = used + cells, max(merged, bins), margins or "cube" not in entry
+    return book, _notes(models, len(spots), opened, merged, margins)
+
+
+def _notes(models: list[str], spots: int, opened: int, merged: int, margins: bool) -> list[str]:
+    notes = []
+    if opened < spots:
+        names = ", ".join(map(shown, models))
+        notes.append(
+            f"The book is open for {plural(opened, 'forecast')} of {spots:,} ({names}): the worst, the best, the latest, and "
+            "others evenly spaced. explanation.parquet holds them all."
+        )
+    if merged > 1:
+        notes.append(
+            f"Long pasts are drawn with up to {merged} neighbouring stamps added up in one column; the sentences and the "
+            "file use single stamps."
+        )
+    if margins:
+        notes.append(
+            "Where a forecast has too many weights for a page, time and inputs are shown apart; the file has every cell."
+        )
+    return notes
+
+
+def _telling_spots(backtest: Backtest, model: str, spots: pd.DataFrame) -> list[tuple[int, str]]:
+    """Rows of ``spots`` in the order they deserve room: worst, best, latest, then evenly spaced."""
+    latest = int(spots["cutoff"].to_numpy().argmax())
+    chosen = {latest: ["latest"]}
+    if model in backtest.forecasts:
+        errors = window_errors(backtest, [model])[model]
+        size = backtest.forecasts.groupby("unique_id")["y"].agg(lambda y: y.abs().mean())
+        relative = errors / size.where(size > 0).reindex(errors.index.get_level_values(0)).to_numpy()
+        keys = pd.MultiIndex.from_arrays([spots["unique_id"].astype(str), spots["cutoff"]])
+        values = relative.reindex(keys).to_numpy()
+        if np.isfinite(values).any() and len(spots) > 1:
+            chosen.setdefault(int(np.nanargmax(values)), []).append("largest error")
+            chosen.setdefault(int(np.nanargmin(values)), []).append("smallest error")
+    spaced = np.linspace(0, len(spots) - 1, min(len(spots), MAX_FORECASTS)).round().astype(int)
+    rest = [int(row) for row in spaced if int(row) not in chosen]
+    middle_out = sorted(rest, key=lambda row: _bit_reversed(rest.index(row)))
+    return [*((row, ", ".join(tags)) for row, tags in chosen.items()), *((row, "") for row in middle_out)]
+
+
+def _bit_reversed(index: int) -> int:
+    """A spreading order: any first part of the sorted sequence covers the whole range."""
+    return int(f"{index:08b}"[::-1], 2)
+
+
+def _entry(model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame) -> tuple[dict[str, Any], int, int]:
+    """One forecast of one model for the page, the weights it takes and how many stamps share a column."""
+    cube = weight_cube(frame)
+    bins = -(-len(cube.sources) // MAX_COLUMNS)
+    drawn = _binned(cube.weight, bins)
+    entry: dict[str, Any] = {
+        "model": str(model),
+        "id": str(unique_id),
+        "cutoff": float(stamp_numbers(pd.Series([cutoff]))[0]),
+        "targets": stamp_numbers(cube.targets).tolist(),
+        "sources": pack(stamp_numbers(cube.sources)[::bins], "f8"),
+        "stamps": len(cube.sources),
+        "bin": bins,
+        "features": cube.features,
+        "timeOnly": cube.features == [ALL_INPUTS],
+        "top": _top_places(cube),
+        "lags": _top_lags(cube),
+    }
+    if drawn.size <= MAX_CUBE:
+        entry["cube"] = _whole_numbers(drawn)
+        return entry, drawn.size, bins
+    entry["time"], entry["input"] = _whole_numbers(drawn.sum(2)), _whole_numbers(drawn.sum(1))
+    return entry, drawn.sum(2).size + drawn.sum(1).size, bins
+
+
+def _binned(weight: np.ndarray, bins: int) -> np.ndarray:
+    if bins == 1:
+        return weight
+    return np.add.reduceat(weight, np.arange(0, weight.shape[1], bins), axis=1)
+
+
+def _whole_numbers(weight: np.ndarray) -> dict[str, Any]:
+    """Weights as 16-bit whole numbers of their largest: an error below a hundred-thousandth of it."""
+    largest = float(weight.max()) or 1.0
+    return {"largest": largest, **pack(np.round(weight / largest * 65_535), "u2")}
+
+
+def _top_lags(cube: Cube) -> list[list[float]]:
+    """The three distances back from the target with most weight on average: [an example's source, its target, weight].
+
+    A distance counts where at least half of the steps can look that far; its mean is taken over those steps.
+    """
+    sources, targets = stamp_numbers(cube.sources), stamp_numbers(cube.targets)
+    by_time = cube.weight.sum(2)
+    lag = np.broadcast_to(targets[:, None] - sources[None, :], by_time.shape)
+    _, group = np.unique(lag, return_inverse=True)
+    group = group.ravel()
+    count = np.bincount(group)
+    mean = np.bincount(group, by_time.ravel()) / count
+    mean[count < len(targets) / 2] = -1.0
+    best = [place for place in np.argsort(-mean, kind="stable")[:3] if mean[place] >= 0]
+    examples = [np.unravel_index(int(np.flatnonzero(group == place)[-1]), by_time.shape) for place in best]
+    pairs = zip(best, examples, strict=True)
+    return [[float(sources[t]), float(targets[h]), float(f"{mean[place]:.4g}")] for place, (h, t) in pairs]
+
+
+def _top_places(cube: Cube) -> dict[str, Any]:
+    """The three stamps with most weight, for each step and for the mean of all ([H + 1, 3]), with their leading input."""
+    weight = np.concatenate([cube.weight.mean(0, keepdims=True), cube.weight])
+    by_time = weight.sum(2)
+    best = np.argsort(-by_time, axis=1, kind="stable")[:, :3]
+    rows = np.arange(len(weight))[:, None]
+    cells = weight[rows, best]
+    return {
+        "source": pack(stamp_numbers(cube.sources)[best], "f8"),
+        "weight": pack(by_time[rows, best], "f4"),
+        "feature": pack(cells.argmax(2), "u2"),
+        "share": pack(cells.max(2) / np.maximum(cells.sum(2), 1e-12), "f4"),
+    }

@@ -1,0 +1,185 @@
+"use strict";
+
+/** The stretch of one series to draw: stamps, actuals, and per model point, low and high; `origin` null means all. */
+OB.stretch = (series, models, origin) => {
+  const [origins, h] = series.place.shape;
+  const place = OB.unpack(series.place);
+  const stamps = OB.unpack(series.stamps);
+  const actual = OB.unpack(series.actual);
+  const rows = origin === null ? [...Array(origins).keys()] : [origin];
+  const cells = [];
+  for (const row of rows) for (let step = 0; step < h; step += 1) if (place[row * h + step] >= 0) cells.push(row * h + step);
+  const first = Math.max(0, cells.reduce((least, cell) => Math.min(least, place[cell]), Infinity) - (origin === null ? 0 : 2 * h));
+  const last = cells.reduce((most, cell) => Math.max(most, place[cell]), 0);
+  const lay = (packed) => {
+    const values = OB.unpack(packed);
+    const line = Array(last - first + 1).fill(null);
+    // Later origins write over earlier ones: every stamp shows the freshest forecast made for it.
+    for (const cell of cells) if (!Number.isNaN(values[cell])) line[place[cell] - first] = values[cell];
+    return line;
+  };
+  const lines = {};
+  for (const model of models) {
+    if (!series.point[model.name]) continue;
+    const band = series.low[model.name] ? { low: lay(series.low[model.name]), high: lay(series.high[model.name]) } : {};
+    lines[model.name] = { point: lay(series.point[model.name]), ...band };
+  }
+  const known = Array.from(actual.slice(first, last + 1), (value) => (Number.isNaN(value) ? null : value));
+  return { stamps: Array.from(stamps.slice(first, last + 1)), actual: known, lines };
+};
+
+/** Mean absolute error over the stamps where both are known; null where there are none. */
+OB.meanError = (actual, point) => {
+  let [sum, count] = [0, 0];
+  actual.forEach((value, index) => {
+    if (value === null || point[index] === null) return;
+    sum += Math.abs(value - point[index]);
+    count += 1;
+  });
+  return count ? sum / count : null;
+};
+
+OB.timeAxis = (clock) => {
+  if (clock.unit === "step") return { ...OB.axis };
+  const fine = clock.unit === "hour" || clock.unit === "minute";
+  const hover = fine ? "%a %-d %b %H:%M" : OB.months[clock.unit] ? "%b %Y" : "%a %-d %b %Y";
+  return {
+    ...OB.axis,
+    type: "date",
+    hoverformat: hover,
+    nticks: OB.narrow() ? 5 : 9,
+    tickformatstops: [
+      { dtickrange: [null, 86399999], value: "%H:%M\n%a %-d %b" },
+      { dtickrange: [86400000, "M1"], value: "%a %-d %b" },
+      { dtickrange: ["M1", "M12"], value: "%b %Y" },
+      { dtickrange: ["M12", null], value: "%Y" },
+    ],
+  };
+};
+
+OB.faint = (color) => {
+  const part = (start) => parseInt(color.slice(start, start + 2), 16);
+  return `rgba(${part(1)},${part(3)},${part(5)},0.15)`;
+};
+
+OB.forecastTraces = (data, drawn, shown, banded) => {
+  const traces = [];
+  const x = drawn.stamps;
+  if (banded && shown.has(banded.name) && drawn.lines[banded.name] && drawn.lines[banded.name].low) {
+    const { low, high } = drawn.lines[banded.name];
+    const edge = { x, mode: "lines", line: { width: 0, shape: "linear" }, hoverinfo: "skip", connectgaps: false };
+    traces.push({ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: OB.faint(banded.color) });
+  }
+  const hover = (name) => `${OB.plain(name)} %{y:,.${OB.digits(Math.max(...drawn.actual.map((y) => Math.abs(y || 0)))) || 0}f}<extra></extra>`;
+  const order = data.models.filter((model) => shown.has(model.name) && drawn.lines[model.name]).reverse();
+  for (const model of order) {
+    const line = { color: model.color, dash: model.dash, width: model.floor ? 1.5 : 2.2 };
+    traces.push({ x, y: drawn.lines[model.name].point, mode: "lines", line, hovertemplate: hover(model.shown) });
+  }
+  if (shown.has("\u0000actual")) {
+    const mode = x.length <= 80 ? "lines+markers" : "lines";
+    const style = { line: { color: "#1d1d1f", width: 1.8 }, marker: { color: "#1d1d1f", size: 4 } };
+    traces.push({ x, y: drawn.actual, mode, ...style, hovertemplate: hover("what happened") });
+  }
+  return traces;
+};
+
+OB.errorWords = (data, drawn, shown, where) => {
+  const errors = data.models
+    .filter((model) => shown.has(model.name) && drawn.lines[model.name])
+    .map((model) => [model.shown, OB.meanError(drawn.actual, drawn.lines[model.name].point)])
+    .filter(([, error]) => error !== null)
+    .sort((one, other) => one[1] - other[1]);
+  if (!errors.length) return "";
+  const unit = data.unit ? ` ${data.unit}` : "";
+  const said = errors.map(([name, error], index) => `${name} ${OB.number(error)}${index ? "" : unit}`);
+  return `Average error ${where}: ${said.join(", ")}.`;
+};
+
+OB.drawForecasts = (data) => {
+  const plot = document.getElementById("forecast-plot");
+  if (!plot || !data.forecasts.length) return Promise.resolve();
+  const models = data.models.filter((model) => data.forecasts[0].point[model.name]);
+  const banded = models.find((model) => !model.floor) || models[0];
+  const floors = models.filter((model) => model.floor).slice(0, models.length > 4 ? 1 : 2);
+  const shown = new Set(["\u0000actual", banded.name, ...floors.map((model) => model.name)]);
+  const actual = { name: "\u0000actual", shown: "what happened", color: "#1d1d1f", dash: "solid" };
+  const state = { series: 0, origin: null };
+  let picker = null;
+
+  const draw = () => {
+    const series = data.forecasts[state.series];
+    const drawn = OB.stretch(series, models, state.origin);
+    const layout = OB.layout(data, OB.narrow() ? 320 : 420);
+    layout.hovermode = "x unified";
+    layout.xaxis = OB.timeAxis(data.clock);
+    layout.yaxis = { ...OB.rule, separatethousands: true };
+    layout.annotations = [OB.unitNote(data.unit)];
+    const marks = state.origin === null ? (series.cutoffs.length <= 40 ? series.cutoffs : []) : [series.cutoffs[state.origin]];
+    layout.shapes = marks.map((x) => ({ type: "line", x0: x, x1: x, yref: "paper", y0: 0, y1: 1, layer: "below", line: { color: "#cbc6bb", width: 1, dash: "dot" } }));
+    if (state.origin !== null && drawn.stamps[0] <= series.cutoffs[state.origin]) {
+      layout.annotations.push({ x: marks[0], y: 1, yref: "paper", xanchor: "right", yanchor: "top", text: "forecast made ", showarrow: false, font: { size: 12, color: "#5f6166" } });
+    }
+    const where = state.origin === null ? "over all windows of this series" : "in this window";
+    const band = banded && series.low[banded.name] && shown.has(banded.name) ? ` The shaded band is where ${banded.shown} expects four of five values.` : "";
+    const joined = state.origin === null && series.cutoffs.length > 1 ? " Dotted lines mark where a new forecast was made; every stamp shows the freshest one." : "";
+    document.getElementById("forecast-words").textContent = OB.errorWords(data, drawn, shown, where) + band + joined;
+    return Plotly.react(plot, OB.forecastTraces(data, drawn, shown, banded), layout, OB.config);
+  };
+
+  const place = document.getElementById("forecast-pickers");
+  const offerOrigins = () => {
+    const series = data.forecasts[state.series];
+    if (picker) picker.parentElement.remove();
+    if (series.cutoffs.length < 2) return;
+    const latest = series.cutoffs.map((cutoff, index) => [OB.stamp(cutoff, data.clock), index]).reverse();
+    picker = OB.picker(place, "Forecast made after", ["All windows in a row", ...latest.map(([text]) => text)], 0, (index) => {
+      state.origin = index === 0 ? null : latest[index - 1][1];
+      draw();
+    });
+  };
+  if (data.forecasts.length > 1) {
+    OB.picker(place, "Series", data.forecasts.map((series) => series.id), 0, (index) => {
+      [state.series, state.origin] = [index, null];
+      offerOrigins();
+      draw();
+    });
+  }
+  offerOrigins();
+  OB.legend(document.getElementById("forecast-legend"), [actual, ...models], shown, draw);
+  return draw();
+};
+
+OB.drawSteps = (data) => {
+  const plot = document.getElementById("steps-plot");
+  if (!plot) return Promise.resolve();
+  const { steps, mae } = data.steps;
+  const models = data.models.filter((model) => mae[model.name]);
+  const shown = new Set(models.map((model) => model.name));
+  const unit = data.clock.unit === "step" || data.clock.multiple > 1 ? "steps" : `${data.clock.unit}s`;
+  const leader = models.find((model) => !model.floor) || models[0];
+  const errors = mae[leader.name];
+  const at = (better) => errors.reduce((best, value, index) => (value !== null && (errors[best] === null || better(value, errors[best])) ? index : best), 0);
+  const [worst, best] = [at((one, other) => one > other), at((one, other) => one < other)];
+  const ahead = (index) => `${OB.count(steps[index], unit.slice(0, -1))} ahead`;
+  document.getElementById("steps-words").textContent =
+    `${OB.begin(leader.shown)} errs most ${ahead(worst)} (by ${OB.number(errors[worst])} on average over all windows and series) ` +
+    `and least ${ahead(best)} (by ${OB.number(errors[best])}).`;
+  const draw = () => {
+    const layout = OB.layout(data, OB.narrow() ? 270 : 320);
+    layout.hovermode = "x unified";
+    layout.xaxis = { ...OB.axis, title: { text: `${unit} ahead`, standoff: 6 }, nticks: OB.narrow() ? 6 : 12, hoverformat: "d" };
+    layout.yaxis = { ...OB.rule, rangemode: "tozero" };
+    layout.annotations = [OB.unitNote(data.unit ? `mean error, ${data.unit}` : "mean error")];
+    const traces = models.filter((model) => shown.has(model.name)).reverse().map((model) => ({
+      x: steps,
+      y: mae[model.name],
+      mode: "lines",
+      line: { color: model.color, dash: model.dash, width: model === leader ? 2.6 : 1.6 },
+      hovertemplate: `${OB.plain(model.shown)} %{y:.${OB.digits(errors[worst])}f}<extra></extra>`,
+    }));
+    return Plotly.react(plot, traces, layout, OB.config);
+  };
+  OB.legend(document.getElementById("steps-legend"), models, shown, draw);
+  return draw();
+};

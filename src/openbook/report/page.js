@@ -1,0 +1,108 @@
+"use strict";
+
+OB.drawBook = (data) => {
+  const plot = document.getElementById("book-plot");
+  if (!plot || !data.book.length) return Promise.resolve();
+  const place = document.getElementById("book-pickers");
+  const state = { model: data.book[0].model, id: data.book[0].id, cutoff: null, step: null, only: null };
+  const unique = (values) => [...new Set(values)];
+  const nameOf = (name) => (data.models.find((model) => model.name === name) || { shown: name }).shown;
+  const find = () => data.book.find((entry) => entry.model === state.model && entry.id === state.id && entry.cutoff === state.cutoff);
+  const cutoffs = () => data.book.filter((entry) => entry.model === state.model && entry.id === state.id).sort((one, other) => other.cutoff - one.cutoff);
+
+  const draw = () => {
+    const entry = find();
+    const page = OB.openEntry(entry);
+    const weights = page.byTime(page.hasCube ? state.only : null);
+    const bars = state.step === null ? OB.meanRow(weights) : weights[state.step];
+    const line = OB.actualsAt(data, entry, page.sources);
+    const largest = weights.reduce((most, row) => row.reduce((top, value) => Math.max(top, value), most), 0);
+    document.getElementById("book-words").textContent = OB.readingWords(data, entry, state.step);
+    document.getElementById("book-caption").textContent = OB.bookCaption(entry, state.only);
+    OB.ramp(document.getElementById("book-ramp"), data.weightScale, largest);
+    OB.inputBars(document.getElementById("book-inputs"), entry, state.step === null ? OB.meanRow(page.byInput) : page.byInput[state.step]);
+    return Plotly.react(plot, OB.bookTraces(data, entry, page, weights, bars, line), OB.bookLayout(data, entry, page, state, line), OB.config);
+  };
+
+  const offer = () => {
+    place.replaceChildren();
+    const again = () => {
+      offer();
+      draw();
+    };
+    const models = unique(data.book.map((entry) => entry.model));
+    if (models.length > 1) {
+      OB.picker(place, "Model", models.map(nameOf), models.indexOf(state.model), (index) => {
+        [state.model, state.only] = [models[index], null];
+        again();
+      });
+    }
+    const ids = unique(data.book.filter((entry) => entry.model === state.model).map((entry) => entry.id));
+    if (!ids.includes(state.id)) state.id = ids[0];
+    if (ids.length > 1) {
+      OB.picker(place, "Series", ids, ids.indexOf(state.id), (index) => {
+        state.id = ids[index];
+        again();
+      });
+    }
+    const entries = cutoffs();
+    if (!entries.some((entry) => entry.cutoff === state.cutoff)) state.cutoff = entries[0].cutoff;
+    if (entries.length > 1) {
+      const say = (entry) => `${OB.stamp(entry.cutoff, data.clock)}${entry.tag ? ` (${entry.tag})` : ""}`;
+      OB.picker(place, "Forecast made after", entries.map(say), entries.findIndex((entry) => entry.cutoff === state.cutoff), (index) => {
+        state.cutoff = entries[index].cutoff;
+        again();
+      });
+    }
+    const entry = find();
+    if (state.step !== null && state.step >= entry.targets.length) state.step = null;
+    const steps = [`All ${OB.count(entry.targets.length, "step")} together`, ...entry.targets.map((target, h) => `${h + 1}: ${OB.stamp(target, data.clock)}`)];
+    OB.picker(place, "Step of the forecast", steps, state.step === null ? 0 : state.step + 1, (index) => {
+      state.step = index === 0 ? null : index - 1;
+      draw();
+    });
+    if (entry.cube && !entry.timeOnly && entry.features.length > 1) {
+      const inputs = ["All inputs", ...entry.features];
+      OB.picker(place, "Input", inputs, state.only === null ? 0 : state.only + 1, (index) => {
+        state.only = index === 0 ? null : index - 1;
+        draw();
+      });
+    }
+  };
+
+  offer();
+  return draw().then(() => {
+    plot.on("plotly_click", (event) => {
+      const point = event.points[0];
+      if (point.data.type !== "heatmap") return;
+      state.step = state.step === point.y - 1 ? null : point.y - 1;
+      offer();
+      draw();
+    });
+  });
+};
+
+/** The colour scale as a strip from none to the largest weight of the map. */
+OB.ramp = (place, scale, largest) => {
+  const strip = OB.element("i");
+  strip.style.background = `linear-gradient(to right, ${scale.join(", ")})`;
+  place.replaceChildren(OB.element("span", "0"), strip, OB.element("span", `${OB.percent(largest)} of one step’s look-up`));
+};
+
+/** Paper is narrower than most screens: draw for it while printing. */
+OB.preparePrint = () => {
+  const resize = (width) => document.querySelectorAll(".plot").forEach((plot) => {
+    if (plot.layout) Plotly.relayout(plot, width === null ? { autosize: true, width: null } : { width });
+  });
+  window.addEventListener("beforeprint", () => resize(660));
+  window.addEventListener("afterprint", () => resize(null));
+};
+
+{
+  const data = JSON.parse(document.getElementById("page-data").textContent);
+  const figures = [OB.drawForecasts(data), OB.drawSteps(data), OB.drawBook(data)];
+  OB.preparePrint();
+  Promise.all(figures).then(() => {
+    document.documentElement.dataset.ready = "yes";
+  });
+}

@@ -1,0 +1,228 @@
+"""The report's figures for Python: forecasts with their band, weights with their margins, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from openbook.errors import UsageError
+from openbook.report.book import ALL_INPUTS, Cube, weight_cube
+from openbook.report.colors import ACTUAL, FONT, INK, WEIGHT_SCALE, line_styles, weight_scale
+from openbook.report.source import KNOWN_FLOORS, wall_clock
+from openbook.report.times import Clock, clock_of, distance_words, stamp_label
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_PLAIN_COLUMNS = {"unique_id", "ds", "cutoff", "y"}
+
+
+def plot_forecast(
+    frame: Any,
+    *,
+    unique_id: object = None,
+    cutoff: object = None,
+    models: Sequence[str] | None = None,
+    floors: Sequence[str] | None = None,
+    level: int = 80,
+) -> go.Figure:
+    """Forecasts of one series against what happened, the first model with its band, floors dashed.
+
+    ``frame`` is what ``cross_validation`` or ``predict`` returns (pandas or polars): ``unique_id, ds`` and one column per
+    model, with ``y`` and ``cutoff`` where known. ``unique_id`` defaults to the first series, ``cutoff`` to all origins.
+
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2], "y": [3.0, 4.0], "ridge": [3.1, 3.9]})
+    >>> [trace.name for trace in plot_forecast(frame).data]
+    ['actual', 'ridge']
+    """
+    import plotly.graph_objects as go
+
+    table = _one_series(_pandas(frame), unique_id)
+    if cutoff is not None and "cutoff" in table:
+        table = _matching(table, "cutoff", cutoff)
+    table = table.sort_values("ds")
+    columns = [name for name in table.columns if name not in _PLAIN_COLUMNS and not _is_bound(name, table.columns)]
+    names = list(columns if models is None else models)
+    styles = line_styles(names, set(KNOWN_FLOORS if floors is None else floors))
+    figure, x = go.Figure(), wall_clock(table["ds"])
+    if names and f"{names[0]}-lo-{level}" in table:
+        color = styles[names[0]]["color"]
+        quiet = {"x": x, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+        figure.add_scatter(y=table[f"{names[0]}-lo-{level}"], **quiet)
+        fill = {"fill": "tonexty", "fillcolor": _faint(color), "name": f"{level} % band", "showlegend": True}
+        figure.add_scatter(y=table[f"{names[0]}-hi-{level}"], **{**quiet, **fill})
+    if "y" in table:
+        figure.add_scatter(x=x, y=table["y"], name="actual", mode="lines", line={"color": ACTUAL, "width": 2})
+    for name in names:
+        figure.add_scatter(x=x, y=table[name], name=escape(name), mode="lines", line={**styles[name], "width": 1.8})
+    title = escape(str(table["unique_id"].iloc[0])) if len(table) else ""
+    return figure.update_layout(**_layout(title), hovermode="x unified")
+
+
+def plot_weights(
+    explanation_frame: Any,
+    unique_id: object = None,
+    cutoff: object = None,
+    step: int | None = None,
+    model: str | None = None,
+) -> go.Figure:
+    """What one forecast looked at: decoder step × past stamp, with its sums by stamp and by input.
+
+    ``explanation_frame`` has columns ``unique_id, cutoff, step, ds, source_ds, feature, weight`` (and ``model`` where there
+    are several). Defaults: the first model and series, the latest origin; the bars show the mean over all steps, or the
+    one ``step`` (from 1). The bars are sums of the very weights in the map.
+    """
+    from plotly.subplots import make_subplots
+
+    table = _pandas(explanation_frame)
+    if "model" in table:
+        table = _matching(table, "model", table["model"].iloc[0] if model is None else model)
+    table = _one_series(table, unique_id)
+    table = _matching(table, "cutoff", table["cutoff"].max() if cutoff is None else cutoff)
+    cube = weight_cube(table)
+    steps = sorted(table["step"].unique())
+    chosen = cube.weight.mean(0) if step is None else cube.weight[_step_row(steps, step)]
+    clock = clock_of(pd.concat([wall_clock(cube.sources), wall_clock(cube.targets)]))
+    past = [stamp_label(stamp, clock) for stamp in wall_clock(cube.sources)]
+    figure = make_subplots(
+        rows=2, cols=2, row_heights=[0.2, 0.8], column_widths=[0.76, 0.24], vertical_spacing=0.03,
+        horizontal_spacing=0.16, shared_xaxes="columns", specs=[[{}, None], [{}, {}]],
+    )  # fmt: skip
+    position = np.arange(len(past))
+    bar = {"marker": {"color": WEIGHT_SCALE[4]}, "showlegend": False}
+    figure.add_bar(
+        x=position, y=chosen.sum(1), customdata=past, hovertemplate="%{customdata}: %{y:.1%}<extra></extra>", **bar
+    )
+    figure.add_heatmap(**_heat(cube, past, clock), row=2, col=1)
+    inputs = {"x": chosen.sum(0)[::-1], "y": _feature_names(cube)[::-1], "orientation": "h"}
+    figure.add_bar(**inputs, hovertemplate="%{x:.1%}<extra></extra>", **bar, row=2, col=2)
+    every = max(1, len(past) // 8)
+    figure.update_xaxes(tickvals=position[::every], ticktext=past[::every], row=2, col=1)
+    figure.update_yaxes(autorange="reversed", title_text="step of the forecast", row=2, col=1)
+    figure.update_yaxes(tickformat=".0%", row=1, col=1)
+    figure.update_xaxes(tickformat=".0%", row=2, col=2)
+    which = "mean of all steps" if step is None else f"step {step}"
+    title = f"{escape(str(table['unique_id'].iloc[0]))}: where the model read (bars: {which})"
+    return figure.update_layout(**_layout(title), bargap=0.15)
+
+
+def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None = None) -> go.Figure:
+    """One bar per model, best first, floors in grey; the dashed line is the best floor.
+
+    ``scores`` has one row per model with columns ``model`` and ``metric`` (the frame of ``scores.csv``).
+
+    >>> scores = pd.DataFrame({"model": ["ridge", "openbook"], "mase": [0.9, 0.8]})
+    >>> list(plot_scores(scores).data[0].y)
+    ['openbook', 'ridge']
+    """
+    import plotly.graph_objects as go
+
+    table = _pandas(scores)
+    if metric not in table:
+        raise UsageError(
+            "unknown_metric",
+            expected=f"one of {', '.join(column for column in table.columns if column != 'model')}",
+            got=repr(metric),
+            where="metric",
+            fix="name a column of the score table",
+        )
+    table = table.dropna(subset=[metric]).sort_values(metric, kind="stable")
+    names, simple = list(table["model"].astype(str)), set(KNOWN_FLOORS if floors is None else floors)
+    styles = line_styles(names, simple)
+    figure = go.Figure(
+        go.Bar(
+            x=table[metric],
+            y=[escape(name) for name in names],
+            orientation="h",
+            marker={"color": [styles[name]["color"] for name in names]},
+            hovertemplate="%{x:.3f}<extra></extra>",
+        )
+    )
+    base = table.loc[table["model"].astype(str).isin(simple), metric]
+    if len(base):
+        figure.add_vline(x=float(base.iloc[0]), line={"color": INK, "dash": "dot", "width": 1})
+    figure.update_yaxes(autorange="reversed")
+    return figure.update_layout(**_layout(""), xaxis_title=metric.upper())
+
+
+def _heat(cube: Cube, past: list[str], clock: Clock) -> dict[str, Any]:
+    sources, targets = list(wall_clock(cube.sources)), list(wall_clock(cube.targets))
+    words = [
+        [f"{past[t]}, {distance_words(source, target, clock)}" for t, source in enumerate(sources)]
+        for target in targets
+    ]
+    return {
+        "z": cube.weight.sum(2),
+        "x": np.arange(len(sources)),
+        "y": np.arange(1, len(targets) + 1),
+        "text": words,
+        "customdata": [[stamp_label(target, clock)] * len(sources) for target in targets],
+        "hovertemplate": "for %{customdata}<br>read %{text}<br>%{z:.1%} of the look-up<extra></extra>",
+        "colorscale": weight_scale(),
+        "zmin": 0,
+        "showscale": False,
+    }
+
+
+def _feature_names(cube: Cube) -> list[str]:
+    return ["all inputs" if name == ALL_INPUTS else escape(name) for name in cube.features]
+
+
+def _step_row(steps: list[Any], step: int) -> int:
+    if step not in steps:
+        raise UsageError(
+            "unknown_step",
+            expected=f"a step from {steps[0]} to {steps[-1]}",
+            got=str(step),
+            where="step",
+            fix="pick one of them",
+        )
+    return steps.index(step)
+
+
+def _pandas(frame: Any) -> pd.DataFrame:
+    return frame if isinstance(frame, pd.DataFrame) else frame.to_pandas()
+
+
+def _one_series(table: pd.DataFrame, unique_id: object) -> pd.DataFrame:
+    if table.empty or "unique_id" not in table:
+        return table.assign(unique_id="") if "unique_id" not in table else table
+    return _matching(table, "unique_id", table["unique_id"].iloc[0] if unique_id is None else unique_id)
+
+
+def _matching(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
+    kept = table[table[column] == value]
+    if kept.empty:
+        some = ", ".join(map(repr, table[column].drop_duplicates().head(5)))
+        raise UsageError(
+            f"unknown_{column}",
+            expected=f"one of {some} …",
+            got=repr(value),
+            where=column,
+            fix="pick one the frame holds",
+        )
+    return kept
+
+
+def _is_bound(name: str, columns: pd.Index) -> bool:
+    return any(f"-{side}-" in name and name.rsplit(f"-{side}-", 1)[0] in columns for side in ("lo", "hi"))
+
+
+def _faint(color: str) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.16)"
+
+
+def _layout(title: str) -> dict[str, Any]:
+    return {
+        "title": {"text": title, "x": 0, "font": {"size": 16}},
+        "font": {"family": FONT, "color": INK, "size": 13},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 60, "r": 20, "t": 50, "b": 50},
+        "template": "simple_white",
+    }

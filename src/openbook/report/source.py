@@ -1,0 +1,229 @@
+"""Reading a backtest folder: the files as frames, the models in order of their score, nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from openbook.errors import DataError
+
+METRICS = (
+    "mae",
+    "rmse",
+    "mase",
+    "wape",
+    "smape",
+    "pinball",
+    "coverage_80",
+    "seconds_fit",
+    "seconds_predict",
+)
+# Used where run.json does not say which models are floors.
+KNOWN_FLOORS = frozenset(
+    (
+        "naive",
+        "seasonal_naive",
+        "window_average",
+        "seasonal_window_average",
+        "historic_average",
+        "ridge",
+        "auto_ets",
+        "auto_arima",
+        "auto_theta",
+        "auto_ces",
+        "mstl",
+    )
+)
+_KEYS = ["model", "unique_id", "cutoff"]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """The files of one backtest: scores (best first), forecasts with text ids, run facts, the path of the explanation.
+
+    ``ranked`` names the models with a score, best first; ``metric`` is the one they are ranked by (``mase``, or ``mae``
+    where no series has a MASE); ``floors`` are those of them that are simple methods.
+    """
+
+    scores: pd.DataFrame
+    by_series: pd.DataFrame
+    by_step: pd.DataFrame
+    forecasts: pd.DataFrame
+    history: pd.DataFrame
+    run: dict[str, Any]
+    explanation: Path | None
+    metric: str
+
+    @property
+    def ranked(self) -> list[str]:
+        known = self.scores[self.scores[self.metric].notna()]
+        return list(known["model"])
+
+    @property
+    def drawn(self) -> list[str]:
+        """Ranked models that have a column of forecasts."""
+        return [model for model in self.ranked if model in self.forecasts.columns]
+
+    @property
+    def floors(self) -> set[str]:
+        named = self.run.get("floors")
+        return set(map(str, named)) if isinstance(named, list) else set(KNOWN_FLOORS) & set(self.scores["model"])
+
+    def score(self, model: str, metric: str) -> float:
+        """One number of the score table, NaN where it is missing."""
+        values = self.scores.loc[self.scores["model"] == model, metric]
+        return float(values.iloc[0]) if len(values) else float("nan")
+
+
+def read_backtest(folder: Path) -> Backtest:
+    """Read the files of a backtest folder.
+
+    ``scores.csv`` and ``forecasts.parquet`` must be there; everything else may be missing or empty.
+    Raises ``DataError`` where the folder is not one of a backtest.
+    """
+    folder = Path(folder)
+    scores = _scores(_required(folder, "scores.csv"))
+    metric = "mase" if scores["mase"].notna().any() else "mae"
+    scores = scores.sort_values(metric, kind="stable", na_position="last").reset_index(drop=True)
+    explanation = folder / "explanation.parquet"
+    return Backtest(
+        scores=scores,
+        by_series=_optional_table(folder / "scores_by_series.csv", "unique_id"),
+        by_step=_optional_table(folder / "scores_by_step.csv", "step"),
+        forecasts=_forecasts(_required(folder, "forecasts.parquet")),
+        history=_history(folder / "history.parquet"),
+        run=_run(folder / "run.json"),
+        explanation=explanation if explanation.is_file() else None,
+        metric=metric,
+    )
+
+
+def explained_pairs(backtest: Backtest) -> pd.DataFrame:
+    """The distinct (model, unique_id, cutoff) of the explanation, read batch by batch so that no large file fills memory."""
+    if backtest.explanation is None:
+        return pd.DataFrame(columns=_KEYS)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(backtest.explanation)
+    if not set(_KEYS) <= set(file.schema_arrow.names):
+        return pd.DataFrame(columns=_KEYS)
+    parts = [
+        pa.Table.from_batches([batch]).group_by(_KEYS).aggregate([]).to_pandas()
+        for batch in file.iter_batches(columns=_KEYS, batch_size=1 << 18)
+    ]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return pd.DataFrame(columns=_KEYS)
+    return pd.concat(parts).drop_duplicates().sort_values(_KEYS, key=_sortable).reset_index(drop=True)
+
+
+def read_weights(backtest: Backtest, unique_id: Any, cutoff: Any) -> pd.DataFrame:
+    """The explanation of one series and origin, all models."""
+    import pyarrow.parquet as pq
+
+    filters = [("unique_id", "==", unique_id), ("cutoff", "==", cutoff)]
+    return pq.read_table(backtest.explanation, filters=filters).to_pandas()
+
+
+def wall_clock(stamps: pd.Series) -> pd.Series:
+    """Stamps as a clock on the wall shows them: without time zone, or as whole numbers.
+
+    >>> wall_clock(pd.Series(pd.to_datetime(["2024-05-14 05:00"]).tz_localize("UTC").tz_convert("Asia/Seoul")))[0]
+    Timestamp('2024-05-14 14:00:00')
+    """
+    if isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        return stamps.dt.tz_localize(None)
+    return stamps
+
+
+def clean_text(value: Any) -> Any:
+    """The value with every text in it encodable: lone surrogates become question marks."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {clean_text(str(key)): clean_text(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_text(item) for item in value]
+    return value
+
+
+def _sortable(column: pd.Series) -> pd.Series:
+    return column.astype(str) if column.dtype == object else column
+
+
+def _required(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise DataError(
+            "not_a_backtest",
+            expected="a folder written by a backtest",
+            got=f"no {name}",
+            where=str(folder),
+            fix="name the folder that `openbook backtest --out` wrote",
+        )
+    return path
+
+
+def _table(path: Path, texts: Sequence[str]) -> pd.DataFrame:
+    """A CSV whose ids stay text ('NA' and '007' too) and whose other columns are numbers."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame()
+    for column in texts:
+        frame[column] = frame.get(column, pd.Series(dtype=str))
+    for column in frame.columns.difference(list(texts)):
+        numbers = pd.to_numeric(frame[column], errors="coerce").astype(float)
+        frame[column] = numbers.where(np.isfinite(numbers))
+    for metric in METRICS:
+        if metric not in frame:
+            frame[metric] = np.nan
+    return frame
+
+
+def _scores(path: Path) -> pd.DataFrame:
+    return _table(path, ["model"])
+
+
+def _optional_table(path: Path, key: str) -> pd.DataFrame:
+    texts = ["model", "unique_id"] if key == "unique_id" else ["model"]
+    frame = _table(path, texts) if path.is_file() else pd.DataFrame(columns=[key, "model", *METRICS])
+    return frame if key in frame else frame.assign(**{key: np.nan})
+
+
+def _forecasts(path: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    absent = [column for column in ("unique_id", "ds", "cutoff", "y") if column not in frame]
+    if absent:
+        raise DataError(
+            "missing_columns",
+            expected="columns unique_id, ds, cutoff, y and one per model",
+            got=f"no {', '.join(absent)}",
+            where=str(path),
+            fix="run the backtest again",
+        )
+    return frame.assign(unique_id=frame["unique_id"].astype(str)).sort_values(
+        ["unique_id", "cutoff", "ds"], ignore_index=True
+    )
+
+
+def _history(path: Path) -> pd.DataFrame:
+    """Optional actuals from before the test stretch, columns unique_id, ds, y."""
+    if not path.is_file():
+        return pd.DataFrame({"unique_id": [], "ds": [], "y": []})
+    frame = pd.read_parquet(path, columns=["unique_id", "ds", "y"])
+    return frame.assign(unique_id=frame["unique_id"].astype(str))
+
+
+def _run(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return clean_text(facts) if isinstance(facts, dict) else {}

@@ -1,0 +1,222 @@
+"""Tables of the page as rows of finished text: scores, series, decisions, problems, facts of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from openbook.report.source import Backtest, wall_clock
+from openbook.report.times import Clock, stamp_label
+from openbook.report.words import best_of, digits_for, number, percent, plural, shown
+
+MAX_SERIES_ROWS = 60
+# Column, heading, what it means, how a value is written (None: with the digits of its column).
+_COLUMNS: tuple[tuple[str, str, str, Callable[[float], str] | None], ...] = (
+    ("mase", "MASE", "error as a multiple of repeating the last season; below 1 is better than that", None),
+    ("versus", "vs best floor", "error against the best simple method; minus is better", None),
+    ("mae", "MAE", "mean absolute error, in units of the target", None),
+    ("rmse", "RMSE", "like MAE, but large misses weigh more", None),
+    ("wape", "WAPE", "all errors added up, as a share of all volume", percent),
+    ("smape", "sMAPE", "mean of error ÷ (forecast + actual)", percent),
+    ("pinball", "Pinball", "error of the whole band of quantiles, in units of the target", None),
+    ("coverage_80", "In 80% band", "share of actuals inside the 80% band; 80% is right", lambda x: percent(x, 0)),
+    ("seconds", "Seconds", "time to fit and to predict", None),
+)
+
+
+def score_table(backtest: Backtest) -> dict[str, Any]:
+    """Headings and one row a model, best first; failed models last, with dashes."""
+    scores = backtest.scores
+    floor = best_of(backtest, floor=True)
+    base = backtest.score(floor, backtest.metric) if floor else math.nan
+    seconds = scores[["seconds_fit", "seconds_predict"]]
+    values = scores.assign(
+        versus=scores[backtest.metric] / base - 1 if base and base > 0 else math.nan,
+        seconds=seconds.sum(axis=1, min_count=1),
+    )
+    columns = [column for column in _COLUMNS if values[column[0]].notna().any()]
+    digits = {name: digits_for(values[name].dropna()) for name, *_ in columns}
+    longest = float(values[backtest.metric].max()) if backtest.ranked else 1.0
+    rows = []
+    for position in range(len(values)):
+        row = values.iloc[position]
+        model = str(row["model"])
+        bar = float(row[backtest.metric]) / longest * 100 if longest > 0 else 0.0
+        rows.append(
+            {
+                "model": shown(model),
+                "floor": model in backtest.floors,
+                "first": position == 0 and math.isfinite(bar),
+                "failed": not math.isfinite(float(row[backtest.metric])),
+                "bar": f"{bar:.1f}" if math.isfinite(bar) else "0",
+                "cells": [
+                    _cell(name, float(row[name]), digits[name], style, model == floor) for name, _, _, style in columns
+                ],
+            }
+        )
+    headings = [{"name": name, "title": title, "meaning": meaning} for name, title, meaning, _ in columns]
+    return {
+        "headings": headings,
+        "rows": rows,
+        "mase": backtest.metric == "mase",
+        "floor": shown(floor) if floor else "",
+    }
+
+
+def _cell(name: str, value: float, digits: int, style: Callable[[float], str] | None, is_base: bool) -> dict[str, str]:
+    if name != "versus":
+        return {"name": name, "text": style(value) if style else number(value, digits), "tone": ""}
+    if is_base or not math.isfinite(value):
+        return {"name": name, "text": "–", "tone": ""}
+    tone = "worse" if value > 0.0005 else "better" if value < -0.0005 else ""
+    return {"name": name, "text": percent(value, 1, sign=True), "tone": tone}
+
+
+def season_words(run: dict[str, Any], clock: Clock) -> str:
+    """What 'repeating the last season' means for this data."""
+    season = run.get("season")
+    told = {("hour", 24): "the same hour of the day before", ("day", 7): "the same day of the week before"}
+    told |= {("month", 12): "the same month of the year before", ("quarter", 4): "the same quarter of the year before"}
+    if not isinstance(season, int):
+        return "the value one season before"
+    if season == 1:
+        return "the value just before"
+    return told.get((clock.unit, season * clock.multiple), f"the value {plural(season, clock.noun)} before")
+
+
+def series_table(backtest: Backtest) -> tuple[dict[str, Any] | None, list[str]]:
+    """Per series the best network beside the best floor, hardest losses first; None for a single series."""
+    network, floor = best_of(backtest, floor=False), best_of(backtest, floor=True)
+    pair = [model for model in (network, floor) if model is not None]
+    table = backtest.by_series
+    if table["unique_id"].nunique() < 2 or not pair:
+        return None, []
+    wide = table.pivot_table(index="unique_id", columns="model", values=backtest.metric, aggfunc="first", sort=False)
+    wide = wide.reindex(columns=list(dict.fromkeys([*pair, *wide.columns])))
+    kept = wide.dropna(subset=pair)
+    loss = (kept[pair[0]] / kept[pair[-1]].where(kept[pair[-1]] > 0) - 1).sort_values(
+        ascending=False, na_position="last"
+    )
+    won = int((kept[network] < kept[floor]).sum()) if network and floor else None
+    half = MAX_SERIES_ROWS // 2
+    picked = list(loss.index) if len(loss) <= MAX_SERIES_ROWS else [*loss.index[:half], *loss.index[-half:]]
+    digits = digits_for(kept[pair].to_numpy().ravel())
+    rows = [
+        {
+            "id": str(name),
+            "closest": shown(str(wide.loc[name].idxmin())),
+            "values": [number(float(kept.loc[name, model]), digits) for model in pair],
+            "versus": _cell("versus", float(loss[name]), 1, None, len(pair) < 2),
+        }
+        for name in picked
+    ]
+    notes = []
+    if len(picked) < len(loss):
+        notes.append(
+            f"The table by series lists {len(picked)} of {len(loss):,}: the {half} where the network does worst against "
+            f"the floor and the {half} where it does best; scores_by_series.csv has all."
+        )
+    if len(kept) < len(wide):
+        notes.append(f"{plural(len(wide) - len(kept), 'series', 'series')} could not be scored and stand in no table.")
+    table_facts = {"models": list(map(shown, pair)), "metric": backtest.metric.upper(), "rows": rows}
+    return {**table_facts, "won": won, "count": len(kept)}, notes
+
+
+def test_words(backtest: Backtest, clock: Clock) -> str:
+    """What was tested on, in one sentence."""
+    forecasts = backtest.forecasts
+    if forecasts.empty:
+        return "There are no forecasts in this folder."
+    cutoffs = forecasts.groupby("unique_id")["cutoff"].nunique().max()
+    h = int(forecasts.groupby(["unique_id", "cutoff"]).size().max())
+    ends = wall_clock(forecasts["ds"]).agg(["min", "max"])
+    length = plural(h, clock.unit) if clock.multiple == 1 else f"{h} steps of {clock.per}"
+    series = plural(forecasts["unique_id"].nunique(), "series", "series")
+    where = f"{series}, {stamp_label(ends['min'], clock)} to {stamp_label(ends['max'], clock)}"
+    missing = int(forecasts["y"].isna().sum())
+    gaps = f" Left out of every score: {plural(missing, clock.noun)} without an actual value." if missing else ""
+    return (
+        f"Tested on {plural(int(cutoffs), 'window')} of {length} each ({where}). Every forecast saw only what was known "
+        f"when it was made.{gaps}"
+    )
+
+
+def decision_rows(run: dict[str, Any]) -> list[dict[str, str]]:
+    """Every decision as model, name, value and reason."""
+    rows: list[dict[str, str]] = []
+    for model, choices in mapping(run.get("decisions")).items():
+        for name, choice in mapping(choices).items():
+            pair = choice if isinstance(choice, dict) else {"value": choice}
+            why = str(pair.get("why") or "")
+            first = not rows or rows[-1]["of"] != str(model)
+            rows.append(
+                {
+                    "of": str(model),
+                    "model": shown(str(model)) if first else "",
+                    "name": str(name).replace("_", " "),
+                    "value": _plain(pair.get("value")),
+                    "why": why,
+                }
+            )
+    return rows
+
+
+def problem_lists(run: dict[str, Any]) -> dict[str, list[Any]]:
+    """Models that failed with their reasons, warnings, and remarks on the data."""
+    warnings, notes = run.get("warnings"), mapping(run.get("data")).get("notes")
+    return {
+        "failed": [
+            {"model": shown(str(model)), "why": _plain(why)} for model, why in mapping(run.get("failed")).items()
+        ],
+        "warnings": [_plain(line) for line in warnings] if isinstance(warnings, list) else [],
+        "notes": [_plain(line) for line in notes] if isinstance(notes, list) else [],
+    }
+
+
+def fact_rows(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Seed, versions, machine, data and time, as pairs of words."""
+    data, arguments = mapping(run.get("data")), mapping(run.get("arguments"))
+    size = ", ".join(
+        f"{int(data[key]):,} {word}"
+        for key, word in (("rows", "rows"), ("series", "series"))
+        if _is_number(data.get(key))
+    )
+    span = f"{data['start']} to {data['end']}" if data.get("start") is not None and data.get("end") is not None else ""
+    pairs = [
+        ("data", ", ".join(filter(None, (_plain(data.get("name")), size, span)))),
+        ("frequency", _plain(run.get("freq"))),
+        ("season", f"{_plain(run.get('season'))} steps" if run.get("season") else ""),
+        ("seed", _plain(arguments.get("seed", run.get("seed")))),
+        ("openbook", _plain(run.get("openbook"))),
+        ("versions", _plain(run.get("versions"))),
+        ("machine", _plain(run.get("machine"))),
+        ("took", f"{number(float(run['seconds']))} seconds" if _is_number(run.get("seconds")) else ""),
+    ]
+    return [(name, text) for name, text in pairs if text]
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is a mapping, else an empty one: run facts may lack any key."""
+    return value if isinstance(value, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+
+
+def _plain(value: Any) -> str:
+    """A JSON value in words: lists with commas, mappings as 'name value'."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    return str(value)

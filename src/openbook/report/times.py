@@ -1,0 +1,116 @@
+"""Stamps and distances in time in words: 'Tue 13 May 14:00', '3 days before'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+_SECONDS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 7 * 86_400}
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How a data set counts time: the unit of its step, how many units a step has, whether labels need the year."""
+
+    unit: str
+    multiple: int = 1
+    with_year: bool = False
+
+    @property
+    def per(self) -> str:
+        """'hour', '30 minutes': what one forecast value stands for."""
+        return self.unit if self.multiple == 1 else f"{self.multiple} {self.unit}s"
+
+    @property
+    def noun(self) -> str:
+        """'hour', 'time step': what one stamp is called."""
+        return self.unit if self.multiple == 1 and self.unit != "step" else "time step"
+
+
+def clock_of(stamps: pd.Series) -> Clock:
+    """The clock of a column of stamps, from the most common distance between neighbours.
+
+    >>> clock_of(pd.Series(pd.date_range("2024-01-01", periods=5, freq="30min")))
+    Clock(unit='minute', multiple=30, with_year=False)
+    """
+    unique = np.sort(stamps.dropna().unique())
+    if not pd.api.types.is_datetime64_any_dtype(stamps):
+        return Clock("step")
+    times = pd.DatetimeIndex(unique)
+    long = len(times) > 0 and times[-1] - times[0] > pd.Timedelta(days=300)
+    if len(times) < 2:
+        return Clock("hour" if len(times) and times[0].hour else "day", 1, long)
+    step = pd.Series(np.diff(times.to_numpy())).mode().iloc[0]
+    days = step / pd.Timedelta(days=1)
+    for low, high, unit in ((28, 31, "month"), (89, 92, "quarter"), (360, 370, "year")):
+        if low <= days <= high:
+            return Clock(unit, 1, True)
+    seconds = int(step / pd.Timedelta(seconds=1))
+    for unit in ("week", "day", "hour"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return Clock(unit, seconds // _SECONDS[unit], long)
+    return Clock("minute", max(1, seconds // 60), long)
+
+
+def stamp_label(stamp: object, clock: Clock) -> str:
+    """One stamp in words.
+
+    >>> stamp_label(pd.Timestamp("2025-05-13 14:00"), Clock("hour"))
+    'Tue 13 May 14:00'
+    """
+    if clock.unit == "step" or not isinstance(stamp, pd.Timestamp | np.datetime64):
+        return f"step {stamp}"
+    time = pd.Timestamp(stamp)
+    year = f" {time.year}" if clock.with_year else ""
+    if clock.unit in _MONTHS:
+        return {"month": f"{time:%b %Y}", "quarter": f"{time.year} Q{time.quarter}", "year": f"{time.year}"}[clock.unit]
+    day = f"{time.day} {time:%b}{year}"
+    if clock.unit == "week":
+        return day
+    return f"{time:%a} {day}" if clock.unit == "day" else f"{time:%a} {day} {time:%H:%M}"
+
+
+def distance_words(source: object, target: object, clock: Clock) -> str:
+    """How far ``source`` lies before (or after) ``target``.
+
+    >>> distance_words(pd.Timestamp("2025-05-10 14:00"), pd.Timestamp("2025-05-13 14:00"), Clock("hour"))
+    '3 days before'
+    >>> distance_words(7, 10, Clock("step"))
+    '3 steps before'
+    """
+    if clock.unit == "step":
+        distance = int(target) - int(source)  # type: ignore[call-overload]
+        words = _count(abs(distance), "step")
+    else:
+        begin, end = pd.Timestamp(source), pd.Timestamp(target)  # type: ignore[arg-type]
+        distance = int((end - begin) / pd.Timedelta(seconds=1))
+        words = (
+            _month_words(begin, end, clock.unit) if clock.unit in _MONTHS else _span_words(abs(distance), clock.unit)
+        )
+    if distance == 0:
+        return "the same stamp"
+    return f"{words} {'before' if distance > 0 else 'after'}"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def _month_words(begin: pd.Timestamp, end: pd.Timestamp, unit: str) -> str:
+    months = abs((end.year - begin.year) * 12 + end.month - begin.month)
+    unit = unit if months % _MONTHS[unit] == 0 else "month"
+    return _count(months // _MONTHS[unit], unit)
+
+
+def _span_words(seconds: int, unit: str) -> str:
+    if unit == "week" and seconds % _SECONDS["week"] == 0:
+        return _count(seconds // _SECONDS["week"], "week")
+    days, rest = divmod(seconds, 86_400)
+    if days < 2 and rest:
+        days, rest = 0, seconds
+    hours, minutes = divmod(rest // 60, 60)
+    parts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
+    return " ".join(_count(number, name) for number, name in parts if number) or "less than a minute"

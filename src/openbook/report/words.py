@@ -1,0 +1,235 @@
+"""The page's sentences: who won, by how much, how sure one can be; and numbers with sensible digits."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from openbook.report.source import Backtest
+from openbook.report.times import Clock
+
+# Below this relative difference two methods are called level.
+_LEVEL = 0.005
+
+
+class Duel(NamedTuple):
+    """The best model of a kind against the best of the other kind, window by window."""
+
+    winner: str
+    rival: str
+    winner_mae: float
+    rival_mae: float
+    gain: float
+    closer: int
+    windows: int
+    chance: float
+
+
+def digits_for(values: Iterable[float]) -> int:
+    """Decimals that show three digits of a typical value of a column.
+
+    >>> digits_for([12.34, 9.9]), digits_for([1234.5]), digits_for([0.0123])
+    (1, 0, 4)
+    """
+    sizes = np.array([abs(value) for value in values if math.isfinite(value) and value != 0])
+    return int(np.clip(2 - math.floor(math.log10(float(np.median(sizes)))), 0, 6)) if sizes.size else 0
+
+
+def number(value: float, digits: int | None = None) -> str:
+    """A number with three digits worth reading, thousands set apart.
+
+    >>> number(1234.5), number(12.345), number(0.01234), number(float("nan"))
+    ('1,234', '12.3', '0.0123', '–')
+    """
+    if not math.isfinite(value):
+        return "–"
+    shown = f"{value:,.{digits_for([value]) if digits is None else digits}f}"
+    return shown.replace("-", "−")
+
+
+def percent(share: float, digits: int = 1, *, sign: bool = False) -> str:
+    """A share as per cent; with ``sign``, changes read '+3.1%' and '−3.1%'.
+
+    >>> percent(0.123), percent(-0.031, sign=True)
+    ('12.3%', '−3.1%')
+    """
+    if not math.isfinite(share):
+        return "–"
+    return f"{100 * share:{'+' if sign else ''}.{digits}f}%".replace("-", "−")
+
+
+def shown(model: str) -> str:
+    """A model's name as the page writes it.
+
+    >>> shown("seasonal_naive")
+    'seasonal naive'
+    """
+    return model.replace("_", " ").strip() or model
+
+
+def begin(sentence: str) -> str:
+    """The sentence with a capital first letter."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def plural(count: int, word: str, many: str | None = None) -> str:
+    """'1 window', '7 windows', '3 series' (``many`` where an s does not do it)."""
+    return f"{count:,} {word if count == 1 else many or word + 's'}"
+
+
+def best_of(backtest: Backtest, *, floor: bool) -> str | None:
+    """The best ranked floor, or the best ranked model that is none."""
+    return next((model for model in backtest.ranked if (model in backtest.floors) == floor), None)
+
+
+def window_errors(backtest: Backtest, models: Iterable[str]) -> pd.DataFrame:
+    """Mean absolute error of each (unique_id, cutoff), one column a model; stamps without an actual count for nobody."""
+    models = list(models)
+    forecasts = backtest.forecasts
+    errors = forecasts[models].astype(float).sub(forecasts["y"].astype(float), axis=0).abs()
+    keys = [forecasts["unique_id"], forecasts["cutoff"]]
+    return errors[errors.notna().all(axis=1)].groupby(keys).mean()
+
+
+def duel(backtest: Backtest) -> Duel | None:
+    """The winner against the best of the other kind; None where only one kind was scored."""
+    if not backtest.ranked:
+        return None
+    winner = backtest.ranked[0]
+    rival = best_of(backtest, floor=winner not in backtest.floors)
+    if rival is None:
+        return None
+    closer, windows = 0, 0
+    if {winner, rival} <= set(backtest.forecasts.columns):
+        errors = window_errors(backtest, [winner, rival])
+        closer, ties = int((errors[winner] < errors[rival]).sum()), int((errors[winner] == errors[rival]).sum())
+        windows = len(errors) - ties
+    maes = backtest.score(winner, "mae"), backtest.score(rival, "mae")
+    gain = 1 - maes[0] / maes[1] if maes[1] > 0 else math.nan
+    return Duel(winner, rival, *maes, gain, closer, windows, coin_chance(closer, windows))
+
+
+def coin_chance(heads: int, tosses: int) -> float:
+    """How often a fair coin splits at least this unevenly (two-sided sign test).
+
+    >>> round(coin_chance(6, 7), 3)
+    0.125
+    """
+    if tosses == 0:
+        return 1.0
+    far = max(heads, tosses - heads)
+    tail = sum(math.comb(tosses, k) for k in range(far, tosses + 1)) / 2**tosses
+    return min(1.0, 2 * tail)
+
+
+def amount(backtest: Backtest, value: float, clock: Clock) -> str:
+    """An error with its unit: '12.3 calls per hour'."""
+    target = str(backtest.run.get("target") or "")
+    unit = "" if target in ("", "y") else f" {target}"
+    return f"{number(value)}{unit} per {clock.per}"
+
+
+def headline(backtest: Backtest, clock: Clock) -> str:
+    """Who won, by how much, in one sentence; a floor that wins is named first."""
+    if not backtest.ranked:
+        return "No model could be scored on this data"
+    winner = backtest.ranked[0]
+    result = duel(backtest)
+    off = amount(backtest, backtest.score(winner, "mae"), clock)
+    if result is None:
+        kind = "Only simple methods ran" if winner in backtest.floors else "No simple method ran beside it"
+        return f"{kind}: {shown(winner)} came closest, off by {off} on average"
+    if winner in backtest.floors:
+        return f"A simple method won: {shown(winner)} was off by {off} on average{_against(result, 'the best network')}"
+    return f"{begin(shown(winner))} came closest: off by {off} on average{_against(result, 'the best simple method')}"
+
+
+def _against(result: Duel, rival: str) -> str:
+    name = f"{rival}, {shown(result.rival)}"
+    if not math.isfinite(result.gain):
+        return f", ahead of {name}"
+    if abs(result.gain) < _LEVEL:
+        return f", level with {name}"
+    size = percent(abs(result.gain), 0 if abs(result.gain) >= 0.1 else 1)
+    if result.gain < 0:
+        return f", {size} more than {name}, yet ahead once every series counts the same"
+    return f", {size} less than {name}"
+
+
+def verdict(backtest: Backtest) -> list[str]:
+    """What stands behind the headline: both errors, windows won, chance, coverage of the band, share of all volume."""
+    result = duel(backtest)
+    if not backtest.ranked:
+        return ["Every model failed or had nothing to be compared with; the reasons are listed below."]
+    winner = backtest.ranked[0]
+    sentences = []
+    if result is None:
+        if winner not in backtest.floors:
+            sentences.append(
+                "Without a simple method beside it, this test can not say whether the network was worth its while."
+            )
+    else:
+        digits = digits_for([result.rival_mae])
+        difference = number(abs(result.rival_mae - result.winner_mae), digits)
+        rival = begin(shown(result.rival))
+        sentences.append(f"{rival} was off by {number(result.rival_mae, digits)}, a difference of {difference}.")
+        sentences += _luck(result)
+        if winner in backtest.floors:
+            sentences.append(
+                f"On this evidence use {shown(winner)}: it is simpler, and nothing here speaks for the network."
+            )
+    return sentences + _quality(backtest, winner)
+
+
+def _luck(result: Duel) -> list[str]:
+    if result.windows == 0:
+        return []
+    split = f"{begin(shown(result.winner))} was the closer of the two in {result.closer} of {plural(result.windows, 'window')}"
+    if result.chance > 0.05:
+        odds = percent(result.chance, 0)
+        return [
+            f"{split}. A tossed coin splits that unevenly {odds} of the time, so this may be luck: test on more windows."
+        ]
+    return [f"{split}; a tossed coin would split that unevenly {_rarely(result.chance)}."]
+
+
+def _rarely(chance: float) -> str:
+    return "less than once in a thousand times" if chance < 0.001 else f"only once in {round(1 / chance):,} times"
+
+
+def _quality(backtest: Backtest, model: str) -> list[str]:
+    wape, coverage = backtest.score(model, "wape"), backtest.score(model, "coverage_80")
+    sentences = []
+    if math.isfinite(wape):
+        sentences.append(f"The errors of {shown(model)} add up to {percent(wape)} of the actual volume.")
+    if math.isfinite(coverage):
+        held = f"Its 80% band held {percent(coverage, 0)} of what happened"
+        if coverage < 0.74:
+            held += ": the band is too narrow, plan with more slack than it shows"
+        elif coverage > 0.88:
+            held += ": the band is wider than it needs to be"
+        sentences.append(held + ".")
+    return sentences
+
+
+def command_line(run: dict[str, Any]) -> str:
+    """The command that repeats the backtest, from the arguments it ran with; empty where they are unknown."""
+    arguments = run.get("arguments")
+    if not isinstance(arguments, dict) or not arguments:
+        return ""
+    words = ["openbook", "backtest"]
+    if arguments.get("data") is not None:
+        words.append(str(arguments["data"]))
+    for name, value in arguments.items():
+        if name == "data" or value is None or value is False or value in ([], {}, ""):
+            continue
+        words.append("--" + re.sub(r"_", "-", str(name)))
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, list) else str(value))
+    return " ".join(map(shlex.quote, words))

@@ -1,0 +1,241 @@
+"""One training loop: AdamW, warm-up and cosine, clipping, early stopping on validation windows, best weights kept."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from openbook.errors import UsageError
+from openbook.models.base import Mode, ModelShape, Teaching
+from openbook.training.losses import Loss, loss_value
+from openbook.windows.batch import Batch
+from openbook.windows.sampler import Resident, Split, WindowIndex, WindowShape, batches, gather, spread
+
+Device = Literal["auto", "cpu", "cuda"]
+Progress = Callable[[int, int, float | None], None]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; plain values only.
+
+    ``max_steps`` optimiser steps of ``batch_size`` windows; every ``val_every`` steps up to ``val_windows`` held-out
+    windows are scored, and after ``patience`` scores without a new best training ends. ``validation_size`` steps are held
+    out at the end of every series (``None``: decided from the lengths). ``budget_s`` ends training after that many
+    seconds. ``mixed_precision`` applies to GPUs only.
+
+    >>> TrainConfig(max_steps=10).batch_size
+    64
+    """
+
+    max_steps: int = 2000
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    warmup: int = 50
+    clip: float = 1.0
+    val_every: int = 100
+    val_windows: int = 256
+    patience: int = 6
+    validation_size: int | None = None
+    loss: Loss = "pinball"
+    device: Device = "auto"
+    mixed_precision: bool = True
+    budget_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "batch_size", "val_every", "val_windows", "patience", "learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise UsageError(
+                    "out_of_range",
+                    expected="a positive number",
+                    got=repr(getattr(self, name)),
+                    where=f"TrainConfig.{name}",
+                    fix="pass one above zero",
+                )
+
+
+@dataclass
+class History:
+    """What happened in a training: losses by step, the best step, steps skipped for losses that were not finite."""
+
+    train_loss: list[tuple[int, float]] = field(default_factory=list)
+    val_loss: list[tuple[int, float]] = field(default_factory=list)
+    best_step: int = 0
+    best_loss: float = math.inf
+    steps: int = 0
+    skipped: list[int] = field(default_factory=list)
+    stopped_by: str = "max_steps"
+    seconds: float = 0.0
+
+
+def pick_device(device: Device) -> torch.device:
+    """The device of a name; ``auto`` takes a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "no_gpu",
+            expected="an NVIDIA GPU torch can use",
+            got="none",
+            where="device='cuda'",
+            fix="use device='auto' or 'cpu'",
+        )
+    return torch.device(device)
+
+
+def teaching_probability(mode: Mode, progress: float) -> float:
+    """How often the truth is fed back at this share of the training (scheduled sampling, Bengio et al. 2015, linear)."""
+    return {"teacher_forcing": 1.0, "scheduled": max(0.0, 1.0 - 1.25 * progress)}.get(mode, 0.0)
+
+
+def train_model(
+    model: nn.Module,
+    resident: Resident,
+    split: Split,
+    windows: WindowShape,
+    *,
+    shape: ModelShape,
+    config: TrainConfig,
+    seed: int,
+    progress: Progress | None = None,
+) -> History:
+    """Train ``model`` in place on the split's training windows and leave it with the weights that validated best.
+
+    Losses or gradients that are not finite skip their step and are listed in ``History.skipped``; KeyboardInterrupt ends
+    the training with the best weights so far. Torch's global generators are left as they were.
+    """
+    devices = [resident.data_RC.device] if resident.data_RC.is_cuda else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        return _Trainer(model, resident, split, windows, shape=shape, config=config, seed=seed).run(progress)
+
+
+def index_to(windows: WindowIndex, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Series and ends as tensors on the device."""
+    return torch.from_numpy(windows.series_W).to(device), torch.from_numpy(windows.end_W).to(device)
+
+
+class _Trainer:
+    """The life of one training: optimiser, schedule, best weights."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        resident: Resident,
+        split: Split,
+        windows: WindowShape,
+        *,
+        shape: ModelShape,
+        config: TrainConfig,
+        seed: int,
+    ) -> None:
+        self.model, self.resident, self.windows = model, resident, windows
+        self.shape, self.config = shape, config
+        self.device = resident.data_RC.device
+        self.train = index_to(split.train, self.device)
+        self.validation = spread(split.validation, config.val_windows)
+        self.random = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.optimiser = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate)
+        self.autocast = self.device.type == "cuda" and config.mixed_precision
+        self.history = History()
+        self.best = copy.deepcopy(model.state_dict())
+
+    def run(self, progress: Progress | None) -> History:
+        begin = time.perf_counter()
+        try:
+            self._steps(progress, begin)
+        except KeyboardInterrupt:
+            self.history.stopped_by = "interrupt"
+        if self.validation or self.history.stopped_by == "interrupt":
+            self.model.load_state_dict(self.best)
+        self.model.eval()
+        self.history.seconds = time.perf_counter() - begin
+        return self.history
+
+    def _steps(self, progress: Progress | None, begin: float) -> None:
+        config, history = self.config, self.history
+        for step in range(1, config.max_steps + 1):
+            elapsed = time.perf_counter() - begin
+            spent = max(step / config.max_steps, elapsed / config.budget_s if config.budget_s else 0.0)
+            loss = self._step(step, spent)
+            history.steps = step
+            history.train_loss.append((step, loss))
+            last = step == config.max_steps or spent >= 1
+            if step % config.val_every == 0 or last:
+                self._validate(step)
+                if (step - history.best_step) >= config.patience * config.val_every and self.validation:
+                    history.stopped_by = "early stopping"
+                    return
+            if progress is not None:
+                progress(step, config.max_steps, history.val_loss[-1][1] if history.val_loss else None)
+            if last:
+                history.stopped_by = "max_steps" if step == config.max_steps else "budget_s"
+                return
+
+    def _step(self, step: int, spent: float) -> float:
+        self.model.train()
+        chosen = torch.from_numpy(self.random.integers(0, len(self.train[1]), self.config.batch_size)).to(self.device)
+        batch = gather(self.resident, self.train[0][chosen], self.train[1][chosen], self.windows)
+        rate = self.config.learning_rate * min(1.0, step / self.config.warmup) * _cosine(spent)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        mode: Mode = getattr(self.model.config, "mode", "direct")
+        loss = self._loss(batch, Teaching(teaching_probability(mode, spent), self.generator))
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if bool(torch.isfinite(norm) & torch.isfinite(loss)):
+            self.optimiser.step()
+        else:
+            self.history.skipped.append(step)
+        return float(loss.detach())
+
+    def _loss(self, batch: Batch, teaching: Teaching) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            output = self.model(batch, teaching)
+        return loss_value(
+            output.quantile_BHMQ.float(),
+            batch.target_BHM,
+            batch.target_observed_BHM,
+            quantiles=self.shape.quantiles,
+            loss=self.config.loss,
+        )
+
+    @torch.no_grad()
+    def _validate(self, step: int) -> None:
+        """Mean loss over the validation windows; keeps the weights of the best."""
+        if not self.validation:
+            self.history.best_step = step
+            return
+        self.model.eval()
+        total, count = 0.0, 0
+        for piece in batches(self.validation, 4 * self.config.batch_size):
+            batch = gather(self.resident, *index_to(piece, self.device), self.windows)
+            seen = int(batch.target_observed_BHM.sum())
+            total, count = total + float(self._loss(batch, Teaching())) * seen, count + seen
+        loss = total / max(count, 1)
+        self.history.val_loss.append((step, loss))
+        if loss < self.history.best_loss:
+            self.history.best_loss, self.history.best_step = loss, step
+            self.best = copy.deepcopy(self.model.state_dict())
+
+
+def _cosine(spent: float) -> float:
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(spent, 1.0)))
+
+
+def _decayed(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Matrices decay, biases and norms do not."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

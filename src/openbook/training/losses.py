@@ -1,0 +1,47 @@
+"""Losses over observed steps only, in scaled units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from openbook.models.base import check_choice
+
+Loss = Literal["pinball", "mae", "mse", "huber"]
+
+
+def loss_value(
+    quantile_BHMQ: Tensor,
+    target_BHM: Tensor,
+    observed_BHM: Tensor,
+    *,
+    quantiles: Sequence[float],
+    loss: Loss = "pinball",
+) -> Tensor:
+    """Mean loss over observed steps, targets and quantiles; 0 with zero gradient where nothing is observed.
+
+    ``pinball``: twice the quantile loss (Koenker & Bassett 1978), so that the median alone gives the MAE. ``mae``,
+    ``mse``, ``huber`` (δ = 1) read the median only.
+
+    >>> truth, seen = torch.tensor([[[1.0]]]), torch.tensor([[[True]]])
+    >>> loss_value(torch.tensor([[[[0.0, 0.0, 0.0]]]]), truth, seen, quantiles=(0.1, 0.5, 0.9))
+    tensor(1.)
+    """
+    check_choice("loss", loss, get_args(Loss))
+    if loss == "pinball":
+        level_Q = quantile_BHMQ.new_tensor(list(quantiles))
+        gap_BHMQ = target_BHM[..., None] - quantile_BHMQ
+        each_BHM = 2 * torch.maximum(level_Q * gap_BHMQ, (level_Q - 1) * gap_BHMQ).mean(-1)
+    else:
+        point_BHM = quantile_BHMQ[..., list(quantiles).index(0.5)]
+        if loss == "mae":
+            each_BHM = F.l1_loss(point_BHM, target_BHM, reduction="none")
+        elif loss == "mse":
+            each_BHM = F.mse_loss(point_BHM, target_BHM, reduction="none")
+        else:
+            each_BHM = F.huber_loss(point_BHM, target_BHM, reduction="none")
+    return each_BHM.masked_fill(~observed_BHM, 0.0).sum() / observed_BHM.sum().clamp(min=1)

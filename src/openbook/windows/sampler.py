@@ -1,0 +1,172 @@
+"""One resident array of all series, and batches as a single gather of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openbook.data.calendar import calendar_columns
+from openbook.data.panel import Panel
+from openbook.windows.batch import Batch
+from openbook.windows.scaling import ColumnScaler, Scaling, window_scale
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns a model reads, in the order of the resident array: target, past-only, known-future, calendar."""
+
+    target: str
+    hist: tuple[str, ...] = ()
+    futr: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the F variables an attention can point at."""
+        return (self.target, *self.hist, *self.futr)
+
+    @property
+    def n_encoder(self) -> int:
+        """X: variables, the flag *target observed*, calendar."""
+        return len(self.variables) + 1 + len(self.calendar)
+
+    @property
+    def n_decoder(self) -> int:
+        """K: known-future columns, calendar, position in the horizon."""
+        return len(self.futr) + len(self.calendar) + 1
+
+
+class Resident(NamedTuple):
+    """All series on the device: ``data_RC`` float64 (target raw, inputs standardised, NaN where unknown), bounds [N]."""
+
+    data_RC: Tensor
+    start_N: Tensor
+    stop_N: Tensor
+    layout: Layout
+
+
+def make_resident(panel: Panel, layout: Layout, columns: ColumnScaler, device: torch.device | str = "cpu") -> Resident:
+    """Lay a panel out for gathering; ``columns`` scales the past-only and known-future columns together."""
+    inputs_RC = columns.apply(np.concatenate([panel.hist, panel.futr], axis=1))
+    calendar_RC = calendar_columns(panel.wall_clock(), layout.calendar)
+    data_RC = np.concatenate([panel.target[:, None], inputs_RC, calendar_RC], axis=1)
+    return Resident(
+        torch.from_numpy(np.ascontiguousarray(data_RC)).to(device),
+        torch.from_numpy(panel.offsets[:-1].copy()).to(device),
+        torch.from_numpy(panel.offsets[1:].copy()).to(device),
+        layout,
+    )
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """Context steps, horizon steps and how the target of a window is scaled."""
+
+    input_size: int
+    h: int
+    scaling: Scaling = "standard"
+
+
+def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowShape) -> Batch:
+    """The windows whose first horizon step is row ``end_B`` of series ``series_B``; rows outside the series are padding."""
+    T, layout = shape.input_size, resident.layout
+    step = torch.arange(-T, shape.h, device=end_B.device)
+    row_BL = end_B[:, None] + step
+    inside_BL = (row_BL >= resident.start_N[series_B][:, None]) & (row_BL < resident.stop_N[series_B][:, None])
+    window_BLC = resident.data_RC[row_BL.clamp(0, len(resident.data_RC) - 1)]
+    seen_BLC = window_BLC.isfinite() & inside_BL[..., None]
+    n_variables = len(layout.variables)
+    scale = window_scale(window_BLC[:, :T, :1], seen_BLC[:, :T, :1], shape.scaling)
+    target_BL1 = (window_BLC[..., :1] - scale.location_BM[:, None]) / scale.scale_BM[:, None]
+    scaled_BLC = torch.cat([target_BL1, window_BLC[..., 1:]], dim=-1).masked_fill(~seen_BLC, 0.0).float()
+    past_BTC, flag_BT1 = scaled_BLC[:, :T], seen_BLC[:, :T, :1].float()
+    known = 1 + len(layout.hist)
+    position_BH1 = ((step[T:] + 1) / shape.h).float()[None, :, None].expand(len(end_B), -1, -1)
+    return Batch(
+        encoder_BTX=torch.cat([past_BTC[..., :n_variables], flag_BT1, past_BTC[..., n_variables:]], dim=-1),
+        inside_BT=inside_BL[:, :T],
+        observed_BTF=seen_BLC[:, :T, :n_variables],
+        decoder_BHK=torch.cat([scaled_BLC[:, T:, known:], position_BH1], dim=-1),
+        target_BHM=scaled_BLC[:, T:, :1],
+        target_observed_BHM=seen_BLC[:, T:, :1],
+        last_BM=((scale.last_BM - scale.location_BM) / scale.scale_BM).float(),
+        location_BM=scale.location_BM,
+        scale_BM=scale.scale_BM,
+    )
+
+
+class WindowIndex(NamedTuple):
+    """W windows by series and row of their first horizon step, int64."""
+
+    series_W: np.ndarray
+    end_W: np.ndarray
+
+    def __bool__(self) -> bool:
+        return len(self.end_W) > 0
+
+    def take(self, chosen: np.ndarray) -> WindowIndex:
+        """The windows at these places."""
+        return WindowIndex(self.series_W[chosen], self.end_W[chosen])
+
+
+class Split(NamedTuple):
+    """Training windows, and validation windows whose horizons lie after every training horizon of their series."""
+
+    train: WindowIndex
+    validation: WindowIndex
+    held_out: int
+
+
+def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | None = None) -> Split:
+    """Cut every series into training windows and, at its end, validation windows.
+
+    The held-out tail is ``validation_size`` steps, by default a sixth of the typical series, at least one and at most
+    28 horizons. A series too short to give its tail away only trains; if none is long enough, nothing is held out.
+    """
+    h, lengths = shape.h, panel.lengths
+    typical = int(np.median(lengths))
+    tail = validation_size if validation_size is not None else max(h, min(typical // 6, 28 * h))
+    least = h + min(shape.input_size, max(1, h // 2))  # the shortest history a window is worth learning from
+    held = np.where(lengths - tail >= least, tail, 0) if tail >= h else np.zeros_like(lengths)
+    stop = lengths - held
+    first = np.where(stop >= shape.input_size + h, shape.input_size, np.minimum(max(1, h // 2), stop - h))
+    first = np.where(stop > h, np.maximum(first, 1), stop + 1)
+    train = _spans(panel, first, stop - h)
+    validation = _spans(panel, np.where(held > 0, stop, lengths + 1), lengths - h)
+    seen = _has_target(panel, train, h)
+    return Split(train.take(seen), validation.take(_has_target(panel, validation, h)), int(held.max(initial=0)))
+
+
+def _spans(panel: Panel, first_N: np.ndarray, last_N: np.ndarray) -> WindowIndex:
+    """All windows with their first horizon step at ``first..last`` (inclusive, within the series)."""
+    count_N = np.maximum(last_N - first_N + 1, 0)
+    series_W = np.repeat(np.arange(len(panel)), count_N)
+    begin_W = np.repeat(np.cumsum(count_N) - count_N, count_N)
+    end_W = np.arange(count_N.sum()) - begin_W + np.repeat(panel.offsets[:-1] + first_N, count_N)
+    return WindowIndex(series_W.astype(np.int64), end_W.astype(np.int64))
+
+
+def _has_target(panel: Panel, windows: WindowIndex, h: int) -> np.ndarray:
+    """Places of the windows with at least one observed step behind and one ahead."""
+    seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
+    ahead = seen[np.minimum(windows.end_W + h, len(panel.target))] - seen[windows.end_W]
+    behind = seen[windows.end_W] - seen[panel.offsets[windows.series_W]]
+    return np.flatnonzero((ahead > 0) & (behind > 0))
+
+
+def spread(windows: WindowIndex, most: int) -> WindowIndex:
+    """At most ``most`` windows, evenly spread: the cheap, deterministic stand-in for all of them."""
+    if len(windows.end_W) <= most:
+        return windows
+    return windows.take(np.linspace(0, len(windows.end_W) - 1, most).round().astype(np.int64))
+
+
+def batches(windows: WindowIndex, batch_size: int) -> Iterator[WindowIndex]:
+    """The windows in order, in pieces of at most ``batch_size``; nothing is dropped."""
+    for begin in range(0, len(windows.end_W), batch_size):
+        yield windows.take(np.arange(begin, min(begin + batch_size, len(windows.end_W))))

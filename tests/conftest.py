@@ -1,0 +1,54 @@
+"""What all tests share: where benchmark data and parity numbers lie, small tables, quick training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _folder(variable: str, default: Path) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder} (set {variable})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """The numbers of the reference implementation."""
+    return _folder("OPENBOOK_PARITY_DIR", ROOT / "../shared/parity")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real benchmark series."""
+    return _folder("OPENBOOK_DATA_DIR", ROOT / "../shared/data")
+
+
+@pytest.fixture(scope="session")
+def hourly() -> pd.DataFrame:
+    """Three hourly series of unequal length with a daily shape, a known-future and a past-only input, and gaps."""
+    rng = np.random.default_rng(7)
+    parts = []
+    for number, length in enumerate((320, 300, 210)):
+        hour = np.arange(length)
+        promo = (rng.random(length) < 0.1).astype(float)
+        shape = 10 + 4 * np.sin(2 * np.pi * hour / 24) + 3 * promo
+        part = pd.DataFrame(
+            {
+                "unique_id": f"series {number}",
+                "ds": pd.date_range("2024-01-01", periods=length, freq="h"),
+                "y": (1 + number) * shape + rng.normal(0, 0.3, length),
+                "promo": promo,
+                "wind": rng.normal(0, 1, length),
+            }
+        )
+        part.loc[rng.choice(length, 9, replace=False), "y"] = np.nan
+        parts.append(part.drop(index=part.index[[50, 51]]))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openbook.data.panel import Panel, make_panel
+from openbook.errors import DataError, MissingDependencyError, UsageError
+from openbook.forecast.classical import CLASSICAL, Classical
+from openbook.forecast.origins import Origins
+
+pytest.importorskip("statsforecast")
+
+
+def daily(days: int = 120, extra: pd.DataFrame | None = None) -> Panel:
+    rng = np.random.default_rng(0)
+    day = np.arange(days)
+    y = 50 + 0.1 * day + 8 * np.sin(2 * np.pi * day / 7) + rng.normal(size=days)
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=days), "y": y})
+    return make_panel(frame if extra is None else pd.concat([frame, extra]))
+
+
+@pytest.mark.parametrize("name", list(CLASSICAL))
+def test_a_season_with_noise_is_forecast_to_its_noise(name: str) -> None:
+    panel = daily()
+    model = Classical(name, 7)
+    model.fit_panel(panel.until(np.array([99])))
+    origins = Origins(np.array([0, 0]), np.array([99, 106]))
+    forecast = model.predict_origins(panel, origins, [80, 95])
+    actual = panel.target[origins.end[:, None] + np.arange(7)]
+    # Noise of standard deviation 1 has a mean absolute value of 0.8; a model without the season is above 4.
+    assert np.abs(forecast.point - actual).mean() < 1.6
+    assert set(forecast.interval) == {80.0, 95.0}
+    low, high = forecast.interval[80.0]
+    lower, higher = forecast.interval[95.0]
+    assert (lower < low).all()
+    assert (low < forecast.point).all()
+    assert (forecast.point < high).all()
+    assert (high < higher).all()
+
+
+@pytest.mark.parametrize("name", list(CLASSICAL))
+def test_future_rows_change_nothing(name: str) -> None:
+    panel = daily()
+    model = Classical(name, 7)
+    model.fit_panel(panel.until(np.array([90])))
+    origins = Origins(np.array([0]), np.array([100]))
+    before = model.predict_origins(panel, origins, [80])
+    panel.target[100:] = 1e9
+    after = model.predict_origins(panel, origins, [80])
+    np.testing.assert_array_equal(before.point, after.point)
+    np.testing.assert_array_equal(before.interval[80.0], after.interval[80.0])
+
+
+def test_gaps_are_bridged() -> None:
+    panel = daily()
+    panel.target[[0, 40, 41, 98]] = np.nan
+    model = Classical("auto_ets", 7)
+    model.fit_panel(panel.until(np.array([99])))
+    point = model.predict_origins(panel, Origins(np.array([0]), np.array([99])), []).point
+    assert np.abs(point - panel.target[99:106]).mean() < 1.6
+
+
+def test_hopeless_series_repeat_their_season_without_bands() -> None:
+    short = pd.DataFrame({"unique_id": "b", "ds": pd.date_range("2024-01-01", periods=9), "y": np.arange(9.0)})
+    panel = daily(extra=short)
+    model = Classical("mstl", 7)
+    model.fit_panel(panel.until(np.array([99, 2])))
+    assert model.decisions == {"season_length": [7], "max_rows": 2000, "failed": 1}
+    forecast = model.predict_origins(panel, Origins(np.array([1, 0]), np.array([122, 99])), [80])
+    assert forecast.point[0].tolist() == [1] * 7
+    assert np.isnan(forecast.interval[80.0][0][0]).all()
+    assert np.isfinite(forecast.interval[80.0][0][1]).all()
+
+
+def test_only_the_last_rows_are_fitted_from_a_season_start() -> None:
+    panel = daily()
+    model = Classical("auto_theta", 7, max_rows=30)
+    model.fit_panel(panel)
+    # 120 - 30 = 90 rows are too old; the next whole season starts at row 91.
+    assert len(model._history(panel, 0, 120)) == 29
+    assert model._history(panel, 0, 120)[0] == panel.target[91]
+
+
+def test_seasons_a_model_can_not_take_are_dropped() -> None:
+    stamps = pd.date_range("2024-01-01", periods=60, freq="30min")
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": np.arange(60.0)}))
+    ets, mstl = Classical("auto_ets", 2), Classical("mstl", 2)
+    ets.fit_panel(panel)
+    mstl.fit_panel(panel)
+    assert ets.decisions["season_length"] == [1]
+    assert mstl.decisions["season_length"] == [48, 336]
+    np.testing.assert_allclose(
+        mstl.predict_origins(panel, Origins(np.array([0]), np.array([58])), []).point, [[58, 59]], atol=0.1
+    )
+
+
+def test_failure_everywhere_is_an_error() -> None:
+    with pytest.raises(DataError, match="fewer than 5"):
+        Classical("auto_ets", 2).fit_panel(daily(3))
+    with pytest.raises(UsageError, match="auto_ets"):
+        Classical("prophet", 2)
+
+
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "statsforecast.models", None)
+    with pytest.raises(MissingDependencyError, match=r"openbook\[stats\]"):
+        Classical("auto_ets", 2).fit_panel(daily())

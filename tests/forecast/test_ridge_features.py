@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from openbook.data.panel import Panel, make_panel
+from openbook.forecast.origins import Origins
+from openbook.forecast.ridge_features import (
+    change_scale,
+    columns,
+    cut,
+    filled_between,
+    make_layout,
+    prepare,
+)
+
+
+def panel() -> Panel:
+    frame = pd.DataFrame(
+        {
+            "unique_id": ["a"] * 6 + ["b"] * 3,
+            "ds": [*range(6), *range(3)],
+            "y": [1.0, 3.0, np.nan, 6.0, 7.0, 9.0, 5.0, 5.0, 5.0],
+            "load": [0.0, 0.0, 2.0, 2.0, 0.0, 2.0, 0.0, 2.0, 1.0],
+            "holiday": [0.0, 1.0] * 3 + [0.0, 1.0, 0.5],
+        }
+    )
+    return make_panel(frame, hist=["load"], futr=["holiday"])
+
+
+def test_one_row_is_lags_then_past_inputs_then_future_ones() -> None:
+    layout = make_layout(panel(), h=2, window=3)
+    rows = cut(prepare(panel(), layout), Origins(np.array([0]), np.array([4])), layout, np.array([2.0]))
+    # Values 3, (carried) 3, 6 minus the last one, 6, over the scale 2.
+    assert rows.x[0, :3].tolist() == [-1.5, -1.5, 0]
+    assert (rows.last.tolist(), rows.y.tolist()) == ([6], [[0.5, 1.5]])
+    load = (np.array([0.0, 2.0, 2.0]) - 1) / np.sqrt(8 / 9)  # mean 1 and squared deviations 8 over nine rows
+    np.testing.assert_allclose(rows.x[0, 3:9:2], load)
+    holiday = (np.array([1.0, 0.0, 1.0, 0.0, 1.0]) - 0.5) / np.sqrt(2 / 9)
+    np.testing.assert_allclose(rows.x[0, 4:9:2], holiday[:3])
+    np.testing.assert_allclose(rows.x[0, 9:], holiday[3:])
+
+
+def test_rows_before_the_series_are_zero_and_never_the_neighbour() -> None:
+    layout = make_layout(panel(), h=1, window=4)
+    rows = cut(prepare(panel(), layout), Origins(np.array([1]), np.array([7])), layout, np.array([1.0]))
+    assert rows.x[0, :4].tolist() == [0, 0, 0, 0]
+    assert layout.past == 2
+    assert rows.x[0, 4:6].tolist() == [0, 0]  # the inputs of the row before the series
+    assert rows.x[0, 6:8].all()
+
+
+def test_long_horizons_average_future_inputs_in_blocks() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(2000), "y": 0.0, "x": np.arange(2000.0)})
+    long = make_panel(frame, futr=["x"])
+    layout = make_layout(long, h=700, window=4)
+    assert (layout.block, layout.blocks) == (2, 350)
+    rows = cut(prepare(long, layout), Origins(np.array([0]), np.array([100])), layout, np.array([1.0]))
+    got = rows.x[0, -350:] * layout.spread[0] + layout.center[0]
+    np.testing.assert_allclose(got, 100.5 + 2 * np.arange(350))
+
+
+def test_constant_inputs_stay_zero() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(50), "y": 0.0, "x": 0.1})
+    constant = make_panel(frame, futr=["x"])
+    layout = make_layout(constant, h=2, window=4)
+    assert not cut(prepare(constant, layout), Origins(np.array([0]), np.array([9])), layout, np.ones(1)).x.any()
+
+
+def test_columns_of_a_narrower_window_and_fewer_inputs() -> None:
+    layout = make_layout(panel(), h=2, window=3)
+    assert columns(layout, panel(), 2, ()).tolist() == [1, 2]
+    assert columns(layout, panel(), 3, ("ahead",)).tolist() == [0, 1, 2, 9, 10]
+    assert columns(layout, panel(), 1, ("past", "ahead")).tolist() == [2, *range(3, 11)]
+
+
+def test_change_scale_is_the_root_mean_square_over_three_lags() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [0.0, 1.0, 2.0, 3.0, 4.0, 100.0]})
+    line = make_panel(frame)
+    prepared = prepare(line, make_layout(line, h=4, window=2))
+    # Lags 1, 2 and 4 of a line of slope one: mean of 1, 4 and 16; one lag only, then none, near the start.
+    scale = change_scale(prepared, Origins(np.zeros(3, int), np.array([5, 2, 1])))
+    np.testing.assert_allclose(scale, [np.sqrt(7), 1, 1])
+
+
+def test_gaps_are_bridged_by_lines_within_a_series() -> None:
+    nan = np.nan
+    frame = pd.DataFrame(
+        {
+            "unique_id": ["a"] * 5 + ["b"] * 3,
+            "ds": [*range(5), *range(3)],
+            "y": [1.0, nan, nan, 7.0, nan, nan, 2.0, 3.0],
+        }
+    )
+    np.testing.assert_array_equal(filled_between(make_panel(frame)), [1, 3, 5, 7, nan, nan, 2, 3])

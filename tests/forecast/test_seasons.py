@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from openbook.data.panel import Panel, make_panel
+from openbook.forecast.origins import Origins
+from openbook.forecast.seasons import repeat_season, season_candidates
+
+
+def panel_of(y: list[float], other: list[float] | None = None) -> Panel:
+    parts = [pd.DataFrame({"unique_id": "a", "ds": range(len(y)), "y": y})]
+    if other is not None:
+        parts.append(pd.DataFrame({"unique_id": "b", "ds": range(len(other)), "y": other}))
+    return make_panel(pd.concat(parts), freq=1)
+
+
+def test_season_is_repeated_as_often_as_the_horizon_needs() -> None:
+    panel = panel_of([9.0, 9.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0])
+    assert repeat_season(panel, Origins(np.array([0]), np.array([5])), 4, 3).tolist() == [[1, 2, 3, 1]]
+
+
+def test_gap_takes_the_same_phase_of_an_earlier_season_of_its_own_series() -> None:
+    nan = np.nan
+    panel = panel_of([50.0, 60.0, 70.0, 80.0], [1.0, nan, 3.0, nan, nan, 6.0, 0.0, 0.0])
+    forecast = repeat_season(panel, Origins(np.array([1]), np.array([10])), 2, 2)
+    # phase 0 of b: 1, 3, missing -> 3; phase 1: missing, missing, 6 -> 6
+    assert forecast.tolist() == [[3, 6]]
+
+
+def test_phase_never_seen_falls_back_to_the_last_value() -> None:
+    panel = panel_of([50.0, 60.0, 70.0, 80.0], [1.0, np.nan, 3.0, np.nan, 0.0, 0.0])
+    assert repeat_season(panel, Origins(np.array([1]), np.array([8])), 2, 2).tolist() == [[3, 3]]
+
+
+def test_history_shorter_than_a_season_is_naive_and_no_history_is_nan() -> None:
+    panel = panel_of([5.0, 6.0, 7.0], [1.0, 2.0, 3.0, 4.0])
+    forecast = repeat_season(panel, Origins(np.array([1, 1]), np.array([5, 3])), 2, 4)
+    np.testing.assert_array_equal(forecast, [[2, 2], [np.nan, np.nan]])
+
+
+def test_candidates_are_day_and_week_below_a_day() -> None:
+    assert season_candidates("30min") == [48, 336]
+    assert season_candidates("D") == [7]

@@ -1,0 +1,162 @@
+"""Every part of the reference implementation reproduced from its own weights, to 2e-5 in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from openbook.models.seq2seq import BahdanauReadout, LuongReadout
+from openbook.nn.attention import AdditiveAttention, DotAttention, FeatureAttention, GeneralAttention
+from openbook.nn.heads import QuantileHead
+from openbook.nn.recurrent import PaddedLSTM, State, StepLSTM
+
+TOLERANCE = 2e-5
+
+
+class Numbers:
+    """One fixture file: inputs, weights and outputs as tensors."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as arrays:
+            self.arrays = {name: torch.from_numpy(np.array(arrays[name], np.float32)) for name in arrays}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.arrays[name]
+
+    def dense(self, layer: nn.Linear, name: str) -> None:
+        """Put the reference's dense layer ``name`` into ``layer``."""
+        layer.weight.data = self[f"w.{name}.kernel"].T.contiguous()
+        layer.bias.data = self[f"w.{name}.bias"].clone()
+
+    def norm(self, layer: nn.BatchNorm1d, name: str) -> None:
+        layer.weight.data = self[f"w.{name}.gamma"].clone()
+        layer.bias.data = self[f"w.{name}.beta"].clone()
+        layer.running_mean = self[f"w.{name}.moving_mean"].clone()
+        layer.running_var = self[f"w.{name}.moving_variance"].clone()
+
+
+@pytest.fixture
+def numbers(request: pytest.FixtureRequest, parity_dir: Path) -> Numbers:
+    path = parity_dir / f"{request.param}.npz"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    return Numbers(path)
+
+
+def close(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted.reshape(found.shape), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("numbers", ["luong_dot"], indirect=True)
+def test_dot(numbers: Numbers) -> None:
+    found = DotAttention(scaled=False)(numbers["in.query"][:, None], numbers["in.values"])
+    close(found.context_BHD[:, 0], numbers["out.context"])
+    close(found.weight[:, 0], numbers["out.weights"])
+
+
+@pytest.mark.parametrize("numbers", ["luong_general"], indirect=True)
+def test_general(numbers: Numbers) -> None:
+    layer = GeneralAttention(numbers["in.values"].shape[-1])
+    numbers.dense(layer.key, "key")
+    found = layer(numbers["in.query"][:, None], numbers["in.values"])
+    close(found.context_BHD[:, 0], numbers["out.context"])
+    close(found.weight[:, 0], numbers["out.weights"])
+
+
+@pytest.mark.parametrize("numbers", ["bahdanau_time"], indirect=True)
+def test_additive_over_time(numbers: Numbers) -> None:
+    query, values = numbers["in.query"], numbers["in.values"]
+    size = numbers["w.key.kernel"].shape[1]
+    layer = AdditiveAttention(query_size=query.shape[-1], value_size=values.shape[-1], size=size)
+    for name in ("key", "query", "score"):
+        numbers.dense(getattr(layer, name), name)
+    found = layer(query[:, None], layer.project(values), values)
+    close(found.context_BHD[:, 0], numbers["out.context"])
+    close(found.weight[:, 0], numbers["out.weights"])
+
+
+@pytest.mark.parametrize("numbers", ["bahdanau_feature"], indirect=True)
+def test_additive_over_features(numbers: Numbers) -> None:
+    query, values = numbers["in.query"], numbers["in.values"]
+    size = numbers["w.key.kernel"].shape[1]
+    layer = FeatureAttention(query_size=query.shape[-1], n_features=values.shape[-1], size=size)
+    for name in ("key", "query", "score"):
+        numbers.dense(getattr(layer, name), name)
+    found = layer(query[:, None], layer.project(values), values)
+    close(found.context_BHD[:, 0], numbers["out.context"])
+    close(found.weight[:, 0], numbers["out.weights"])
+
+
+def lstm_weights(numbers: Numbers, lstm: nn.LSTM) -> None:
+    """Put the reference's LSTM into the columns torch's reads; a padding column beyond them keeps its own weights."""
+    kernel = numbers["w.lstm.kernel"].T
+    lstm.weight_ih_l0.data[:, : kernel.shape[1]] = kernel
+    lstm.weight_hh_l0.data = numbers["w.lstm.recurrent_kernel"].T.contiguous()
+    lstm.bias_ih_l0.data = numbers["w.lstm.bias"].clone()
+    lstm.bias_hh_l0.data.zero_()
+
+
+@pytest.mark.parametrize("numbers", ["encoder"], indirect=True)
+def test_encoder(numbers: Numbers) -> None:
+    x = numbers["in.x"]
+    encoder = PaddedLSTM(input_size=x.shape[-1], size=numbers["out.hidden"].shape[-1])
+    lstm_weights(numbers, encoder.lstm)
+    with torch.no_grad():
+        book = encoder(x, torch.ones(x.shape[:2], dtype=torch.bool))
+    close(book.output_BTD, numbers["out.outputs"])
+    close(book.state.hidden_BD, numbers["out.hidden"])
+    close(book.state.cell_BD, numbers["out.cell"])
+
+
+@pytest.mark.parametrize("numbers", ["luong_decoder_step"], indirect=True)
+def test_luong_decoder_step(numbers: Numbers) -> None:
+    x, book = numbers["in.x"], numbers["in.enc_outputs"]
+    size = numbers["in.enc_hidden"].shape[-1]
+    lstm = nn.LSTM(x.shape[-1], size, batch_first=True)
+    lstm_weights(numbers, lstm)
+    head = QuantileHead(size=size, n_targets=1, quantiles=(0.5,))
+    readout = LuongReadout(context_size=size, size=size, head=head, dropout=0.0)
+    numbers.dense(readout.combine, "combine")
+    numbers.dense(readout.hidden, "hidden")
+    numbers.dense(head.output, "output")
+    with torch.no_grad():
+        state, _ = lstm(x, (numbers["in.enc_hidden"][None], numbers["in.enc_cell"][None]))
+        found = DotAttention(scaled=False)(state, book)
+        close(readout(found.context_BHD, state)[..., 0], numbers["out.y"])
+    close(found.weight[:, 0], numbers["out.weights"])
+
+
+@pytest.mark.parametrize("numbers", ["bahdanau_decoder_step"], indirect=True)
+def test_bahdanau_decoder_step(numbers: Numbers) -> None:
+    x, book, hidden = numbers["in.x"], numbers["in.enc_outputs"], numbers["in.enc_hidden"]
+    size, context_size = hidden.shape[-1], book.shape[-1]
+    attention = AdditiveAttention(
+        query_size=size, value_size=context_size, size=numbers["w.attention.key.kernel"].shape[1]
+    )
+    for name in ("key", "query", "score"):
+        numbers.dense(getattr(attention, name), f"attention.{name}")
+    cell = StepLSTM(context_size=context_size, known_size=x.shape[-1], size=size)
+    cell.context.weight.data = numbers["w.lstm.kernel"][:context_size].T.contiguous()
+    cell.known.weight.data = numbers["w.lstm.kernel"][context_size:].T.contiguous()
+    cell.known.bias.data = numbers["w.lstm.bias"].clone()
+    cell.recurrent.weight.data = numbers["w.lstm.recurrent_kernel"].T.contiguous()
+    widths = (numbers["w.dense1.bias"].shape[0], numbers["w.dense2.bias"].shape[0])
+    head = QuantileHead(size=widths[1], n_targets=1, quantiles=(0.5,))
+    readout = BahdanauReadout(size=size, widths=widths, norm="batch", head=head, dropout=0.0).eval()
+    for name in ("dense1", "dense2"):
+        numbers.dense(getattr(readout, name), name)
+    for name in ("norm1", "norm2"):
+        numbers.norm(getattr(readout, name).norm, name)
+    numbers.dense(head.output, "output")
+    with torch.no_grad():
+        found = attention(hidden[:, None], attention.project(book), book)
+        zero = torch.zeros_like(hidden)
+        state = cell(cell.hoist(x)[:, 0], found.context_BHD[:, 0], State(zero, zero))
+        close(readout(state.hidden_BD[:, None])[..., 0], numbers["out.y"])
+    close(state.hidden_BD, numbers["out.hidden"])
+    close(state.cell_BD, numbers["out.cell"])
+    close(found.weight[:, 0], numbers["out.weights"])

@@ -1,0 +1,126 @@
+"""Windows: the gather against slices, padding and masks, the split that keeps validation behind training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from openbook.data.panel import Panel, make_panel
+from openbook.windows.sampler import (
+    Layout,
+    Resident,
+    WindowIndex,
+    WindowShape,
+    batches,
+    gather,
+    make_resident,
+    split_windows,
+    spread,
+)
+from openbook.windows.scaling import fit_columns, window_scale
+
+
+def panel_of(*lengths: int, gap: int | None = None) -> Panel:
+    parts = []
+    for number, length in enumerate(lengths):
+        step = np.arange(length)
+        part = pd.DataFrame({"unique_id": f"s{number}", "ds": step, "y": 100.0 * number + step, "known": step % 5.0})
+        parts.append(part.assign(past=step % 3.0))
+    frame = pd.concat(parts)
+    if gap is not None:
+        frame.loc[frame["ds"] == gap, "y"] = np.nan
+    return make_panel(frame, futr=["known"], hist=["past"])
+
+
+def resident_of(panel: Panel) -> Resident:
+    layout = Layout("y", panel.hist_columns, panel.futr_columns, ())
+    return make_resident(panel, layout, fit_columns(np.concatenate([panel.hist, panel.futr], axis=1)))
+
+
+def test_a_window_is_the_slice_it_names() -> None:
+    panel = panel_of(30, 40)
+    shape = WindowShape(6, 4, "none")
+    batch = gather(resident_of(panel), torch.tensor([1]), torch.tensor([50]), shape)
+    assert batch.encoder_BTX[0, :, 0].tolist() == panel.target[44:50].tolist()
+    assert batch.target_BHM[0, :, 0].tolist() == panel.target[50:54].tolist()
+    known = (panel.futr[:, 0] - panel.futr.mean()) / panel.futr.std()
+    np.testing.assert_allclose(batch.encoder_BTX[0, :, 2].numpy(), known[44:50], atol=1e-6)
+    np.testing.assert_allclose(batch.decoder_BHK[0, :, 0].numpy(), known[50:54], atol=1e-6)
+    assert batch.decoder_BHK[0, :, -1].tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert batch.last_BM.item() == panel.target[49]
+
+
+def test_nothing_is_read_across_series_and_padding_is_masked() -> None:
+    panel = panel_of(30, 40)
+    batch = gather(resident_of(panel), torch.tensor([1]), torch.tensor([32]), WindowShape(6, 4, "none"))
+    assert batch.inside_BT[0].tolist() == [False] * 4 + [True] * 2
+    assert batch.encoder_BTX[0, :4].abs().sum() == 0
+    assert not batch.observed_BTF[0, :4].any()
+    end = gather(resident_of(panel), torch.tensor([0]), torch.tensor([28]), WindowShape(6, 4, "none"))
+    assert end.target_observed_BHM[0, :, 0].tolist() == [True, True, False, False]
+
+
+def test_missing_values_are_zero_masked_and_out_of_the_scale() -> None:
+    panel = panel_of(30, gap=10)
+    batch = gather(resident_of(panel), torch.tensor([0]), torch.tensor([13]), WindowShape(5, 2))
+    assert batch.encoder_BTX[0, 2, 0] == 0
+    assert batch.encoder_BTX[0, 2, 3] == 0  # the flag
+    assert batch.observed_BTF[0, :, 0].tolist() == [True, True, False, True, True]
+    seen = np.array([8.0, 9, 11, 12])
+    np.testing.assert_allclose(batch.location_BM.item(), seen.mean())
+    np.testing.assert_allclose(batch.scale_BM.item(), seen.std())
+
+
+@pytest.mark.parametrize(("scaling", "location"), [("standard", 2.0), ("last", 4.0), ("none", 0.0)])
+def test_scales_by_hand(scaling: str, location: float) -> None:
+    value = torch.tensor([[[0.0], [2.0], [4.0], [99.0]]], dtype=torch.float64)
+    seen = torch.tensor([[[True], [True], [True], [False]]])
+    scale = window_scale(value, seen, scaling)
+    assert scale.location_BM.item() == location
+    assert scale.last_BM.item() == 4.0
+    assert scale.scale_BM.item() == (1.0 if scaling == "none" else pytest.approx(np.std([0, 2, 4])))
+
+
+def test_a_scale_is_never_zero_or_nan() -> None:
+    value = torch.tensor([[[5.0], [5.0]], [[0.0], [0.0]], [[1.0], [2.0]]], dtype=torch.float64)
+    seen = torch.tensor([[[True], [True]], [[True], [True]], [[False], [False]]])
+    scale = window_scale(value, seen, "standard")
+    assert scale.scale_BM.flatten().tolist() == [5.0, 1.0, 1.0]
+    assert scale.location_BM.flatten().tolist() == [5.0, 0.0, 0.0]
+
+
+def test_validation_horizons_lie_behind_every_training_horizon() -> None:
+    panel = panel_of(100, 9, 60)
+    split = split_windows(panel, WindowShape(12, 4), validation_size=8)
+    for series in range(3):
+        start, stop = panel.offsets[series], panel.offsets[series + 1]
+        train = split.train.end_W[split.train.series_W == series]
+        held = split.validation.end_W[split.validation.series_W == series]
+        assert train.min() > start
+        assert train.max() + 4 <= stop
+        if len(held):
+            assert train.max() + 4 <= held.min()
+            assert held.max() + 4 == stop
+    assert not (split.validation.series_W == 1).any()  # too short to give its tail away
+    assert (split.train.series_W == 1).any()
+    assert split.held_out == 8
+
+
+def test_windows_without_truth_or_past_are_not_used() -> None:
+    panel = panel_of(40)
+    panel.target[20:30] = np.nan
+    split = split_windows(panel, WindowShape(5, 4), validation_size=4)
+    ends = set(split.train.end_W.tolist())
+    assert not ends & set(range(20, 27))
+    assert {19, 27} <= ends
+
+
+def test_pieces_and_spreads_drop_nothing_and_keep_the_ends() -> None:
+    windows = WindowIndex(np.zeros(23, np.int64), np.arange(23))
+    assert np.concatenate([piece.end_W for piece in batches(windows, 5)]).tolist() == list(range(23))
+    thin = spread(windows, 4).end_W
+    assert thin[0] == 0
+    assert thin[-1] == 22
+    assert len(thin) == 4
