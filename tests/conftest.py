@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from report_folders import NASTY_FEATURES, NASTY_IDS, write_folder
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -52,3 +54,15 @@ def hourly() -> pd.DataFrame:
         part.loc[rng.choice(length, 9, replace=False), "y"] = np.nan
         parts.append(part.drop(index=part.index[[50, 51]]))
     return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="session")
+def nasty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three series and four inputs with the worst names we know, two networks, two floors and one failure."""
+    return write_folder(tmp_path_factory.mktemp("nasty"), ids=NASTY_IDS, features=NASTY_FEATURES)
+
+
+@pytest.fixture
+def small_folder(tmp_path: Path) -> Path:
+    """One series, made anew for tests that change files."""
+    return write_folder(tmp_path, ids=["a"], features=["calls", "holiday"], h=4, past=6)

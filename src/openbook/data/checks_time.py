@@ -1,4 +1,4 @@
-"""Checks of an audit that concern time: frequency, gaps, daylight saving, seasons, lengths and ends of series."""
+"""Checks of an audit that concern time: frequency, gaps, daylight saving, lengths and ends of series."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import pandas as pd
 from openbook.data.findings import Finding, View, per_series
 from openbook.data.frequency import season_length, step_seconds
 
-_DAY = 86_400
-_SAMPLED_SERIES, _SAMPLED_STEPS = 8, 20_000
+_SAMPLED_SERIES = 8
 _FEWEST = 8
+# Region, and the Sundays (month, which one) on which its clocks go forward and back.
+_CLOCK_CHANGES = (
+    ("Europe", (3, -1), (10, -1)),
+    ("North America", (3, 2), (11, 1)),
+    ("Australia", (10, 1), (4, 1)),
+)
 
 
 def check_time(view: View) -> Iterator[Finding]:
@@ -125,7 +130,7 @@ def _clock_changes(view: View) -> Iterator[Finding]:
                 view.place(int(np.argmax(found))),
                 f"an hour is absent on a {season} Sunday night in {len(years)} of {len(covered)} year(s): "
                 "local clock time without time zone",
-                "localize the stamps (ds.dt.tz_localize('Europe/Berlin', ambiguous='infer')), or convert them to UTC",
+                "localize the stamps (ds.dt.tz_localize(zone, ambiguous='infer')), or convert them to UTC",
                 int(found.sum()),
             )
 
@@ -139,7 +144,7 @@ def check_repeated_hour(twice: pd.DatetimeIndex) -> Iterator[Finding]:
             "warning",
             str(doubled[0]),
             f"{len(doubled)} stamp(s) stand twice on autumn Sunday nights: local clock time without time zone",
-            "localize the stamps (ds.dt.tz_localize('Europe/Berlin', ambiguous='infer')), or convert them to UTC",
+            "localize the stamps (ds.dt.tz_localize(zone, ambiguous='infer')), or convert them to UTC",
             len(doubled),
         )
 
@@ -149,30 +154,30 @@ def _clock_hint(view: View) -> Iterator[Finding]:
     seconds = step_seconds(view.freq) if view.freq is not None else None
     if not view.dated or seconds is None or seconds > 3600 or 3600 % seconds or view.timezone not in (None, "UTC"):
         return
-    longest = int(np.argmax(view.lengths))
-    rows = slice(int(view.starts[longest]), int(view.starts[longest + 1]))
-    values = pd.Series(view.target[rows], index=pd.DatetimeIndex(view.times[rows]))
     hour = round(3600 / seconds)
-    for region, spring, autumn in (
-        ("Europe", (3, -1), (10, -1)),
-        ("North America", (3, 2), (11, 1)),
-        ("Australia", (10, 1), (4, 1)),
-    ):
-        ahead = [_shift(values, day, hour) for day in _sundays(values.index, *spring)]
-        back = [_shift(values, day, hour) for day in _sundays(values.index, *autumn)]
-        moved = [shift for shift in ahead if shift is not None], [shift for shift in back if shift is not None]
-        hits = sum(shift == -hour for shift in moved[0]) + sum(shift == hour for shift in moved[1])
-        if min(map(len, moved)) >= 1 and sum(map(len, moved)) >= 3 and hits >= 0.8 * sum(map(len, moved)):
-            yield Finding(
-                "F16-daylight-saving",
-                "warning",
-                f"series {view.names[longest]!r}",
-                f"the daily shape moves by one hour at {hits} of {sum(map(len, moved))} changes of the clock in {region}: "
-                "the stamps are UTC or standard time, the activity follows local time",
-                "convert the stamps to the local time zone (ds.dt.tz_localize('UTC').dt.tz_convert('Australia/Melbourne'))",
-                hits,
+    for series in np.argsort(-view.lengths, kind="stable")[:_SAMPLED_SERIES]:
+        rows = slice(int(view.starts[series]), int(view.starts[series + 1]))
+        values = pd.Series(view.target[rows], index=pd.DatetimeIndex(view.times[rows]))
+        for region, spring, autumn in _CLOCK_CHANGES:
+            ahead, back = (
+                [shift for day in _sundays(values.index, *change) if (shift := _shift(values, day, hour)) is not None]
+                for change in (spring, autumn)
             )
-            return
+            seen = len(ahead) + len(back)
+            hits = sum(abs(shift + hour) <= hour / 2 for shift in ahead) + sum(
+                abs(shift - hour) <= hour / 2 for shift in back
+            )
+            if ahead and back and seen >= 3 and hits >= 0.8 * seen:
+                yield Finding(
+                    "F16-daylight-saving",
+                    "warning",
+                    f"series {view.names[series]!r}",
+                    f"the daily shape moves by one hour at {hits} of {seen} changes of the clock in {region}: "
+                    "the stamps are UTC or standard time, the activity follows local time",
+                    "convert the stamps to the local zone (ds.dt.tz_localize('UTC').dt.tz_convert(zone))",
+                    hits,
+                )
+                return
 
 
 def _sundays(times: pd.DatetimeIndex, month: int, which: int) -> list[pd.Timestamp]:
@@ -186,7 +191,10 @@ def _sundays(times: pd.DatetimeIndex, month: int, which: int) -> list[pd.Timesta
 
 
 def _shift(values: pd.Series, sunday: pd.Timestamp, hour: int) -> int | None:
-    """Steps by which the mean workday's shape moves between the week before and the week after a Sunday."""
+    """Steps by which the mean workday's morning moves between the week before and the week after a Sunday.
+
+    Mornings follow the clock of people; evenings follow the sun, and switched loads often keep standard time.
+    """
     day = pd.Timedelta(days=1)
     shapes = []
     for begin in (sunday - 6 * day, sunday + day):
@@ -194,121 +202,12 @@ def _shift(values: pd.Series, sunday: pd.Timestamp, hour: int) -> int | None:
         shape = week.groupby(week.index - week.index.normalize()).mean()
         if len(week) < 0.9 * 5 * 24 * hour or len(shape) != 24 * hour:
             return None
-        shapes.append(np.gradient(shape.to_numpy()))
-    before, after = shapes
-    if not np.std(before) or not np.std(after):
+        shapes.append(shape.to_numpy())
+    night = int(np.argmin(np.convolve(np.tile(shapes[0], 3), np.ones(4 * hour), "same")[24 * hour : 48 * hour]))
+    morning = (night + np.arange(7 * hour)) % (24 * hour)
+    before, after = (np.gradient(shape) for shape in shapes)
+    lags = np.arange(-2 * hour, 2 * hour + 1)
+    moved = [after[(morning + lag) % (24 * hour)] for lag in lags]
+    if not np.std(before[morning]) or not all(map(np.std, moved)):
         return None
-    lags = range(-2 * hour, 2 * hour + 1)
-    fits = [np.corrcoef(before, np.roll(after, -lag))[0, 1] for lag in lags]
-    return int(np.argmax(fits)) - 2 * hour
-
-
-def find_seasons(view: View) -> tuple[tuple[int, ...], tuple[Finding, ...]]:
-    """Lags at which the longest series repeat themselves, clearest first, and what they say against the usual season."""
-    if view.before is None:
-        return (), ()
-    usual = view.season
-    echo = _echo(view, usual)
-    if echo is None:
-        return ((usual,) if usual > 1 else ()), ()
-    strength = {lag: _near(echo, lag) for lag in _usual_lags(view) if 2 * lag < len(echo)}
-    peak = _first_peak(echo, usual)
-    if peak is not None and all(abs(peak - lag) > max(1, 0.03 * lag) for lag in strength):
-        strength[peak] = float(echo[peak])
-    found = tuple(sorted((lag for lag in strength if strength[lag] > 0.2), key=lambda lag: -strength[lag]))
-    return found, tuple(_season_findings(usual, peak, strength, found))
-
-
-def _season_findings(
-    usual: int, peak: int | None, strength: dict[int, float], found: tuple[int, ...]
-) -> Iterator[Finding]:
-    where = "target"
-    shown = ", ".join(f"{lag} ({strength[lag]:.2f})" for lag in found[:3])
-    odd = peak is not None and peak % usual > 0.03 * peak and usual % peak > 0
-    if peak is not None and usual > 1 and odd and strength.get(peak, 0) > strength.get(usual, 0) + 0.15:
-        yield Finding(
-            "F17-season", "warning", where, f"values repeat after {shown} steps, not after the usual {usual}",
-            "look at the series; a wrong freq or an unusual cycle needs its own season",
-        )  # fmt: skip
-    elif found:
-        yield Finding(
-            "F17-season", "info", where, f"values repeat after {shown} step(s) (autocorrelation of changes)",
-            "nothing: input_size should cover the longest of them",
-        )  # fmt: skip
-    elif usual in strength:
-        yield Finding(
-            "F17-season", "info", where, f"no season is visible (autocorrelation {strength[usual]:.2f} at {usual} steps)",
-            "nothing: a naive forecast is the floor to beat",
-        )  # fmt: skip
-
-
-def _usual_lags(view: View) -> list[int]:
-    seconds = step_seconds(view.freq) if view.freq is not None else None
-    if seconds is None:
-        return [view.season] if view.season > 1 else []
-    if view.freq == "B":
-        return [5]
-    cycles = (
-        [_DAY, 7 * _DAY] if seconds < _DAY else [7 * _DAY, 365.25 * _DAY] if seconds < 6 * _DAY else [365.25 * _DAY]
-    )
-    return [lag for lag in (round(cycle / seconds) for cycle in cycles) if lag > 1]
-
-
-def _echo(view: View, usual: int) -> np.ndarray | None:
-    """Mean autocorrelation of the changes of the longest series, smoothed to a twelfth of a season."""
-    width = max(1, usual // 12)
-    echoes = []
-    for series in np.argsort(-view.lengths, kind="stable")[:_SAMPLED_SERIES]:
-        rows = slice(int(view.starts[series]), int(view.starts[series + 1]))
-        values = _on_grid(view, rows)[-_SAMPLED_STEPS:]
-        if width > 1 and len(values) > 2 * width:
-            values = pd.Series(values).rolling(width, min_periods=max(1, width // 2)).mean().to_numpy()
-        changes = values[width:] - values[:-width]
-        known = np.isfinite(changes)
-        if known.sum() < max(4 * usual, 40) or not np.nanstd(changes):
-            continue
-        spread = 1.4826 * np.median(np.abs(changes[known] - np.median(changes[known]))) or np.std(changes[known])
-        echoes.append(_autocorrelation(np.clip(changes, -6 * spread, 6 * spread)))
-    if not echoes:
-        return None
-    length = min(map(len, echoes))
-    return np.asarray(np.mean([echo[:length] for echo in echoes], axis=0))
-
-
-def _on_grid(view: View, rows: slice) -> np.ndarray:
-    assert view.before is not None
-    places = np.arange(rows.stop - rows.start) + np.cumsum(view.before[rows])
-    if places[-1] > 50 * len(places):
-        return view.target[rows]
-    values = np.full(places[-1] + 1, np.nan)
-    values[places] = view.target[rows]
-    return values
-
-
-def _autocorrelation(values: np.ndarray) -> np.ndarray:
-    """By Fourier transform, over the first third of the lags; missing values weigh nothing."""
-    known = np.isfinite(values)
-    centred = np.where(known, values - values[known].mean(), 0.0)
-    size = 1 << (2 * len(values) - 1).bit_length()
-    products = np.fft.irfft(np.abs(np.fft.rfft(centred, size)) ** 2)[: len(values)]
-    pairs = np.fft.irfft(np.abs(np.fft.rfft(known.astype(float), size)) ** 2)[: len(values)]
-    keep = max(2, int(len(values) * 0.55))
-    spread = products[0] / max(pairs[0], 1)
-    return np.asarray((products[:keep] / np.maximum(pairs[:keep], 1)) / spread)
-
-
-def _near(echo: np.ndarray, lag: int) -> float:
-    reach = max(1, lag // 100)
-    return float(echo[max(lag - reach, 1) : lag + reach + 1].max())
-
-
-def _first_peak(echo: np.ndarray, usual: int) -> int | None:
-    """The first lag whose autocorrelation is a local maximum close to the highest one."""
-    low = max(2, usual // 6)
-    body = echo[: max(low + 3, int(len(echo) * 0.6))]
-    rises = (body[1:-1] > body[:-2]) & (body[1:-1] >= body[2:])
-    lags = np.flatnonzero(rises) + 1
-    lags = lags[(lags >= low) & (body[lags] > max(0.2, 4 / np.sqrt(len(echo))))]
-    if not len(lags):
-        return None
-    return int(lags[body[lags] >= 0.85 * body[lags].max()][0])
+    return int(lags[np.argmax([np.corrcoef(before[morning], part)[0, 1] for part in moved])])

@@ -27,7 +27,8 @@ _BOMS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-_WESTERN = set("ŒœŠšŽžŸ°µ²³€£¥§±·–—‘’“”…ºª½¼¾×÷®©™•  ")
+# No quotes, dashes and bullets: in bytes of other scripts they are as frequent as letters.
+_WESTERN = set("ŒœŠšŽžŸ°µ²³€£¥§±·ºª½¼¾×÷®©")
 _SAMPLE_ROWS, _SAMPLE_LETTERS = 200, 500_000
 
 

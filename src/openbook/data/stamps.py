@@ -198,7 +198,8 @@ def _day_or_month_first(found: pd.DataFrame, texts: pd.Series, where: str) -> tu
             fix="write ISO dates (2024-05-31), or parse the column before (pd.to_datetime(..., dayfirst=...))",
         )
     if not day_first and not month_first:
-        raise _bad(texts, ((one <= 12) & (two <= 31)).to_numpy(), where)
+        impossible = ((one > 12) & (two > 12)).to_numpy()
+        raise _bad(texts, ~impossible if impossible.any() else (two <= 12).to_numpy(), where)
     day, month = ("one", "two") if day_first else ("two", "one")
     note = f"{where}: dates such as {texts.iloc[0]!r} are read as {'day-month' if day_first else 'month-day'}-year"
     return found.rename(columns={day: "day", month: "month"}), note

@@ -110,3 +110,14 @@ def decide_calendar(panel: Panel) -> Decision:
         return Decision((), "whole-number time has no calendar")
     seconds = float((panel.times.max() - panel.times.min()) / np.timedelta64(1, "s"))
     return Decision(calendar_names(panel.freq, seconds), "cycles the frequency resolves and the history has seen")
+
+
+def decide_lower_bound(panel: Panel) -> Decision:
+    """Zero where the target never fell below it (counts, demand, loads) and often comes near; no bound otherwise."""
+    seen = panel.target[np.isfinite(panel.target)]
+    lowest, middle = float(seen.min(initial=np.inf)), float(np.median(seen)) if len(seen) else 0.0
+    if lowest >= 0 and lowest <= 0.1 * middle:
+        return Decision(0.0, f"the training part runs from {lowest:g} up and never below zero")
+    return Decision(
+        -np.inf, "negative values were seen" if lowest < 0 else f"values stay far above zero (lowest {lowest:g})"
+    )

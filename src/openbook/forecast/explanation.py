@@ -10,8 +10,7 @@ import pandas as pd
 
 from openbook.data.panel import Panel
 from openbook.forecast.origins import Origins
-
-ALL_INPUTS = "(all inputs)"
+from openbook.plots.cube import ALL_INPUTS
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Explanation:
 
     def plot(self, unique_id: object | None = None, cutoff: object | None = None) -> Any:
         """A plotly figure of one forecast: decoder step × past step, feature bars, time bars."""
-        from openbook.report.plots import plot_weights
+        from openbook.plots import plot_weights
 
         return plot_weights(self.frame(), unique_id=unique_id, cutoff=cutoff)
 

@@ -22,6 +22,7 @@ from openbook.forecast.decisions import (
     decide_calendar,
     decide_hist,
     decide_input_size,
+    decide_lower_bound,
     decide_scaling,
     decide_season,
 )
@@ -64,6 +65,7 @@ class Fitted:
     calibration: Calibration
     freq: Freq
     season: int
+    floor: float = -np.inf
 
 
 class Forecaster(FrameForecaster):
@@ -178,7 +180,8 @@ class Forecaster(FrameForecaster):
         )
         self._report_training(split)
         empty = Calibration(quantiles, np.empty((0, self.h, len(quantiles))), np.empty((0, self.h)))
-        self.fitted_ = Fitted(model, shape, layout, windows, columns, empty, panel.freq, season)
+        lowest = self._decided("lower_bound", decide_lower_bound(panel))
+        self.fitted_ = Fitted(model, shape, layout, windows, columns, empty, panel.freq, season, lowest)
         held_out = spread(split.validation or split.train, _CALIBRATION_WINDOWS)
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, held_out))
 
@@ -192,8 +195,14 @@ class Forecaster(FrameForecaster):
             for value, parts in bands.items():
                 low, high = fitted.calibration.interval(quantile_BHQ, value)
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
-        joined = {v: (np.concatenate([p[0] for p in q]), np.concatenate([p[1] for p in q])) for v, q in bands.items()}
-        return PanelForecast(np.concatenate(points), joined)
+
+        def joined(parts: list[np.ndarray]) -> np.ndarray:
+            return np.maximum(np.concatenate(parts), fitted.floor)
+
+        pairs = {
+            value: (joined([p[0] for p in parts]), joined([p[1] for p in parts])) for value, parts in bands.items()
+        }
+        return PanelForecast(joined(points), pairs)
 
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""

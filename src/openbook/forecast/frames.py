@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from openbook.data.table import as_input, read_table
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.data.stamps import parse_stamps
+from openbook.data.table import as_input, read_table
 from openbook.errors import DataError, UsageError
 from openbook.forecast.conformal import check_levels, level_name
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins

@@ -89,6 +89,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "layout": asdict(fitted.layout),
         "windows": asdict(fitted.windows),
         "season": fitted.season,
+        "floor": None if np.isinf(fitted.floor) else fitted.floor,
         "history": {
             "ids": [str(name) for name in history.ids],
             "id_kind": "int" if all(isinstance(name, int | np.integer) for name in history.ids) else "str",
@@ -179,6 +180,7 @@ def _rebuild(
         Calibration(shape.quantiles, arrays["calibration.quantile"], arrays["calibration.truth"]),
         history.freq,
         config["season"],
+        -np.inf if config["floor"] is None else config["floor"],
     )
     return forecaster
 

@@ -240,4 +240,3 @@ class Bahdanau(nn.Module):
         # The weighed input of every step gathers that step's state, so that no weight is tied to the window's length.
         length_B1 = batch.inside_BT.sum(dim=1, keepdim=True).clamp(min=1)
         return torch.bmm(weighed_B1T, book.output_BTD)[:, 0] / length_B1, weight_B1TF[:, 0]
-

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
 from openbook.report.payload import pack, stamp_numbers
 from openbook.report.source import Backtest, explained_pairs, read_weights
 from openbook.report.words import plural, shown, window_errors
 
 MAX_FORECASTS = 24
 MAX_COLUMNS = 400
-# Weights a page may hold; at two bytes and a third more for text this is about 6 MB.
-MAX_CELLS = 2_200_000
+# Weights a page may hold; at two bytes and a third more for text this is about 4.3 MB.
+MAX_CELLS = 1_600_000
 # A forecast with more weights than this is shown by its two margins, steps × past and steps × inputs.
 MAX_CUBE = 300_000
-ALL_INPUTS = "(all inputs)"
-
-
-class Cube(NamedTuple):
-    """Weights of one forecast: ``weight`` [H, T, F] over targets [H], sources [T] and features [F], rows summing to one."""
-
-    weight: np.ndarray
-    targets: pd.Series
-    sources: pd.Series
-    features: list[str]
-
-
-def weight_cube(frame: pd.DataFrame) -> Cube:
-    """The rows of one forecast's explanation as a cube; cells that are not listed weigh zero."""
-    step_ds = frame[["step", "ds"]].drop_duplicates("step").sort_values("step")
-    sources = frame["source_ds"].drop_duplicates().sort_values().reset_index(drop=True)
-    features = list(dict.fromkeys(frame["feature"].astype(str)))
-    weight = np.zeros((len(step_ds), len(sources), len(features)))
-    place = (
-        pd.Index(step_ds["step"]).get_indexer(frame["step"]),
-        pd.Index(sources).get_indexer(frame["source_ds"]),
-        pd.Index(features).get_indexer(frame["feature"].astype(str)),
-    )
-    np.add.at(weight, place, np.nan_to_num(frame["weight"].to_numpy(np.float64)))
-    order = np.argsort(-weight.sum((0, 1)), kind="stable")
-    return Cube(weight[:, :, order], step_ds["ds"].reset_index(drop=True), sources, [features[i] for i in order])
 
 
 def book_part(backtest: Backtest) -> tuple[list[dict[str, Any]], list[str]]:

@@ -73,7 +73,7 @@ OB.forecastTraces = (data, drawn, shown, banded) => {
   const hover = (name) => `${OB.plain(name)} %{y:,.${OB.digits(Math.max(...drawn.actual.map((y) => Math.abs(y || 0)))) || 0}f}<extra></extra>`;
   const order = data.models.filter((model) => shown.has(model.name) && drawn.lines[model.name]).reverse();
   for (const model of order) {
-    const line = { color: model.color, dash: model.dash, width: model.floor ? 1.5 : 2.2 };
+    const line = { color: model.color, dash: model.dash, width: model === data.models[0] ? 2.4 : model.floor ? 1.5 : 2 };
     traces.push({ x, y: drawn.lines[model.name].point, mode: "lines", line, hovertemplate: hover(model.shown) });
   }
   if (shown.has("\u0000actual")) {
@@ -157,7 +157,7 @@ OB.drawSteps = (data) => {
   const models = data.models.filter((model) => mae[model.name]);
   const shown = new Set(models.map((model) => model.name));
   const unit = data.clock.unit === "step" || data.clock.multiple > 1 ? "steps" : `${data.clock.unit}s`;
-  const leader = models.find((model) => !model.floor) || models[0];
+  const leader = models[0];
   const errors = mae[leader.name];
   const at = (better) => errors.reduce((best, value, index) => (value !== null && (errors[best] === null || better(value, errors[best])) ? index : best), 0);
   const [worst, best] = [at((one, other) => one > other), at((one, other) => one < other)];
@@ -168,7 +168,7 @@ OB.drawSteps = (data) => {
   const draw = () => {
     const layout = OB.layout(data, OB.narrow() ? 270 : 320);
     layout.hovermode = "x unified";
-    layout.xaxis = { ...OB.axis, title: { text: `${unit} ahead`, standoff: 6 }, nticks: OB.narrow() ? 6 : 12, hoverformat: "d" };
+    layout.xaxis = { ...OB.axis, title: { text: `${unit} ahead`, standoff: 6, font: { size: 13, color: "#5f6166" } }, nticks: OB.narrow() ? 6 : 12, hoverformat: "d" };
     layout.yaxis = { ...OB.rule, rangemode: "tozero" };
     layout.annotations = [OB.unitNote(data.unit ? `mean error, ${data.unit}` : "mean error")];
     const traces = models.filter((model) => shown.has(model.name)).reverse().map((model) => ({

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from openbook.files import write_text_whole
 from openbook.report.book import book_part
 from openbook.report.payload import common_part, forecast_part, page_clock, script_json
 from openbook.report.source import Backtest, clean_text, read_backtest
@@ -15,10 +16,10 @@ from openbook.report.tables import (
     fact_rows,
     mapping,
     problem_lists,
+    protocol_words,
     score_table,
     season_words,
     series_table,
-    test_words,
 )
 from openbook.report.words import command_line, headline, shown, verdict
 
@@ -30,11 +31,8 @@ def write_report(folder: Path) -> Path:
 
     Raises ``DataError`` where the folder lacks ``scores.csv`` or ``forecasts.parquet``.
     """
-    from openbook.files import write_text_whole
-
     path = Path(folder) / "report.html"
-    write_text_whole(path, build_page(folder))
-    return path
+    return write_text_whole(path, build_page(folder))
 
 
 def build_page(folder: Path) -> str:
@@ -74,7 +72,7 @@ def _page_data(backtest: Backtest) -> tuple[dict[str, Any], dict[str, Any]]:
         "verdict": verdict(backtest),
         "source": str(facts.get("name") or "a backtest"),
         "simulated": bool(facts.get("simulated")),
-        "tested": test_words(backtest, clock),
+        "tested": protocol_words(backtest, clock),
         "scores": score_table(backtest),
         "season": season_words(run, clock),
         "series": series,

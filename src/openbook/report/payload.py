@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from openbook.report.colors import FONT, WEIGHT_SCALE, line_styles
-from openbook.report.source import Backtest, wall_clock
-from openbook.report.times import Clock, clock_of
+from openbook.plots.colors import FONT, WEIGHT_SCALE, line_styles
+from openbook.plots.times import Clock, clock_of, wall_clock
+from openbook.report.source import Backtest
 from openbook.report.words import shown, window_errors
 
 MAX_SERIES = 40
-# Numbers of forecasts a page may hold; at four bytes and a third more for text this is about 4.3 MB.
-MAX_FORECAST_VALUES = 800_000
+# Numbers of forecasts a page may hold; at four bytes and a third more for text this is about 3.2 MB.
+MAX_FORECAST_VALUES = 600_000
 
 
 def pack(values: np.ndarray, kind: str) -> dict[str, Any]:

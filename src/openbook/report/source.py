@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.errors import DataError
+from openbook.plots.colors import KNOWN_FLOORS
 
 METRICS = (
     "mae",
@@ -23,22 +24,6 @@ METRICS = (
     "coverage_80",
     "seconds_fit",
     "seconds_predict",
-)
-# Used where run.json does not say which models are floors.
-KNOWN_FLOORS = frozenset(
-    (
-        "naive",
-        "seasonal_naive",
-        "window_average",
-        "seasonal_window_average",
-        "historic_average",
-        "ridge",
-        "auto_ets",
-        "auto_arima",
-        "auto_theta",
-        "auto_ces",
-        "mstl",
-    )
 )
 _KEYS = ["model", "unique_id", "cutoff"]
 
@@ -130,17 +115,6 @@ def read_weights(backtest: Backtest, unique_id: Any, cutoff: Any) -> pd.DataFram
 
     filters = [("unique_id", "==", unique_id), ("cutoff", "==", cutoff)]
     return pq.read_table(backtest.explanation, filters=filters).to_pandas()
-
-
-def wall_clock(stamps: pd.Series) -> pd.Series:
-    """Stamps as a clock on the wall shows them: without time zone, or as whole numbers.
-
-    >>> wall_clock(pd.Series(pd.to_datetime(["2024-05-14 05:00"]).tz_localize("UTC").tz_convert("Asia/Seoul")))[0]
-    Timestamp('2024-05-14 14:00:00')
-    """
-    if isinstance(stamps.dtype, pd.DatetimeTZDtype):
-        return stamps.dt.tz_localize(None)
-    return stamps
 
 
 def clean_text(value: Any) -> Any:

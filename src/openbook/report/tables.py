@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from openbook.report.source import Backtest, wall_clock
-from openbook.report.times import Clock, stamp_label
+from openbook.plots.times import Clock, stamp_label, wall_clock
+from openbook.report.source import Backtest
 from openbook.report.words import best_of, digits_for, number, percent, plural, shown
 
 MAX_SERIES_ROWS = 60
@@ -125,7 +125,7 @@ def series_table(backtest: Backtest) -> tuple[dict[str, Any] | None, list[str]]:
     return {**table_facts, "won": won, "count": len(kept)}, notes
 
 
-def test_words(backtest: Backtest, clock: Clock) -> str:
+def protocol_words(backtest: Backtest, clock: Clock) -> str:
     """What was tested on, in one sentence."""
     forecasts = backtest.forecasts
     if forecasts.empty:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from openbook.plots.times import Clock
 from openbook.report.source import Backtest
-from openbook.report.times import Clock
 
 # Below this relative difference two methods are called level.
 _LEVEL = 0.005

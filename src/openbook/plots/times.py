@@ -114,3 +114,14 @@ def _span_words(seconds: int, unit: str) -> str:
     hours, minutes = divmod(rest // 60, 60)
     parts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
     return " ".join(_count(number, name) for number, name in parts if number) or "less than a minute"
+
+
+def wall_clock(stamps: pd.Series) -> pd.Series:
+    """Stamps as a clock on the wall shows them: without time zone, or as whole numbers.
+
+    >>> wall_clock(pd.Series(pd.to_datetime(["2024-05-14 05:00"]).tz_localize("UTC").tz_convert("Asia/Seoul")))[0]
+    Timestamp('2024-05-14 14:00:00')
+    """
+    if isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        return stamps.dt.tz_localize(None)
+    return stamps

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from openbook.errors import UsageError
-from openbook.report.book import ALL_INPUTS, Cube, weight_cube
-from openbook.report.colors import ACTUAL, FONT, INK, WEIGHT_SCALE, line_styles, weight_scale
-from openbook.report.source import KNOWN_FLOORS, wall_clock
-from openbook.report.times import Clock, clock_of, distance_words, stamp_label
+from openbook.plots.colors import ACTUAL, FONT, INK, KNOWN_FLOORS, WEIGHT_SCALE, line_styles, weight_scale
+from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
+from openbook.plots.times import Clock, clock_of, distance_words, stamp_label, wall_clock
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -100,8 +99,8 @@ def plot_weights(
     figure.add_heatmap(**_heat(cube, past, clock), row=2, col=1)
     inputs = {"x": chosen.sum(0)[::-1], "y": _feature_names(cube)[::-1], "orientation": "h"}
     figure.add_bar(**inputs, hovertemplate="%{x:.1%}<extra></extra>", **bar, row=2, col=2)
-    every = max(1, len(past) // 8)
-    figure.update_xaxes(tickvals=position[::every], ticktext=past[::every], row=2, col=1)
+    every = max(1, -(-len(past) // 5))
+    figure.update_xaxes(tickvals=position[::every], ticktext=past[::every], tickangle=0, row=2, col=1)
     figure.update_yaxes(autorange="reversed", title_text="step of the forecast", row=2, col=1)
     figure.update_yaxes(tickformat=".0%", row=1, col=1)
     figure.update_xaxes(tickformat=".0%", row=2, col=2)

@@ -17,6 +17,24 @@ FONT = (
 )
 
 
+# Which models are floors, where nobody says.
+KNOWN_FLOORS = frozenset(
+    (
+        "naive",
+        "seasonal_naive",
+        "window_average",
+        "seasonal_window_average",
+        "historic_average",
+        "ridge",
+        "auto_ets",
+        "auto_arima",
+        "auto_theta",
+        "auto_ces",
+        "mstl",
+    )
+)
+
+
 def weight_scale() -> list[list[object]]:
     """The scale of weights in plotly's form."""
     return [[index / (len(WEIGHT_SCALE) - 1), color] for index, color in enumerate(WEIGHT_SCALE)]

@@ -1,0 +1,288 @@
+"""The audit of a table: what it holds, what its columns are for, and what stands in the way of a good forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from openbook.data.checks_columns import Column, check_columns
+from openbook.data.checks_season import find_seasons
+from openbook.data.checks_time import check_repeated_hour, check_time
+from openbook.data.checks_values import check_values
+from openbook.data.findings import SEVERITIES, Finding, View, several
+from openbook.data.frequency import Freq, check_freq, grid_gaps, infer_freq, season_length, step_seconds
+from openbook.data.panel import ID, TARGET, TIME, as_numbers
+from openbook.data.table import read_table
+from openbook.errors import DataError
+
+# Without a file or with a wrong name there is nothing to audit: these errors are the caller's to see.
+_NO_TABLE = {"missing_file", "unreadable_file", "unknown_format"}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What ``inspect_table`` found: size, frequency, seasons (clearest first), span, columns with roles, findings by weight."""
+
+    rows: int
+    series: int
+    freq: Freq | None
+    seasons: tuple[int, ...]
+    start: str | None
+    end: str | None
+    columns: tuple[Column, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether no finding is an error."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that survive a JSON round trip."""
+        plain = asdict(self)
+        return {**plain, "usable": self.usable} | {
+            name: [*map(_plain, plain[name])] for name in ("seasons", "columns", "findings", "notes")
+        }
+
+    def lines(self) -> list[str]:
+        """The audit as lines of plain text."""
+        span = f", {self.start} to {self.end}" if self.start is not None else ""
+        seasons = ", ".join(map(str, self.seasons)) or "none found"
+        head = f"{self.rows} rows, {self.series} series, freq {self.freq or 'unknown'}{span}; seasons {seasons}"
+        roles = [f"column {column.name!r}: {column.role} ({column.why})" for column in self.columns]
+        found = [
+            f"{finding.severity.upper():7} {finding.code}: {finding.message} [{finding.where}]. Fix: {finding.fix}."
+            for finding in self.findings
+        ]
+        return [head, *roles, *(f"note: {note}" for note in self.notes), *found]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def inspect_table(
+    source: Any,
+    *,
+    id_col: str = ID,
+    time_col: str = TIME,
+    target_col: str | Sequence[str] = TARGET,
+    freq: Freq | None = None,
+    futr: Sequence[str] = (),
+    hist: Sequence[str] = (),
+    encoding: str | None = None,
+) -> Audit:
+    """Audit a path, a pandas or a polars frame; arguments as ``read_table``, ``futr`` and ``hist`` name intended inputs.
+
+    Bad data does not raise: it becomes findings of severity ``error``. Only a file that does not exist, or is of no known
+    kind, raises ``DataError``.
+
+    >>> frame = pd.DataFrame({"ds": pd.date_range("2024", periods=60), "y": range(60), "copy": range(60)})
+    >>> [finding.code for finding in inspect_table(frame).findings if finding.severity != "info"]
+    ['F25-leak-copy']
+    """
+    try:
+        table = read_table(source, id_col=id_col, time_col=time_col, target_col=target_col, encoding=encoding)
+    except DataError as error:
+        if error.code in _NO_TABLE:
+            raise
+        return Audit(0, 0, None, (), None, None, (), (_refusal("F00-unreadable", error),))
+    findings: list[Finding] = []
+    notes = tuple(table.attrs["notes"])
+    rows, absent = len(table), [name for name in (*futr, *hist) if name not in table.columns]
+    findings.extend(_absent_column(name, table) for name in absent)
+    view = _view(table, freq, tuple(futr), findings)
+    if view is None:
+        return Audit(rows, int(table[ID].nunique()), None, (), None, None, (), _sorted(findings), notes)
+    seasons, season_findings = find_seasons(view)
+    columns, column_findings = check_columns(view, tuple(futr), tuple(hist))
+    if view.freq is not None:
+        findings.extend(check_time(view))
+    findings.extend([*season_findings, *check_values(view), *column_findings])
+    start, end = (str(pd.Timestamp(edge)) if view.dated else str(edge) for edge in (view.times.min(), view.times.max()))
+    texts = [name for name in table.columns[3:] if name not in view.inputs]
+    known = [
+        Column(ID, "id", "text", 0, "it names the series"),
+        Column(TIME, "time", "dates" if view.dated else "whole", 0, "it orders the rows"),
+        Column(TARGET, "target", "real", int(np.isnan(view.target).sum()), "it is to be forecast"),
+    ]
+    left = [Column(name, "drop", "text", int(table[name].isna().sum()), "it holds no numbers") for name in texts]
+    return Audit(
+        rows=rows,
+        series=len(view.names),
+        freq=view.freq,
+        seasons=seasons,
+        start=start,
+        end=end,
+        columns=(*known, *columns, *left),
+        findings=_sorted(findings),
+        notes=notes,
+    )
+
+
+def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.code)))
+
+
+def _refusal(code: str, error: DataError) -> Finding:
+    return Finding(code, "error", error.where, f"expected {error.expected}, got {error.got}", error.fix)
+
+
+def _absent_column(name: str, table: pd.DataFrame) -> Finding:
+    return Finding(
+        "F34-missing-column", "error", "table header", f"the input column {name!r} is not in the table",
+        f"use one of {', '.join(map(repr, table.columns[3:])) or 'none'}",
+    )  # fmt: skip
+
+
+def _view(table: pd.DataFrame, freq: Freq | None, futr: tuple[str, ...], findings: list[Finding]) -> View | None:
+    """The sorted view of a table; what keeps rows out of it goes to ``findings``. None where nothing is left."""
+    for column, code in ((ID, "F29-missing-ids"), (TIME, "F28-missing-stamps")):
+        empty = table[column].isna()
+        if empty.any():
+            findings.append(Finding(
+                code, "error", f"row {int(np.argmax(empty))}", f"{int(empty.sum())} row(s) have no {column}",
+                "fill or drop these rows", int(empty.sum()),
+            ))  # fmt: skip
+            table = table[~empty]
+    numbers, numeric = _numeric(table, findings)
+    if not len(table) or not numbers[TARGET].notna().any():
+        findings.append(
+            Finding("F35-no-values", "error", "target", "no row holds id, stamp and value", "check the columns")
+        )
+        return None
+    times, timezone, freq = _clock(table, freq, findings)
+    codes, names = pd.factorize(table[ID].astype(object), sort=False)
+    order = np.lexsort((times, codes))
+    codes, times, numbers = codes[order], times[order], numbers.iloc[order]
+    keep = _unique_rows(codes, times, numbers, names, findings)
+    codes, times, numbers = codes[keep], times[keep], numbers[keep]
+    starts = np.append(np.flatnonzero(np.diff(codes, prepend=-1)), len(codes))
+    freq, before = _grid(codes, times, names, freq, findings)
+    return View(
+        names=np.asarray(names, dtype=object),
+        starts=starts,
+        times=times,
+        target=numbers[TARGET].to_numpy(),
+        inputs={name: numbers[name].to_numpy() for name in numeric},
+        freq=freq,
+        season=season_length(freq) if freq is not None else 1,
+        before=before,
+        timezone=timezone,
+        futr=futr,
+    )
+
+
+def _numeric(table: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame, list[str]]:
+    """Target and numeric inputs as float64, infinities as missing; text columns and infinities become findings."""
+    columns: dict[str, pd.Series] = {}
+    texts: list[str] = []
+    for name in [TARGET, *table.columns[3:]]:
+        values, wrong = as_numbers(table[name])
+        where = "target" if name == TARGET else f"column {name!r}"
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            told = f"{int(wrong.sum())} value(s) are no numbers, the first is {str(table[name].iloc[row])!r}"
+            if name != TARGET and wrong[table[name].notna()].all():
+                texts.append(name)
+            else:
+                findings.append(Finding(
+                    "F21-non-numeric", "error" if name == TARGET else "warning", f"{where}, row {table.index[row]}", told,
+                    "convert the column, or leave these cells empty", int(wrong.sum()),
+                ))  # fmt: skip
+            if name != TARGET:
+                continue
+        endless = np.isinf(values)
+        if endless.any():
+            findings.append(Finding(
+                "F22-infinite", "error", f"{where}, row {table.index[int(np.argmax(endless))]}",
+                f"{int(endless.sum())} value(s) are infinite", "leave these cells empty", int(endless.sum()),
+            ))  # fmt: skip
+        columns[name] = values.mask(endless)
+    if texts:
+        where = several([repr(name) for name in texts], len(texts), "column(s)", most=8)
+        findings.append(
+            Finding("F21-non-numeric", "info", where, "they hold text", "nothing: text is no input", len(texts))
+        )
+    return pd.DataFrame(columns), [name for name in columns if name != TARGET]
+
+
+def _clock(
+    table: pd.DataFrame, freq: Freq | None, findings: list[Finding]
+) -> tuple[np.ndarray, str | None, Freq | None]:
+    """Naive stamps, as in ``Panel.timezone``, and the checked frequency."""
+    stamps = table[TIME]
+    dated = pd.api.types.is_datetime64_any_dtype(stamps.dtype)
+    if freq is not None:
+        try:
+            freq = check_freq(freq, dated=dated)
+        except DataError as error:
+            findings.append(_refusal("F01-frequency", error))
+            freq = None
+    if not dated:
+        return stamps.to_numpy(np.int64), None, freq
+    if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        return stamps.to_numpy("datetime64[ns]"), None, freq
+    wall = stamps.dt.tz_localize(None)
+    steps = pd.Series(np.diff(np.sort(wall.unique())))
+    seconds = step_seconds(freq) if freq is not None else steps.mode()[0].total_seconds() if len(steps) else 0
+    plain = wall if seconds is not None and seconds >= 86_400 else stamps.dt.tz_convert("UTC").dt.tz_localize(None)
+    return plain.to_numpy("datetime64[ns]"), str(stamps.dt.tz), freq
+
+
+def _unique_rows(
+    codes: np.ndarray, times: np.ndarray, numbers: pd.DataFrame, names: pd.Index, findings: list[Finding]
+) -> np.ndarray:
+    """The first row of every series and stamp; the others are identical copies or contradict it."""
+    again = np.concatenate([[False], (codes[1:] == codes[:-1]) & (times[1:] == times[:-1])])
+    if not again.any():
+        return ~again
+    values = numbers.to_numpy()
+    same = np.concatenate(
+        [[False], ((values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))).all(axis=1)]
+    )
+    dated = np.issubdtype(times.dtype, np.datetime64)
+    for rows, code, severity, told, fix in (
+        (
+            again & ~same,
+            "F05-conflicting-stamps",
+            "error",
+            "repeat a stamp with other values",
+            "aggregate or drop them",
+        ),
+        (again & same, "F04-duplicate-rows", "info", "repeat a row", "nothing: identical rows count once"),
+    ):
+        if rows.any():
+            row = int(np.argmax(rows))
+            where = f"series {names[codes[row]]!r}, {pd.Timestamp(times[row]) if dated else times[row]}"
+            findings.append(Finding(code, severity, where, f"{int(rows.sum())} row(s) {told}", fix, int(rows.sum())))  # type: ignore[arg-type]
+    if dated:
+        findings.extend(check_repeated_hour(pd.DatetimeIndex(times[again])))
+    return ~again
+
+
+def _grid(
+    codes: np.ndarray, times: np.ndarray, names: pd.Index, freq: Freq | None, findings: list[Finding]
+) -> tuple[Freq | None, np.ndarray | None]:
+    if freq is None:
+        try:
+            freq = infer_freq(pd.Series(np.asarray(names, dtype=object)[codes]), pd.Series(times))
+        except DataError as error:
+            findings.append(_refusal("F01-frequency", error))
+            return None, None
+    before, on_grid = grid_gaps(codes, times, freq)
+    if not on_grid.all():
+        row = int(np.argmin(on_grid))
+        stamp = pd.Timestamp(times[row]) if np.issubdtype(times.dtype, np.datetime64) else times[row]
+        findings.append(Finding(
+            "F02-off-grid", "error", f"series {names[codes[row]]!r}, {stamp}",
+            f"{int((~on_grid).sum())} stamp(s) lie between the steps of {freq}",
+            "round the stamps, resample the table, or pass the finer freq",
+            int((~on_grid).sum()),
+        ))  # fmt: skip
+    return freq, before

@@ -1,0 +1,151 @@
+"""Stamps as people write them."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openbook.data.stamps import looks_like_dates, parse_stamps
+from openbook.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["2024-05-31", "2024-06-01 13:00"], ["2024-05-31", "2024-06-01 13:00"]),
+        (["2024/05/31", "2024/06/01"], ["2024-05-31", "2024-06-01"]),
+        (["2024년 5월 31일", "2024년 6월 1일"], ["2024-05-31", "2024-06-01"]),
+        (["2024년 5월 31일 오후 1시 5분", "2024년 6월 1일 (토) 오전 12:30"], ["2024-05-31 13:05", "2024-06-01 00:30"]),
+        (["2024년5월31일13시", "2024년5월31일14시"], ["2024-05-31 13:00", "2024-05-31 14:00"]),
+        (["2024.5.31 13:00", "2024.6.1 1:05:07"], ["2024-05-31 13:00", "2024-06-01 01:05:07"]),
+        (["2024. 5. 31.", "2024. 6. 1."], ["2024-05-31", "2024-06-01"]),
+        (["2024년 5월", "2024년 6월"], ["2024-05-01", "2024-06-01"]),
+        (["2024.05", "2024.10"], ["2024-05-01", "2024-10-01"]),
+        (["31/05/2024", "01/06/2024"], ["2024-05-31", "2024-06-01"]),
+        (["05/31/2024 1:00 PM", "06/01/2024 12:30 am"], ["2024-05-31 13:00", "2024-06-01 00:30"]),
+        (["1.2.2024", "2.3.2024"], ["2024-02-01", "2024-03-02"]),
+        (["31 May 2024", "June 1, 2024"], ["2024-05-31", "2024-06-01"]),
+        (["2024-05-31 24:00", "2024-06-01 01:00"], ["2024-06-01 00:00", "2024-06-01 01:00"]),
+        (["20240531", "20240601"], ["2024-05-31", "2024-06-01"]),
+    ],
+)
+def test_texts_read_as_dates(texts: list[str], expected: list[str]) -> None:
+    parsed, _ = parse_stamps(pd.Series(texts))
+    assert parsed.tolist() == [pd.Timestamp(text) for text in expected]
+
+
+@pytest.mark.parametrize(
+    ("stamps", "part"),
+    [
+        (["31/05/2024", "01/06/2024"], "day-month-year"),
+        (["05/31/2024", "06/01/2024"], "month-day-year"),
+        (["2024-05-31 24:00", "2024-06-01 01:00"], "next day"),
+        (["2024-03-31T01:00+01:00", "2024-03-31T03:00+02:00"], "UTC"),
+        ([20240531, 20240601], "read as dates"),
+    ],
+)
+def test_every_reading_that_is_not_plain_is_noted(stamps: list[object], part: str) -> None:
+    _, notes = parse_stamps(pd.Series(stamps), "column 'day'")
+    assert len(notes) == 1
+    assert part in notes[0]
+    assert "'day'" in notes[0]
+
+
+def test_plain_dates_leave_no_note() -> None:
+    assert parse_stamps(pd.Series(["2024-05-31"]))[1] == ()
+
+
+def test_dates_that_can_be_swapped_in_every_row_are_refused() -> None:
+    with pytest.raises(DataError) as caught:
+        parse_stamps(pd.Series(["01/02/2024", "02/03/2024"]), "column 'day'")
+    assert caught.value.code == "ambiguous_dates"
+    assert caught.value.exit_code == 3
+    assert "'01/02/2024'" in str(caught.value)
+    assert "column 'day'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "got", "row"),
+    [
+        (["2024-05-31", "x"], "'x'", 1),
+        (["2024-05-31", "2024-05-31", "13:00"], "'13:00'", 2),
+        (["1.2.24"], "'1.2.24'", 0),
+        (["Jan-24"], "'Jan-24'", 0),
+        (["2024-03-01", "2024-02-30"], "'2024-02-30'", 1),
+        (["31/05/2024", "13/13/2024"], "'13/13/2024'", 1),
+        ([1.0, 2.5], "2.5", 1),
+        ([True, False], "True", 0),
+        (["2024-03-31T01:00+09:00", "2024-03-31T03:00"], "'2024-03-31T03:00'", 1),
+    ],
+)
+def test_what_is_no_date_is_refused_with_its_row(stamps: list[object], got: str, row: int) -> None:
+    with pytest.raises(DataError) as caught:
+        parse_stamps(pd.Series(stamps))
+    assert caught.value.code == "bad_stamps"
+    assert caught.value.got == got
+    assert caught.value.where.endswith(f"row {row}")
+
+
+def test_dates_beyond_nanoseconds_are_refused() -> None:
+    far = pd.Series(np.array(["2024-01-01", "9999-01-01"], dtype="datetime64[s]"))
+    with pytest.raises(DataError, match="9999-01-01"):
+        parse_stamps(far)
+
+
+@pytest.mark.parametrize("numbers", [[2019, 2020], [1717113600, 1717117200], [202401, 202402], [0, 1]])
+def test_other_whole_numbers_stay(numbers: list[int]) -> None:
+    for stamps in (pd.Series(numbers), pd.Series(numbers).astype(float), pd.Series(numbers).astype(str)):
+        parsed, _ = parse_stamps(stamps)
+        assert parsed.dtype == np.int64
+        assert parsed.tolist() == numbers
+
+
+def test_empty_cells_stay_empty_and_the_index_stays() -> None:
+    stamps = pd.Series(["2024-05-31", None, "", "2024-05-31"], index=[7, 5, 3, 1], name="day")
+    parsed, _ = parse_stamps(stamps)
+    assert parsed.index.tolist() == [7, 5, 3, 1]
+    assert parsed.name == "day"
+    assert parsed.isna().tolist() == [False, True, True, False]
+    whole, _ = parse_stamps(pd.Series(["1", None]))
+    assert whole.isna().tolist() == [False, True]
+
+
+def test_kinds_of_columns_agree() -> None:
+    days = pd.date_range("2024-01-01", periods=3)
+    for stamps in (
+        pd.Series(days),
+        pd.Series(days.strftime("%Y-%m-%d")),
+        pd.Series(pd.Categorical(days.strftime("%Y-%m-%d"))),
+        pd.Series(days.strftime("%Y-%m-%d")).astype("string"),
+        pd.Series(pd.period_range("2024-01-01", periods=3, freq="D")),
+        pd.Series([datetime.date(2024, 1, day) for day in (1, 2, 3)], dtype=object),
+        pd.Series(days).astype("datetime64[s]"),
+    ):
+        assert parse_stamps(stamps)[0].astype("datetime64[ns]").tolist() == days.tolist()
+
+
+def test_time_zones_are_kept() -> None:
+    parsed, notes = parse_stamps(pd.Series(["2024-05-31T13:00+09:00", "2024-05-31T14:00+09:00"]))
+    assert parsed.dt.tz is not None
+    assert parsed.iloc[0] == pd.Timestamp("2024-05-31 04:00", tz="UTC")
+    assert notes == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "dates"),
+    [
+        (["2024-01-01"], True),
+        (["01/02/2024"], True),
+        (["a"], False),
+        ([1, 2], False),
+        ([20240101, 20240102], True),
+        ([1.5], False),
+        ([True], False),
+        ([None], False),
+    ],
+)
+def test_looks_like_dates(values: list[object], dates: bool) -> None:
+    assert looks_like_dates(pd.Series(values)) is dates

@@ -1,0 +1,209 @@
+"""Tables of any shape as one long frame."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from openbook.data.table import as_input, read_table
+from openbook.errors import DataError, UsageError
+
+DAYS = pd.date_range("2024-01-01", periods=3)
+
+
+def _bikes() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"hour": DAYS.astype(str), "cnt": [1, 2, 3], "y": [4, 5, 6], "x": [7, 8, 9], "note": ["a", "b", "c"]}
+    )
+
+
+def test_a_long_table_keeps_its_columns_and_types() -> None:
+    frame = pd.DataFrame(
+        {"wind": [0.5, 0.6], "y": [1, 2], "ds": ["2024-01-01", "2024-01-02"], "unique_id": ["b", "a"]}, index=[5, 3]
+    )
+    table = read_table(frame)
+    assert table.columns.tolist() == ["unique_id", "ds", "y", "wind"]
+    assert table.index.tolist() == [0, 1]
+    assert table["unique_id"].tolist() == ["b", "a"]
+    assert table["ds"].dtype == "datetime64[ns]"
+    assert table["y"].dtype == np.float64
+    assert table.attrs["notes"] == []
+    assert frame.columns.tolist() == ["wind", "y", "ds", "unique_id"]
+
+
+def test_without_id_the_table_is_one_series_named_after_its_target() -> None:
+    table = read_table(_bikes(), target_col="cnt")
+    assert table["unique_id"].unique().tolist() == ["cnt"]
+    assert table.columns.tolist() == ["unique_id", "ds", "y", "x", "note"]
+    assert table["y"].tolist() == [1.0, 2.0, 3.0]
+    assert table.attrs["notes"] == [
+        "time is column 'hour', the only one of dates",
+        "column 'y' is left out: the target is 'cnt'",
+    ]
+
+
+@pytest.mark.parametrize("target", ["cnt,x", " cnt , x ", ["cnt", "x"], ("cnt", "x")])
+def test_several_targets_become_series_that_share_the_inputs(target: object) -> None:
+    table = read_table(_bikes().drop(columns="y"), target_col=target)  # type: ignore[arg-type]
+    assert table.columns.tolist() == ["unique_id", "ds", "y", "note"]
+    assert table["unique_id"].tolist() == ["cnt"] * 3 + ["x"] * 3
+    assert table["y"].tolist() == [1, 2, 3, 7, 8, 9]
+    assert table["note"].tolist() == ["a", "b", "c"] * 2
+
+
+def test_several_targets_of_several_ids() -> None:
+    frame = pd.DataFrame({"unique_id": ["n", "s"], "ds": DAYS[:2], "load": [1, 2], "price": [3, 4]})
+    table = read_table(frame, target_col="load,price")
+    assert table["unique_id"].tolist() == ["n/load", "s/load", "n/price", "s/price"]
+
+
+def test_a_column_with_a_comma_in_its_name_is_one_target() -> None:
+    frame = pd.DataFrame({"ds": DAYS, "load, MW": [1.0, 2.0, 3.0]})
+    assert read_table(frame, target_col="load, MW")["unique_id"].tolist() == ["load, MW"] * 3
+
+
+def test_wide_tables_melt_every_column_of_numbers() -> None:
+    table = read_table(_bikes().drop(columns="y"))
+    assert table["unique_id"].unique().tolist() == ["cnt", "x"]
+    assert "wide table" in table.attrs["notes"][1]
+    assert "'note'" in table.attrs["notes"][2]
+
+
+def test_the_only_column_of_numbers_is_the_target() -> None:
+    table = read_table(_bikes()[["hour", "cnt"]].assign(unique_id="a"))
+    assert table["y"].tolist() == [1, 2, 3]
+    assert table["unique_id"].tolist() == ["a"] * 3
+
+
+def test_stamps_and_ids_in_the_index() -> None:
+    table = read_table(_bikes().drop(columns="hour").set_axis(DAYS), target_col="cnt")
+    assert table["ds"].tolist() == DAYS.tolist()
+    nixtla = pd.DataFrame({"ds": DAYS, "y": [1, 2, 3]}, index=pd.Index(["a"] * 3, name="unique_id"))
+    assert read_table(nixtla)["unique_id"].tolist() == ["a"] * 3
+
+
+def test_canonical_names_without_their_role_are_left_out() -> None:
+    frame = _bikes().assign(ds=[3, 2, 1], unique_id="old")
+    table = read_table(frame, time_col="hour", id_col="note", target_col="cnt")
+    assert table.columns.tolist() == ["unique_id", "ds", "y", "x"]
+    assert table["ds"].tolist() == DAYS.tolist()
+    assert [note.split(" is ")[0] for note in table.attrs["notes"]] == [
+        "column 'unique_id'",
+        "column 'ds'",
+        "column 'y'",
+    ]
+
+
+def test_canonical_names_may_swap_roles() -> None:
+    frame = pd.DataFrame({"y": DAYS, "ds": [1.0, 2.0, 3.0], "unique_id": "a"})
+    table = read_table(frame, time_col="y", target_col="ds")
+    assert table["ds"].tolist() == DAYS.tolist()
+    assert table["y"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        ({"time_col": "hourr"}, "missing_columns", ["'hourr'", "time_col", "did you mean 'hour'", "'cnt'"]),
+        ({"target_col": "Cnt"}, "missing_columns", ["target_col", "did you mean 'cnt'"]),
+        ({"id_col": "zzzz"}, "missing_columns", ["id_col", "pass one of them"]),
+        ({"target_col": "cnt,nope"}, "missing_columns", ["'nope'"]),
+    ],
+)
+def test_named_columns_that_are_absent(arguments: dict[str, str], code: str, parts: list[str]) -> None:
+    with pytest.raises(DataError) as caught:
+        read_table(_bikes(), **arguments)
+    assert caught.value.code == code
+    assert caught.value.exit_code == 3
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
+
+
+def test_unclear_time_and_target_name_the_candidates() -> None:
+    with pytest.raises(DataError, match="'hour', 'other'") as caught:
+        read_table(_bikes().assign(other=DAYS))
+    assert caught.value.code == "no_time_column"
+    with pytest.raises(DataError, match="expected a column 'ds'"):
+        read_table(_bikes().drop(columns="hour"))
+    with pytest.raises(DataError, match="numbers: 'cnt', 'x'") as caught:
+        read_table(_bikes().drop(columns="y").assign(unique_id="a"))
+    assert caught.value.code == "no_target_column"
+    with pytest.raises(DataError, match="none of them numbers"):
+        read_table(_bikes()[["hour", "note"]])
+
+
+def test_more_refusals() -> None:
+    with pytest.raises(UsageError) as caught:
+        read_table(_bikes(), target_col="hour")
+    assert caught.value.code == "same_column"
+    with pytest.raises(UsageError) as caught:
+        read_table(_bikes(), target_col=[])
+    assert caught.value.code == "no_target"
+    with pytest.raises(UsageError) as caught:
+        read_table(3)
+    assert caught.value.code == "unknown_source"
+    with pytest.raises(DataError) as refused:
+        read_table(_bikes().iloc[:0])
+    assert refused.value.code == "empty_table"
+    with pytest.raises(DataError) as refused:
+        read_table(pd.DataFrame([[1, 2, 3]], columns=["ds", "y", "y"]))
+    assert refused.value.code == "duplicate_columns"
+    with pytest.raises(DataError, match="column 'ds'") as refused:
+        read_table(pd.DataFrame({"ds": ["x"], "y": [1]}))
+    assert refused.value.code == "bad_stamps"
+
+
+def test_text_targets_pass_on_for_the_panel_to_refuse() -> None:
+    table = read_table(pd.DataFrame({"ds": [1, 2], "y": ["1", "many"]}))
+    assert table["y"].tolist() == ["1", "many"]
+    assert read_table(pd.DataFrame({"ds": [1, 2], "y": ["1", ""]}))["y"].isna().tolist() == [False, True]
+
+
+def test_paths_read_like_frames(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text("시각;통화수\n2024년 5월 31일 13시;1,5\n2024년 5월 31일 14시;2,5\n", encoding="cp949")
+    for source in (path, str(path)):
+        table = read_table(source)
+        assert table["unique_id"].tolist() == ["통화수"] * 2
+        assert table["ds"].dt.hour.tolist() == [13, 14]
+        assert table["y"].tolist() == [1.5, 2.5]
+    assert any("decimal comma" in note for note in table.attrs["notes"])
+    with pytest.raises(DataError, match=r"calls\.csv"):
+        read_table(path, target_col="nope")
+
+
+def test_polars_equals_pandas() -> None:
+    frame = pd.DataFrame({"unique_id": ["a", "a", "b"], "ds": DAYS, "y": [1.0, None, 3.0], "x": [1, 2, 3]})
+    other = pl.from_pandas(frame)
+    for source in (other, other.lazy(), other.with_columns(pl.col("unique_id").cast(pl.Categorical))):
+        pd.testing.assert_frame_equal(read_table(source), read_table(frame))
+
+
+def test_polars_results_keep_the_callers_types() -> None:
+    frame = pl.DataFrame({"unique_id": ["a", "a"], "ds": [DAYS[0].date(), DAYS[1].date()], "y": [1.0, 2.0]})
+    _, restore = as_input(frame)
+    result = restore(pd.DataFrame({"unique_id": ["a"], "ds": DAYS[2:], "cutoff": DAYS[1:2], "OpenBook": [3.0]}))
+    assert isinstance(result, pl.DataFrame)
+    assert result.schema == {"unique_id": pl.String, "ds": pl.Date, "cutoff": pl.Date, "OpenBook": pl.Float64}
+    clock = frame.with_columns(pl.col("ds").cast(pl.Datetime("us", "Asia/Seoul")))
+    _, restore = as_input(clock)
+    zoned = pd.DataFrame({"unique_id": ["a"], "ds": DAYS[2:].tz_localize("Asia/Seoul")})
+    assert clock.join(restore(zoned), on=["unique_id", "ds"], how="left").height == 2
+
+
+def test_pandas_passes_through() -> None:
+    frame, restore = as_input(_bikes())
+    assert restore(frame) is frame
+
+
+def test_polars_and_torch_stay_unloaded() -> None:
+    code = (
+        "import sys, openbook.data.table, openbook.data.audit; print('polars' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

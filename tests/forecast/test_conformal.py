@@ -1,0 +1,59 @@
+"""Calibrated bands: exact ranks by hand, coverage on data a model is wrong about."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from openbook.errors import UsageError
+from openbook.forecast.conformal import Calibration, check_levels, level_name
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+def calibration(truth: np.ndarray, half_width: float = 1.0) -> Calibration:
+    band = np.array([-half_width, 0.0, half_width])
+    return Calibration(QUANTILES, np.broadcast_to(band, (*truth.shape, 3)).copy(), truth)
+
+
+def test_the_margin_is_the_conformal_rank() -> None:
+    truth = np.arange(1.0, 20.0)[:, None]  # 19 scores of 0 … 18 outside a band of ±1
+    assert calibration(truth).margins(80)[0] == 15.0  # the ceil(20 * 0.8) = 16th smallest
+    low, high = calibration(truth).interval(np.array([[[-1.0, 0.0, 1.0]]]), 80)
+    assert (low[0, 0], high[0, 0]) == (-16.0, 16.0)
+
+
+def test_bands_cover_what_they_say_where_the_models_own_are_far_too_narrow() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.array([1.0, 2.0, 3.0, 4.0])
+    fitted = calibration(rng.normal(0, spread, (2000, 4)), half_width=0.1)
+    fresh = rng.normal(0, spread, (4000, 4))
+    for level in (80.0, 95.0, 90.0):
+        low, high = fitted.interval(np.broadcast_to([-0.1, 0.0, 0.1], (4000, 4, 3)), level)
+        covered = ((low <= fresh) & (fresh <= high)).mean(axis=0)
+        np.testing.assert_allclose(covered, level / 100, atol=0.03)
+
+
+def test_bands_that_are_too_wide_shrink_but_never_past_the_median() -> None:
+    fitted = calibration(np.zeros((50, 1)), half_width=5.0)
+    low, high = fitted.interval(np.array([[[-5.0, 0.0, 5.0]]]), 80)
+    assert (low[0, 0], high[0, 0]) == (0.0, 0.0)
+
+
+def test_levels_between_the_trained_quantiles_are_interpolated() -> None:
+    low, high = calibration(np.full((1, 1), np.nan)).raw_band(np.array([[[-4.0, 0.0, 8.0]]]), 40)
+    assert (low[0, 0], high[0, 0]) == (pytest.approx(-2.0), pytest.approx(4.0))
+
+
+def test_steps_without_a_truth_take_the_pooled_margin() -> None:
+    truth = np.column_stack([np.full(40, 3.0), np.full(40, np.nan)])
+    np.testing.assert_allclose(calibration(truth).margins(80), [2.0, 2.0])
+    np.testing.assert_allclose(calibration(np.full((3, 2), np.nan)).margins(80), 0.0)
+
+
+def test_levels_are_percentages() -> None:
+    assert check_levels([80, 97.5]) == (80.0, 97.5)
+    assert level_name(97.5) == "97.5"
+    for wrong in (0, 100, -5):
+        with pytest.raises(UsageError, match="percent"):
+            check_levels([wrong])

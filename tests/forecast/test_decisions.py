@@ -1,0 +1,63 @@
+"""What is decided from data, on data where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openbook.data.panel import Panel, make_panel
+from openbook.forecast.decisions import (
+    decide_calendar,
+    decide_hist,
+    decide_input_size,
+    decide_lower_bound,
+    decide_scaling,
+    decide_season,
+)
+
+
+def panel(values: np.ndarray, freq: str | int = "h") -> Panel:
+    stamps = range(len(values)) if freq == 1 else pd.date_range("2023-01-01", periods=len(values), freq=freq)
+    return make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": values}), freq=freq)
+
+
+def wave(length: int, season: int) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 0.3, length)
+    return np.sin(2 * np.pi * np.arange(length) / season) * 3 + noise
+
+
+@pytest.mark.parametrize(("freq", "season", "size"), [("h", 24, 168), ("30min", 48, 336), ("D", 7, 56), ("MS", 12, 36)])
+def test_seasons_and_windows_of_calendars(freq: str, season: int, size: int) -> None:
+    data = panel(wave(1500, season), freq)
+    assert decide_season(data).value == season
+    assert decide_input_size(data, season, 12).value == size
+
+
+def test_the_season_of_whole_number_time_is_found_in_the_data() -> None:
+    assert decide_season(panel(wave(600, 24), 1)).value == 24
+    assert decide_season(panel(np.random.default_rng(1).normal(size=600), 1)).value == 1
+
+
+def test_windows_fit_what_the_series_leave() -> None:
+    short = decide_input_size(panel(wave(60, 24)), 24, 12)
+    assert short.value == 47
+    assert "leave" in short.why
+    assert decide_input_size(panel(wave(5000, 144), "10min"), 144, 36).value <= 720
+
+
+def test_anchors() -> None:
+    walk = np.random.default_rng(0).normal(size=800).cumsum()
+    assert decide_scaling(panel(walk, 1), 50, 5).value == "last"
+    assert decide_scaling(panel(wave(800, 24)), 48, 24).value == "standard"
+
+
+def test_inputs_calendar_and_bounds() -> None:
+    assert decide_hist(["a", "b", "c", "d"], ["a", "b", "c"], ["b"], ["c"]).value == ("a",)
+    names = decide_calendar(panel(wave(24 * 30, 24))).value
+    assert any("hour" in name for name in names)
+    assert not any("year" in name for name in names)
+    assert decide_calendar(panel(wave(100, 24), 1)).value == ()
+    assert decide_lower_bound(panel(np.abs(wave(100, 24)))).value == 0.0
+    assert decide_lower_bound(panel(wave(100, 24))).value == -np.inf
+    assert decide_lower_bound(panel(1000 + wave(100, 24))).value == -np.inf

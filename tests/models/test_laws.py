@@ -1,0 +1,209 @@
+"""The laws every registered model obeys, on batches: one battery over the registry and its variants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from openbook.models.base import ModelShape, Output, Teaching
+from openbook.models.registry import MODELS, build_model, config_from_dict, config_to_dict
+from openbook.models.seq2seq import BahdanauConfig, LuongConfig
+from openbook.windows.batch import Batch
+
+B, T, H = 5, 9, 4
+SHAPE = ModelShape(n_variables=3, n_encoder=6, n_decoder=4, input_size=T, h=H, quantiles=(0.1, 0.5, 0.9))
+FEEDBACK = ("teacher_forcing", "scheduled", "free_running")
+CONFIGS = {
+    "luong joint": LuongConfig(hidden_size=8),
+    "luong dot": LuongConfig(hidden_size=8, axis="time", score="dot", lag_bias=False),
+    "luong scaled": LuongConfig(hidden_size=8, axis="time"),
+    "luong general": LuongConfig(hidden_size=8, axis="time", score="general"),
+    "luong fed back": LuongConfig(hidden_size=8, mode="teacher_forcing"),
+    "bahdanau time": BahdanauConfig(hidden_size=8),
+    "bahdanau feature": BahdanauConfig(hidden_size=8, axis="feature"),
+    "bahdanau layer norm": BahdanauConfig(hidden_size=8, norm="layer"),
+    "bahdanau batch norm": BahdanauConfig(hidden_size=8, norm="batch"),
+    "bahdanau fed back": BahdanauConfig(hidden_size=8, mode="teacher_forcing"),
+}
+
+
+def make_batch(size: float = 1.0, *, seed: int = 0) -> Batch:
+    """Random windows; the second is padded by three steps, the third misses some values."""
+    g = torch.Generator().manual_seed(seed)
+    x = size * torch.randn(B, T, SHAPE.n_encoder, generator=g)
+    inside = torch.ones(B, T, dtype=torch.bool)
+    inside[1, :3] = False
+    observed = inside[..., None].repeat(1, 1, SHAPE.n_variables)
+    observed[2, 4:6, 0] = False
+    x[..., : SHAPE.n_variables] = x[..., : SHAPE.n_variables].masked_fill(~observed, 0.0)
+    return Batch(
+        encoder_BTX=x.masked_fill(~inside[..., None], 0.0),
+        inside_BT=inside,
+        observed_BTF=observed,
+        decoder_BHK=torch.randn(B, H, SHAPE.n_decoder, generator=g),
+        target_BHM=torch.randn(B, H, 1, generator=g),
+        target_observed_BHM=torch.ones(B, H, 1, dtype=torch.bool),
+        last_BM=torch.randn(B, 1, generator=g),
+        location_BM=torch.zeros(B, 1, dtype=torch.float64),
+        scale_BM=torch.ones(B, 1, dtype=torch.float64),
+    )
+
+
+def take(batch: Batch, rows: list[int]) -> Batch:
+    return Batch(*(part[rows] for part in batch))
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda name: name.replace(" ", "-"))
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    made = build_model(CONFIGS[request.param], SHAPE, seed=3).eval()
+    with torch.no_grad():  # lag tables start at zero, which would hide mistakes
+        for name, parameter in made.named_parameters():
+            if "table" in name:
+                parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(9))
+    return made
+
+
+def same(found: Output, wanted: Output, atol: float = 1e-6) -> None:
+    torch.testing.assert_close(found.quantile_BHMQ, wanted.quantile_BHMQ, rtol=0, atol=atol)
+    torch.testing.assert_close(found.attention.weight_BHTF, wanted.attention.weight_BHTF, rtol=0, atol=atol)
+
+
+def test_every_registered_model_is_under_the_laws() -> None:
+    assert {config.name for config in CONFIGS.values()} == set(MODELS)
+
+
+def test_a_window_alone_equals_itself_in_any_batch_and_order(model: nn.Module) -> None:
+    batch = make_batch()
+    whole = model(batch)
+    for row in range(B):
+        alone = model(take(batch, [row]))
+        torch.testing.assert_close(alone.quantile_BHMQ[0], whole.quantile_BHMQ[row], rtol=0, atol=1e-6)
+        weight = alone.attention.weight_BHTF[0]
+        torch.testing.assert_close(weight, whole.attention.weight_BHTF[row], rtol=0, atol=1e-6)
+    order = [3, 1, 4, 0, 2]
+    shuffled = model(take(batch, order))
+    torch.testing.assert_close(shuffled.quantile_BHMQ, whole.quantile_BHMQ[order], rtol=0, atol=1e-6)
+
+
+def test_padding_changes_nothing(model: nn.Module) -> None:
+    batch = make_batch()
+    longer = batch._replace(
+        encoder_BTX=nn.functional.pad(batch.encoder_BTX, (0, 0, 5, 0)),
+        inside_BT=nn.functional.pad(batch.inside_BT, (5, 0)),
+        observed_BTF=nn.functional.pad(batch.observed_BTF, (0, 0, 5, 0)),
+    )
+    plain, padded = model(batch), model(longer)
+    torch.testing.assert_close(padded.quantile_BHMQ, plain.quantile_BHMQ, rtol=0, atol=1e-6)
+    assert (padded.attention.weight_BHTF[:, :, :5] == 0).all()
+    weight = padded.attention.weight_BHTF[:, :, 5:]
+    torch.testing.assert_close(weight, plain.attention.weight_BHTF, rtol=0, atol=1e-6)
+
+
+def test_the_horizons_truth_is_out_of_reach(model: nn.Module) -> None:
+    batch = make_batch()
+    tampered = batch._replace(target_BHM=batch.target_BHM + 100, target_observed_BHM=~batch.target_observed_BHM)
+    same(model(tampered), model(batch), atol=0)
+
+
+def test_weights_sum_to_one_and_are_zero_where_masked(model: nn.Module) -> None:
+    batch = make_batch()
+    found = model(batch).attention
+    total = found.normalised().sum((-1, -2))
+    torch.testing.assert_close(total, torch.ones(B, H), rtol=0, atol=1e-5)
+    assert (found.weight_BHTF[1, :, :3] == 0).all()
+    if found.axis != "time":
+        assert (found.weight_BHTF[2, :, 4:6, 0] == 0).all()
+
+
+def test_an_empty_book_forecasts_without_nan(model: nn.Module) -> None:
+    batch = make_batch()
+    empty = batch._replace(
+        inside_BT=torch.zeros_like(batch.inside_BT), observed_BTF=torch.zeros_like(batch.observed_BTF)
+    )
+    found = model(empty)
+    assert found.quantile_BHMQ.isfinite().all()
+    assert (found.attention.weight_BHTF == 0).all()
+
+
+def test_quantiles_are_ordered(model: nn.Module) -> None:
+    assert (model(make_batch(50.0)).quantile_BHMQ.diff(dim=-1) >= 0).all()
+
+
+def test_gradients_are_finite_at_huge_inputs(model: nn.Module) -> None:
+    model.train()
+    model(make_batch(1e4)).quantile_BHMQ.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_every_parameter_is_used(model: nn.Module) -> None:
+    model.train()
+    found = model(make_batch(), Teaching(1.0))
+    found.quantile_BHMQ.square().sum().backward()
+    unused = [name for name, p in model.named_parameters() if p.grad is None or not (p.grad != 0).any()]
+    assert [name for name in unused if not name.endswith(("bias_hh_l0", "key.bias", "score.bias"))] == []
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    for config in CONFIGS.values():
+        before = torch.random.get_rng_state()
+        one, other = (build_model(config, SHAPE, seed=5).state_dict() for _ in range(2))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_configs_survive_json() -> None:
+    for config in CONFIGS.values():
+        assert config_from_dict(config_to_dict(config)) == config
+
+
+@pytest.mark.parametrize("mode", FEEDBACK)
+@pytest.mark.parametrize("make", [LuongConfig, BahdanauConfig])
+def test_teacher_forced_on_its_own_outputs_equals_free_running(make: Callable[..., object], mode: str) -> None:
+    model = build_model(make(hidden_size=8, mode=mode), SHAPE, seed=3).eval()
+    batch = make_batch()
+    free = model(batch)
+    own = batch._replace(target_BHM=free.quantile_BHMQ[..., SHAPE.median])
+    same(model(own, Teaching(1.0)), free)
+    told_truth = model(batch, Teaching(1.0))
+    assert not torch.allclose(told_truth.quantile_BHMQ[:, 1:], free.quantile_BHMQ[:, 1:], atol=1e-3)
+
+
+def test_teaching_skips_unknown_truths() -> None:
+    model = build_model(LuongConfig(hidden_size=8, mode="scheduled"), SHAPE, seed=3).eval()
+    batch = make_batch()
+    unknown = batch._replace(target_observed_BHM=torch.zeros_like(batch.target_observed_BHM))
+    same(model(unknown, Teaching(1.0)), model(batch))
+
+
+def test_scheduled_draws_come_from_the_given_generator() -> None:
+    model = build_model(LuongConfig(hidden_size=8, mode="scheduled"), SHAPE, seed=3).eval()
+    batch = make_batch()
+    found = [model(batch, Teaching(0.5, torch.Generator().manual_seed(s))).quantile_BHMQ for s in (1, 1, 2)]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_the_decoder_carries_its_state() -> None:
+    """The reference restarted the decoder at every step: then a changed first input could not reach later steps."""
+    for config in (LuongConfig(hidden_size=8), BahdanauConfig(hidden_size=8)):
+        model = build_model(config, SHAPE, seed=3).eval()
+        batch = make_batch()
+        changed = batch.decoder_BHK.clone()
+        changed[:, 0] += 3.0
+        moved = model(batch._replace(decoder_BHK=changed)).quantile_BHMQ - model(batch).quantile_BHMQ
+        assert (moved[:, 1:].abs() > 1e-5).any()
+
+
+def test_several_targets_have_heads_of_their_own() -> None:
+    shape = ModelShape(
+        n_variables=3, n_encoder=6, n_decoder=4, input_size=T, h=H, quantiles=(0.1, 0.5, 0.9), n_targets=2
+    )
+    batch = make_batch()
+    batch = batch._replace(last_BM=batch.last_BM.repeat(1, 2), target_BHM=batch.target_BHM.repeat(1, 1, 2))
+    for config in (LuongConfig(hidden_size=8, mode="free_running"), BahdanauConfig(hidden_size=8)):
+        found = build_model(config, shape, seed=3).eval()(batch).quantile_BHMQ
+        assert found.shape == (B, H, 2, 3)
+        assert not torch.allclose(found[..., 0, :], found[..., 1, :])

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openbook.plots.cube import weight_cube
+from openbook.report import book
+from openbook.report.book import book_part
+from openbook.report.source import read_backtest
+
+
+def unpack(packed: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(packed["data"]), f"<{packed['kind']}").reshape(packed["shape"])
+
+
+def real(packed: dict[str, Any]) -> np.ndarray:
+    return unpack(packed) * packed["largest"] / 65_535
+
+
+def test_cube_has_every_cell_in_its_place() -> None:
+    frame = pd.DataFrame(
+        {
+            "step": [2, 1, 1, 2],
+            "ds": [11, 10, 10, 11],
+            "source_ds": [8, 9, 8, 9],
+            "feature": ["b", "a", "b", "b"],
+            "weight": [0.25, 0.4, 0.6, 0.75],
+        }
+    )
+    cube = weight_cube(frame)
+    assert cube.features == ["b", "a"]
+    assert (list(cube.sources), list(cube.targets)) == ([8, 9], [10, 11])
+    np.testing.assert_allclose(cube.weight[0], [[0.6, 0.0], [0.0, 0.4]])
+    np.testing.assert_allclose(cube.weight[1], [[0.25, 0.0], [0.75, 0.0]])
+
+
+def test_page_weights_are_the_file_s_weights(nasty_folder: Path) -> None:
+    backtest = read_backtest(nasty_folder)
+    entries, notes = book_part(backtest)
+    assert len(entries) == 18
+    assert notes == []
+    frame = pd.read_parquet(nasty_folder / "explanation.parquet")
+    for entry in entries[:4]:
+        stamp = pd.Timestamp(entry["cutoff"], unit="ms")
+        own = frame[
+            (frame["model"] == entry["model"]) & (frame["unique_id"] == entry["id"]) & (frame["cutoff"] == stamp)
+        ]
+        cube = weight_cube(own)
+        # Rounding to one of 65,535 steps moves a weight by at most half a step.
+        np.testing.assert_allclose(real(entry["cube"]), cube.weight, atol=entry["cube"]["largest"] / 65_535 / 2 * 1.001)
+        top = unpack(entry["top"]["source"])[1]
+        best = np.argsort(-cube.weight[0].sum(1), kind="stable")[:3]
+        expected = cube.sources.iloc[best].to_numpy("datetime64[ms]").astype(np.int64)
+        np.testing.assert_array_equal(top, expected)
+
+
+def test_lags_name_the_day_before(nasty_folder: Path) -> None:
+    entries, _ = book_part(read_backtest(nasty_folder))
+    source, target, weight = entries[0]["lags"][0]
+    assert target - source == 24 * 3_600_000
+    assert 0 < weight < 1
+
+
+def test_worst_best_and_latest_come_first(nasty_folder: Path) -> None:
+    entries, _ = book_part(read_backtest(nasty_folder))
+    tags = " ".join(dict.fromkeys(entry["tag"] for entry in entries))
+    assert all(tag in tags for tag in ("latest", "largest error", "smallest error"))
+    assert "latest" in entries[0]["tag"]
+
+
+def test_limits_are_kept_and_said(nasty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backtest = read_backtest(nasty_folder)
+    monkeypatch.setattr(book, "MAX_FORECASTS", 4)
+    entries, notes = book_part(backtest)
+    assert len({(entry["id"], entry["cutoff"]) for entry in entries}) == 4
+    assert "4 forecasts of 9" in notes[0]
+    monkeypatch.setattr(book, "MAX_CELLS", 24 * 72 * 5 * 2)
+    assert len(book_part(backtest)[0]) == 4
+    monkeypatch.setattr(book, "MAX_CUBE", 100)
+    entry = book_part(backtest)[0][0]
+    assert "cube" not in entry
+    np.testing.assert_allclose(real(entry["time"]).sum(1), 1.0, atol=1e-3)
+    np.testing.assert_allclose(real(entry["input"]).sum(1), 1.0, atol=1e-3)
+
+
+def test_long_pasts_share_columns(nasty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book, "MAX_COLUMNS", 20)
+    entries, notes = book_part(read_backtest(nasty_folder))
+    assert (entries[0]["bin"], entries[0]["stamps"]) == (4, 72)
+    assert entries[0]["cube"]["shape"][:2] == [24, 18]
+    np.testing.assert_allclose(real(entries[0]["cube"]).sum((1, 2)), 1.0, atol=1e-3)
+    assert any("up to 4 neighbouring stamps" in note for note in notes)
+
+
+def test_no_explanation_no_book(small_folder: Path) -> None:
+    pd.read_parquet(small_folder / "explanation.parquet").iloc[:0].to_parquet(small_folder / "explanation.parquet")
+    assert book_part(read_backtest(small_folder)) == ([], [])
+    (small_folder / "explanation.parquet").unlink()
+    assert book_part(read_backtest(small_folder)) == ([], [])
+
+
+def test_whole_number_ids_and_stamps(small_folder: Path) -> None:
+    for name in ("forecasts", "explanation"):
+        frame = pd.read_parquet(small_folder / f"{name}.parquet")
+        for column in {"ds", "cutoff", "source_ds"} & set(frame):
+            frame[column] = (frame[column] - pd.Timestamp("2025-05-12")) // pd.Timedelta(hours=1)
+        frame.assign(unique_id=7).to_parquet(small_folder / f"{name}.parquet")
+    entries, _ = book_part(read_backtest(small_folder))
+    assert {entry["id"] for entry in entries} == {"7"}
+    assert entries[0]["targets"] == [8.0, 9.0, 10.0, 11.0]

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from openbook.plots.times import Clock
+from openbook.report import tables
+from openbook.report.source import read_backtest
+from openbook.report.tables import (
+    decision_rows,
+    fact_rows,
+    problem_lists,
+    protocol_words,
+    score_table,
+    season_words,
+    series_table,
+)
+
+
+def test_score_rows_show_losses_and_failures(nasty_folder: Path) -> None:
+    table = score_table(read_backtest(nasty_folder))
+    rows = {row["model"]: row for row in table["rows"]}
+    assert rows["ridge"]["floor"]
+    assert not rows["openbook"]["floor"]
+    assert rows["openbook"]["first"]
+    versus = {name: next(cell for cell in row["cells"] if cell["name"] == "versus") for name, row in rows.items()}
+    assert versus["openbook"]["tone"] == "better"
+    assert versus["seasonal naive"]["tone"] == "worse"
+    assert versus["seasonal naive"]["text"].startswith("+")
+    assert versus["ridge"]["text"] == "–"
+    assert rows["auto ets"]["failed"]
+    assert rows["auto ets"]["bar"] == "0"
+
+
+def test_columns_without_a_number_are_left_out(small_folder: Path) -> None:
+    (small_folder / "scores.csv").write_text("model,mae,mase\nopenbook,2,0.5\nridge,3,0.75\n", encoding="utf-8")
+    table = score_table(read_backtest(small_folder))
+    assert [heading["name"] for heading in table["headings"]] == ["mase", "versus", "mae"]
+    assert table["rows"][0]["cells"][1]["text"] == "−33.3%"
+
+
+def test_series_table_lists_losses_first(nasty_folder: Path) -> None:
+    lines = ["unique_id,model,mase", "a,openbook,1.2", "a,ridge,1.0", "b,openbook,0.5", "b,ridge,1.0", "c,openbook,"]
+    backtest = read_backtest(nasty_folder)
+    path = nasty_folder.parent / "by_series.csv"
+    path.write_text("\n".join([*lines, "c,ridge,1.0"]), encoding="utf-8")
+    by_series = pd.read_csv(path)
+    table, notes = series_table(type(backtest)(**{**vars(backtest), "by_series": by_series}))
+    assert table is not None
+    assert [row["id"] for row in table["rows"]] == ["a", "b"]
+    assert (table["won"], table["count"]) == (1, 2)
+    assert table["rows"][0]["closest"] == "ridge"
+    assert "1 series could not be scored" in notes[0]
+
+
+def test_long_series_tables_keep_both_ends(nasty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_SERIES_ROWS", 2)
+    table, notes = series_table(read_backtest(nasty_folder))
+    assert table is not None
+    assert len(table["rows"]) == 2
+    assert "lists 2 of 3" in notes[0]
+
+
+def test_one_series_needs_no_table(small_folder: Path) -> None:
+    assert series_table(read_backtest(small_folder)) == (None, [])
+
+
+def test_protocol_words(nasty_folder: Path) -> None:
+    words = protocol_words(read_backtest(nasty_folder), Clock("hour"))
+    assert "3 windows of 24 hours each (3 series, Mon 12 May 00:00 to Wed 14 May 23:00)" in words
+    assert "Left out of every score: 6 hours without an actual value." in words
+
+
+@pytest.mark.parametrize(
+    ("season", "clock", "words"),
+    [
+        (24, Clock("hour"), "the same hour of the day before"),
+        (48, Clock("minute", 30), "the value 48 time steps before"),
+        (1, Clock("day"), "the value just before"),
+        (None, Clock("day"), "the value one season before"),
+    ],
+)
+def test_season_words(season: int | None, clock: Clock, words: str) -> None:
+    assert season_words({"season": season}, clock) == words
+
+
+def test_odd_run_facts_become_words() -> None:
+    run = {
+        "decisions": {"m_1": {"window": {"value": [1, 2.5], "why": None}, "mixing": True}, "n": "none"},
+        "failed": {"x": None},
+        "warnings": "not a list",
+        "data": {"rows": float("nan"), "notes": [{"a": 1}]},
+        "seconds": "long",
+        "machine": {"cores": 2, "gpu": None},
+    }
+    rows = decision_rows(run)
+    assert [(row["model"], row["name"], row["value"], row["why"]) for row in rows] == [
+        ("m 1", "window", "1, 2.5", ""),
+        ("", "mixing", "yes", ""),
+    ]
+    assert problem_lists(run) == {"failed": [{"model": "x", "why": ""}], "warnings": [], "notes": ["a 1"]}
+    assert fact_rows(run) == [("machine", "cores 2, gpu ")]
+    assert fact_rows({"data": [], "arguments": None}) == []

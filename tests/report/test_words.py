@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from openbook.plots.times import Clock
+from openbook.report.source import Backtest, read_backtest
+from openbook.report.words import coin_chance, command_line, duel, headline, number, percent, verdict
+
+HOUR = Clock("hour")
+
+
+def backtest(
+    folder: Path, scores: dict[str, tuple[float, float]], floors: list[str], errors: dict[str, float] | None = None
+) -> Backtest:
+    """A backtest with the given (MASE, MAE) per model and constant forecast errors over ten windows of one step."""
+    table = pd.DataFrame([{"model": m, "mase": mase, "mae": mae} for m, (mase, mae) in scores.items()])
+    table.to_csv(folder / "scores.csv", index=False)
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(1, 11), "cutoff": range(10), "y": 100.0})
+    for model, (_, mae) in scores.items():
+        frame[model] = 100.0 + (errors or {}).get(model, mae)
+    frame.to_parquet(folder / "forecasts.parquet")
+    read = read_backtest(folder)
+    read.run.update(floors=floors, target="calls")
+    return read
+
+
+def test_a_network_that_wins(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    assert headline(test, HOUR) == (
+        "Openbook came closest: off by 12.0 calls per hour on average, 20% less than the best simple method, ridge"
+    )
+    words = " ".join(verdict(test))
+    assert "Ridge was off by 15.0, a difference of 3.0." in words
+    assert "10 of 10 windows; a tossed coin would split that unevenly only once in 512 times" in words
+
+
+def test_a_floor_that_wins_is_named_first(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (1.2, 18.0), "seasonal_naive": (1.0, 15.0)}, ["seasonal_naive"])
+    assert headline(test, HOUR).startswith("A simple method won: seasonal naive was off by 15.0 calls per hour")
+    assert "17% less than the best network, openbook" in headline(test, HOUR)
+    assert any("nothing here speaks for the network" in line for line in verdict(test))
+
+
+def test_ranking_by_mase_against_mae_is_said(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 16.5), "ridge": (1.0, 15.0)}, ["ridge"])
+    assert "10% more than the best simple method, ridge, yet ahead once every series counts" in headline(test, HOUR)
+
+
+def test_level_and_single_kinds(tmp_path: Path) -> None:
+    level = backtest(tmp_path, {"openbook": (0.999, 14.99), "ridge": (1.0, 15.0)}, ["ridge"])
+    assert "level with the best simple method" in headline(level, HOUR)
+    floors = backtest(tmp_path, {"ridge": (1.0, 15.0)}, ["ridge"])
+    assert headline(floors, HOUR).startswith("Only simple methods ran: ridge came closest")
+    alone = backtest(tmp_path, {"openbook": (1.0, 15.0)}, [])
+    assert headline(alone, HOUR).startswith("No simple method ran beside it")
+    assert "can not say whether the network" in verdict(alone)[0]
+
+
+def test_nothing_scored(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (float("nan"), float("nan"))}, [])
+    assert headline(test, HOUR) == "No model could be scored on this data"
+    assert duel(test) is None
+
+
+def test_luck_is_called_luck(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    test.forecasts.loc[:3, "openbook"] = 120.0
+    result = duel(test)
+    assert result is not None
+    assert (result.closer, result.windows) == (6, 10)
+    assert "this may be luck" in " ".join(verdict(test))
+
+
+def test_windows_count_only_stamps_all_models_share(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    test.forecasts.loc[:2, "y"] = float("nan")
+    result = duel(test)
+    assert result is not None
+    assert result.windows == 7
+
+
+@pytest.mark.parametrize(("heads", "tosses", "chance"), [(5, 10, 1.0), (10, 10, 2 / 1024), (0, 3, 0.25), (0, 0, 1.0)])
+def test_coin_chance(heads: int, tosses: int, chance: float) -> None:
+    assert coin_chance(heads, tosses) == pytest.approx(chance)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (99999.0, "99,999"), (-1.5, "−1.50"), (float("inf"), "–"), (1e-9, "0.000000")]
+)
+def test_number(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_percent_of_nothing() -> None:
+    assert percent(float("nan")) == "–"
+
+
+def test_command_line_quotes_for_the_shell() -> None:
+    arguments = {"data": "my calls.csv", "h": 24, "models": ["a", "b"], "refit": True, "quiet": False, "freq": None}
+    expected = "openbook backtest 'my calls.csv' --h 24 --models a,b --refit"
+    assert command_line({"arguments": arguments}) == expected
+    assert command_line({}) == command_line({"arguments": "lost"}) == ""

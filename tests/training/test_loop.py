@@ -1,0 +1,148 @@
+"""The training loop: it learns, stops early, keeps the best weights, survives bad losses and interrupts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from openbook.data.panel import make_panel
+from openbook.errors import UsageError
+from openbook.models.base import ModelShape
+from openbook.models.registry import build_model
+from openbook.models.seq2seq import LuongConfig
+from openbook.training import loop
+from openbook.training.loop import History, TrainConfig, pick_device, teaching_probability, train_model
+from openbook.windows.sampler import Layout, Split, WindowShape, make_resident, split_windows
+from openbook.windows.scaling import fit_columns
+
+WINDOWS = WindowShape(12, 4)
+
+
+def setting(config: LuongConfig | None = None) -> tuple[nn.Module, object, Split, ModelShape]:
+    step = np.arange(200)
+    frame = pd.DataFrame({"unique_id": "a", "ds": step, "y": np.sin(2 * np.pi * step / 8) * 3 + 10})
+    panel = make_panel(frame)
+    layout = Layout("y")
+    shape = ModelShape(1, layout.n_encoder, layout.n_decoder, 12, 4, (0.1, 0.5, 0.9))
+    model = build_model(config or LuongConfig(hidden_size=8), shape, 1)
+    resident = make_resident(panel, layout, fit_columns(np.empty((200, 0))))
+    return model, resident, split_windows(panel, WINDOWS, validation_size=20), shape
+
+
+def run(
+    config: TrainConfig, model_config: LuongConfig | None = None, progress: object = None
+) -> tuple[nn.Module, History]:
+    model, resident, split, shape = setting(model_config)
+    return model, train_model(model, resident, split, WINDOWS, shape=shape, config=config, seed=1, progress=progress)
+
+
+def test_it_learns_a_sine() -> None:
+    _, history = run(TrainConfig(max_steps=200, val_every=50, batch_size=32, learning_rate=1e-2))
+    assert history.best_loss < 0.1 < history.train_loss[0][1]
+    assert history.steps == 200
+    assert history.stopped_by == "max_steps"
+    assert not history.skipped
+
+
+def test_it_stops_early_and_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([0.5, 0.3, 0.4, 0.4, 0.4, 0.4])
+    seen: list[dict[str, torch.Tensor]] = []
+    kept = loop._Trainer._validate
+
+    def staged(trainer: loop._Trainer, step: int) -> None:
+        value = torch.tensor(next(losses))
+        monkeypatch.setattr(trainer, "_loss", lambda batch, teaching: value)
+        kept(trainer, step)
+        monkeypatch.delattr(trainer, "_loss")
+        seen.append({name: value.clone() for name, value in trainer.model.state_dict().items()})
+
+    monkeypatch.setattr(loop._Trainer, "_validate", staged)
+    model, history = run(TrainConfig(max_steps=60, val_every=5, patience=3, batch_size=8))
+    assert history.stopped_by == "early stopping"
+    assert history.best_step == 10
+    assert history.steps == 25
+    assert history.best_loss == pytest.approx(0.3)
+    best = seen[1]
+    assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
+    assert not all(torch.equal(value, seen[-1][name]) for name, value in model.state_dict().items())
+
+
+def test_losses_that_are_not_finite_are_skipped_named_and_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = loop.loss_value, iter(range(1000))
+
+    def sometimes_nan(*args: object, **options: object) -> torch.Tensor:
+        value = real(*args, **options)
+        return value * math.nan if next(calls) in (2, 3) else value
+
+    monkeypatch.setattr(loop, "loss_value", sometimes_nan)
+    model, history = run(TrainConfig(max_steps=8, val_every=8, batch_size=8))
+    assert history.skipped == [3, 4]
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_an_interrupt_keeps_the_best_weights() -> None:
+    def interrupt(step: int, steps: int, loss: float | None) -> None:
+        if step == 7:
+            raise KeyboardInterrupt
+
+    model, history = run(TrainConfig(max_steps=50, val_every=5, batch_size=8), progress=interrupt)
+    assert history.stopped_by == "interrupt"
+    assert history.best_step == 5
+    assert history.steps == 7
+    assert not model.training
+
+
+def test_a_time_budget_ends_training() -> None:
+    _, history = run(TrainConfig(max_steps=100_000, val_every=50, batch_size=8, budget_s=0.5))
+    assert history.stopped_by == "budget_s"
+    assert history.val_loss[-1][0] == history.steps
+
+
+def test_without_validation_windows_the_last_weights_stay() -> None:
+    model, resident, split, shape = setting()
+    empty = split._replace(validation=split.validation.take(np.empty(0, np.int64)))
+    history = train_model(
+        model, resident, empty, WINDOWS, shape=shape, config=TrainConfig(max_steps=6, batch_size=8), seed=1
+    )
+    assert history.steps == history.best_step == 6
+    assert not history.val_loss
+
+
+@pytest.mark.parametrize("mode", ["teacher_forcing", "scheduled", "free_running"])
+def test_every_mode_of_feedback_trains(mode: str) -> None:
+    _, history = run(
+        TrainConfig(max_steps=60, val_every=30, batch_size=16, learning_rate=1e-2),
+        LuongConfig(hidden_size=8, mode=mode),
+    )
+    assert history.best_loss < history.train_loss[0][1]
+
+
+def test_teaching_decays_only_where_scheduled() -> None:
+    assert [teaching_probability("scheduled", share) for share in (0.0, 0.4, 0.8, 1.0)] == [1.0, 0.5, 0.0, 0.0]
+    assert {teaching_probability("teacher_forcing", share) for share in (0.0, 1.0)} == {1.0}
+    assert teaching_probability("free_running", 0.0) == teaching_probability("direct", 0.0) == 0.0
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto").type == "cpu"
+    with pytest.raises(UsageError, match="GPU"):
+        pick_device("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+def test_training_on_a_gpu_comes_close_to_the_cpu() -> None:
+    losses = []
+    for device in ("cpu", "cuda"):
+        model, resident, split, shape = setting()
+        resident = resident._replace(**{k: v.to(device) for k, v in resident._asdict().items() if k != "layout"})
+        config = TrainConfig(max_steps=100, val_every=50, batch_size=32, learning_rate=1e-2, mixed_precision=False)
+        history = train_model(model.to(device), resident, split, WINDOWS, shape=shape, config=config, seed=1)
+        losses.append(history.best_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.3)
