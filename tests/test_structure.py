@@ -27,6 +27,7 @@ LEVELS = (
     ("report",),
     ("console", "demo"),
     ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(LEVELS) for name in names}
 

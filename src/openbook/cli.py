@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openbook.console import ModelOptions, freq_of, levels_of, names_of, progress, run_and_write, say, write_table
+from openbook.console import (
+    ModelOptions,
+    freq_of,
+    levels_of,
+    names_of,
+    only_series,
+    progress,
+    run_and_write,
+    say,
+    write_table,
+)
 from openbook.console import show as show_result
 from openbook.errors import OpenBookError
 from openbook.version import __version__
@@ -133,13 +143,13 @@ def predict(
 ) -> None:
     """Forecast from the end of a table, or of the training data."""
     forecast = _load(model).predict(data, futr_df=futr, level=levels_of(level))
-    if as_json:
-        text = forecast.to_json(orient="records", date_format="iso", force_ascii=False)
-        typer.echo(json.dumps({"out": str(out) if out else None, "forecast": json.loads(text)}, ensure_ascii=False))
     if out is not None:
         write_table(forecast, out)
         say(f"wrote {out}: {len(forecast)} rows", quiet or as_json)
-    elif not as_json:
+    if as_json:
+        rows = json.loads(forecast.to_json(orient="records", date_format="iso", force_ascii=False))
+        show_result({"out": str(out) if out else None, "forecast": rows}, [], True)
+    elif out is None:
         typer.echo(forecast.to_csv(index=False), nl=False)
 
 
@@ -153,6 +163,7 @@ def backtest(
     models: Annotated[str, typer.Option(help="Models and floors, separated by commas.")] = "luong,seasonal_naive,ridge",
     refit: Annotated[int, typer.Option(help="Fit anew every so many windows; 0: once.")] = 0,
     limit_s: Annotated[float, typer.Option(help="Most seconds a classical floor may take.")] = 120.0,
+    only: Annotated[str, typer.Option(help="Series to use, separated by commas; default: all.")] = "",
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",
     target_col: TargetCol = "y",
@@ -171,10 +182,11 @@ def backtest(
     from openbook.data.table import read_table
 
     options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device)
-    table = read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
+    table = only_series(read_table(data, id_col=id_col, time_col=time_col, target_col=target_col), names_of(only))
     facts = {
         "target": target_col,
-        "arguments": {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "seed": seed},
+        "arguments": {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "hist_exog": hist_exog}
+        | {"only": only or None, "input_size": input_size, "max_steps": max_steps, "seed": seed},
         "data": {"name": data.name, "notes": list(table.attrs.get("notes", ()))},
     }
     plan: dict[str, Any] = {"h": h, "n_windows": n_windows, "step_size": step_size, "refit": refit, "limit_s": limit_s}

@@ -91,6 +91,23 @@ def levels_of(text: str) -> tuple[float, ...]:
         ) from error
 
 
+def only_series(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The rows of the named series of a canonical table; all of them where none is named."""
+    if not names:
+        return table
+    known = table["unique_id"].astype(str)
+    absent = sorted(set(names) - set(known))
+    if absent:
+        raise UsageError(
+            "unknown_series",
+            expected=f"series among {', '.join(known.unique()[:20])}",
+            got=", ".join(absent),
+            where="--only",
+            fix="check the spelling",
+        )
+    return table[known.isin(names)].reset_index(drop=True)
+
+
 @contextmanager
 def progress(quiet: bool) -> Iterator[Show]:
     """Progress bars on stderr, on a terminal only; ``show(title)`` starts one and gives its step callback."""

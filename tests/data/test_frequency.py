@@ -183,8 +183,20 @@ def test_frequencies_that_do_not_fit(freq: object, dated: bool) -> None:
 
 @pytest.mark.parametrize(
     ("freq", "season"),
-    [("s", 60), ("min", 1440), ("10min", 144), ("h", 24), ("6h", 4), ("D", 7), ("B", 5), ("W-SUN", 52), ("MS", 12)]
-    + [("BME", 12), ("QE-DEC", 4), ("6MS", 2), ("YS-JAN", 1), (1, 1)],
+    [
+        *[
+            ("s", 60),
+            ("min", 1440),
+            ("10min", 144),
+            ("h", 24),
+            ("6h", 4),
+            ("D", 7),
+            ("B", 5),
+            ("W-SUN", 52),
+            ("MS", 12),
+        ],
+        *[("BME", 12), ("QE-DEC", 4), ("6MS", 2), ("YS-JAN", 1), (1, 1)],
+    ],
 )
 def test_seasons(freq: str | int, season: int) -> None:
     assert season_length(freq) == season

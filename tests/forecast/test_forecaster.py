@@ -118,7 +118,7 @@ def test_an_unseen_series_and_one_shorter_than_the_window_are_forecast(
 def test_explanations_name_dates_and_columns_and_sum_to_one(fitted: ob.Forecaster, hourly: pd.DataFrame) -> None:
     explanation = fitted.explain(futr_df=future(hourly))
     frame = explanation.frame()
-    assert list(frame.columns) == ["unique_id", "cutoff", "step", "ds", "source_ds", "feature", "weight"]
+    assert list(frame.columns) == ["unique_id", "cutoff", "step", "ds", "source_ds", "feature", "weight", "memory"]
     total = frame.groupby(["unique_id", "cutoff", "step"], observed=True)["weight"].sum()
     np.testing.assert_allclose(total, 1.0, atol=1e-5)
     assert len(total) == 3 * H
@@ -142,7 +142,7 @@ def test_an_explanation_without_the_future_explains_the_last_known_steps(
 def test_lags_of_an_explanation_are_means_over_the_steps_that_reach_them(fitted: ob.Forecaster) -> None:
     explanation = fitted.explain()
     lags = explanation.by_lag().set_index(["lag", "feature"])["weight"]
-    weight, feature = explanation.weight_WHTF, explanation.features[0]
+    weight, feature = explanation.looked_up(), explanation.features[0]
     assert lags[(1, feature)] == pytest.approx(weight[:, 0, -1, 0].mean())
     reached = [weight[:, step, T - 2 + step, 0].mean() for step in range(2)]
     assert lags[(2, feature)] == pytest.approx(np.mean(reached))

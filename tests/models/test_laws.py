@@ -59,9 +59,9 @@ def take(batch: Batch, rows: list[int]) -> Batch:
 @pytest.fixture(params=CONFIGS, ids=lambda name: name.replace(" ", "-"))
 def model(request: pytest.FixtureRequest) -> nn.Module:
     made = build_model(CONFIGS[request.param], SHAPE, seed=3).eval()
-    with torch.no_grad():  # lag tables start at zero, which would hide mistakes
+    with torch.no_grad():  # lag tables and joint keys start at zero, which would hide mistakes
         for name, parameter in made.named_parameters():
-            if "table" in name:
+            if "table" in name or name.startswith("attention.key"):
                 parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(9))
     return made
 

@@ -39,6 +39,9 @@ def call(name: str, mask: torch.Tensor | None = None, dtype: torch.dtype = torch
         "joint": JointAttention(size=D, n_features=F),
     }
     layer = layers[name].to(dtype)
+    if name == "joint":  # its keys start at zero, which would hide mistakes
+        for parameter in layer.parameters():
+            nn.init.normal_(parameter, 0, 0.5)
     if name == "additive":
         return layer, lambda q, b, c: layer(q, layer.project(b), b, mask), (query, book, cells)
     if name == "feature":
@@ -75,6 +78,9 @@ def test_masked_cells_weigh_exactly_zero_and_the_rest_sums_to_one(name: str) -> 
     assert context.isfinite().all()
     dims = {"feature": (-1,), "joint": (-2, -1)}.get(name, (-1,))
     total = weight[[0, 2]].sum(dims)
+    if name == "joint":
+        assert ((total > 0) & (total < 1)).all()  # the rest looks nowhere
+        return
     expected = mask[[0, 2]].any(-1)[:, None].expand_as(total) if name == "feature" else torch.ones_like(total)
     torch.testing.assert_close(total, expected.float(), rtol=0, atol=1e-6)
 
@@ -98,15 +104,23 @@ def test_dot_attention_by_hand() -> None:
     torch.testing.assert_close(scaled, torch.tensor([[[root / (root + 1), 1 / (root + 1)]]]))
 
 
-def test_joint_attention_equals_the_softmax_over_all_cells_written_out() -> None:
+def test_joint_attention_equals_the_softmax_over_all_cells_and_nowhere_written_out() -> None:
     layer, run, (query, book, cells) = call("joint")
     context, weight = run(query, book, cells)
     key = layer.key_state(book)[:, :, None] + cells[..., None] * layer.key_slope_FD + layer.key_name_FD
     value = layer.value_state(book)[:, :, None] + cells[..., None] * layer.value_slope_FD + layer.value_name_FD
     score = torch.einsum("bhd,btfd->bhtf", query, key) / math.sqrt(D)
-    plain = score.flatten(2).softmax(-1).view_as(score)
+    nowhere = (query @ layer.key_nowhere_D / math.sqrt(D) + math.log(T * F))[..., None]
+    plain = torch.cat([score.flatten(2), nowhere], dim=-1).softmax(-1)[..., :-1].view_as(score)
     torch.testing.assert_close(weight, plain)
     torch.testing.assert_close(context, torch.einsum("bhtf,btfd->bhd", plain, value))
+
+
+def test_joint_attention_prefers_nothing_at_the_start() -> None:
+    weight = JointAttention(size=D, n_features=F)(
+        torch.randn(B, H, D), torch.randn(B, T, D), 9 * torch.randn(B, T, F)
+    ).weight
+    torch.testing.assert_close(weight, torch.full_like(weight, 0.5 / (T * F)))
 
 
 def test_softmax_survives_huge_scores() -> None:

@@ -16,8 +16,9 @@ from openbook.models.base import ModelShape
 from openbook.models.registry import build_model
 from openbook.models.seq2seq import LuongConfig
 from openbook.training import loop
-from openbook.training.loop import History, TrainConfig, pick_device, teaching_probability, train_model
-from openbook.windows.sampler import Layout, Split, WindowShape, make_resident, split_windows
+from openbook.training.loop import History, TrainConfig, index_to, pick_device, teaching_probability, train_model
+from openbook.training.losses import attention_entropy
+from openbook.windows.sampler import Layout, Split, WindowShape, gather, make_resident, split_windows
 from openbook.windows.scaling import fit_columns
 
 WINDOWS = WindowShape(12, 4)
@@ -56,10 +57,10 @@ def test_it_stops_early_and_keeps_the_best_weights(monkeypatch: pytest.MonkeyPat
 
     def staged(trainer: loop._Trainer, step: int) -> None:
         value = torch.tensor(next(losses))
-        monkeypatch.setattr(trainer, "_loss", lambda batch, teaching: value)
+        monkeypatch.setattr(trainer, "_forward", lambda batch, teaching, model: (None, value))
         kept(trainer, step)
-        monkeypatch.delattr(trainer, "_loss")
-        seen.append({name: value.clone() for name, value in trainer.model.state_dict().items()})
+        monkeypatch.delattr(trainer, "_forward")
+        seen.append({name: value.clone() for name, value in trainer.average.module.state_dict().items()})
 
     monkeypatch.setattr(loop._Trainer, "_validate", staged)
     model, history = run(TrainConfig(max_steps=60, val_every=5, patience=3, batch_size=8))
@@ -101,6 +102,17 @@ def test_a_time_budget_ends_training() -> None:
     _, history = run(TrainConfig(max_steps=100_000, val_every=50, batch_size=8, budget_s=0.5))
     assert history.stopped_by == "budget_s"
     assert history.val_loss[-1][0] == history.steps
+
+
+def test_focus_sharpens_the_look_ups() -> None:
+    entropies = []
+    for focus in (0.0, 0.5):
+        model, resident, split, shape = setting()
+        config = TrainConfig(max_steps=120, val_every=120, batch_size=16, learning_rate=1e-2, focus=focus)
+        train_model(model, resident, split, WINDOWS, shape=shape, config=config, seed=1)
+        batch = gather(resident, *index_to(split.validation, torch.device("cpu")), WINDOWS)
+        entropies.append(float(attention_entropy(model(batch).attention.weight_BHTF.detach())))
+    assert entropies[1] < 0.7 * entropies[0]
 
 
 def test_without_validation_windows_the_last_weights_stay() -> None:

@@ -85,11 +85,11 @@ def _role(name: str, values: np.ndarray, kind: str, view: View) -> tuple[str, st
         return "stat", "one value per series"
     if kind == "whole" and _counts_up(values, view):
         return "drop", "it counts rows"
+    if _KNOWN_AHEAD.search(name):
+        return "futr", "its name says that it is known ahead"
     field = _calendar_field(values, view) if kind in ("whole", "binary") else None
     if field is not None:
         return "calendar", f"it follows from the {field}"
-    if _KNOWN_AHEAD.search(name):
-        return "futr", "its name says that it is known ahead"
     tail = np.isnan(view.target[view.starts[1:] - 1])
     if tail.any() and np.isfinite(values[view.starts[1:] - 1][tail]).all():
         return "futr", "it goes on where the target ends"

@@ -26,7 +26,8 @@ def find_seasons(view: View) -> tuple[tuple[int, ...], tuple[Finding, ...]]:
     peak = _first_peak(echo, usual)
     if peak is not None and all(abs(peak - lag) > max(1, 0.03 * lag) for lag in strength):
         strength[peak] = float(echo[peak])
-    found = tuple(sorted((lag for lag in strength if strength[lag] > 0.2), key=lambda lag: -strength[lag]))
+    clear = [lag for lag in strength if strength[lag] > 0.2 and not _mere_multiple(lag, strength, echo)]
+    found = tuple(sorted(clear, key=lambda lag: -strength[lag]))
     return found, tuple(_season_findings(usual, peak, strength, found))
 
 
@@ -51,6 +52,17 @@ def _season_findings(
             "F17-season", "info", where, f"no season is visible (autocorrelation {strength[usual]:.2f} at {usual} steps)",
             "nothing: a naive forecast is the floor to beat",
         )  # fmt: skip
+
+
+def _mere_multiple(lag: int, strength: dict[int, float], echo: np.ndarray) -> bool:
+    """A week of seven equal days: the lag repeats a shorter one no better than the multiples beside it."""
+    base = min(
+        (short for short in strength if strength[short] > 0.2 and short < lag and lag % short == 0), default=None
+    )
+    if base is None:
+        return False
+    beside = [_near(echo, other) for other in (lag - base, lag + base) if base <= other < len(echo) - 2]
+    return strength[lag] < float(np.mean(beside)) + 0.03
 
 
 def _usual_lags(view: View) -> list[int]:

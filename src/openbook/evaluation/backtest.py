@@ -123,7 +123,7 @@ def run_backtest(
         "seconds": round(time.perf_counter() - begin, 2),
     }
     history = _history(panel, plan, season)
-    empty = pd.DataFrame(columns=["model", ID, "cutoff", "step", TIME, "source_ds", "feature", "weight"])
+    empty = pd.DataFrame(columns=["model", ID, "cutoff", "step", TIME, "source_ds", "feature", "weight", "memory"])
     explanation = pd.concat(explained, ignore_index=True) if explained else empty
     return BacktestResult(*scored, forecasts, explanation, history, run)
 

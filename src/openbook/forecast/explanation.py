@@ -17,6 +17,7 @@ from openbook.plots.cube import ALL_INPUTS
 class Explanation:
     """Attention of W forecasts: ``weight_WHTF`` sums to one over (T, F) for every window and step.
 
+    ``memory_WH`` is the share of a step that looked nowhere: there the answer came from memory, not from the book.
     ``ids`` [W], ``cutoff`` [W], ``ds`` [W, H] and ``source_ds`` [W, T] as in the table; ``inside_WT`` is false on
     padding before a series' start; ``features`` names the F columns (``(all inputs)`` for models that weigh time only).
     """
@@ -29,6 +30,7 @@ class Explanation:
     source_ds: np.ndarray
     inside_WT: np.ndarray
     weight_WHTF: np.ndarray
+    memory_WH: np.ndarray
     features: tuple[str, ...]
     columns: tuple[str, str] = ("unique_id", "ds")
 
@@ -36,9 +38,10 @@ class Explanation:
         return len(self.ids)
 
     def frame(self) -> pd.DataFrame:
-        """One row per forecast step, past step and feature: unique_id, cutoff, step, ds, source_ds, feature, weight.
+        """One row per forecast step, past step and feature: unique_id, cutoff, step, ds, source_ds, feature, weight, memory.
 
-        Padding has no rows; the weights of one (series, cutoff, step) sum to one.
+        Padding has no rows; the weights of one (series, cutoff, step) sum to one. ``memory`` is the step's share that
+        looked nowhere.
         """
         W, H, T, F = self.weight_WHTF.shape
         keep = np.broadcast_to(self.inside_WT[:, None, :, None], (W, H, T, F)).ravel()
@@ -52,16 +55,21 @@ class Explanation:
                 "source_ds": self.source_ds[window, past],
                 "feature": pd.Categorical.from_codes(feature, list(self.features)),
                 "weight": self.weight_WHTF.ravel()[keep],
+                "memory": self.memory_WH[window, step],
             }
         )
+
+    def looked_up(self) -> np.ndarray:
+        """Weights [W, H, T, F] of which a step's memory was taken off: they sum to ``1 − memory``."""
+        return self.weight_WHTF * (1 - self.memory_WH)[..., None, None]
 
     def by_lag(self) -> pd.DataFrame:
         """Mean weight of every (lag, feature): lag 1 is the last past step seen from the first forecast step.
 
-        The mean runs over windows and over the forecast steps that can reach the lag; ``lag`` 1 … T + H − 1.
+        The mean runs over windows and over the forecast steps that can reach the lag, memory taken off; ``lag`` 1 … T + H − 1.
         """
         _, H, T, F = self.weight_WHTF.shape
-        mean_HTF = self.weight_WHTF.mean(axis=0)
+        mean_HTF = self.looked_up().mean(axis=0)
         lag_HT = T - np.arange(T) + np.arange(H)[:, None]
         total, count = np.zeros((T + H, F)), np.zeros(T + H)
         np.add.at(total, lag_HT.ravel(), mean_HTF.reshape(-1, F))
@@ -71,8 +79,10 @@ class Explanation:
         return pd.DataFrame({"weight": mean.ravel()}, index=grid).reset_index()
 
     def by_feature(self) -> pd.Series:
-        """Share of the look-ups that went to each feature, largest first; sums to one."""
-        return pd.Series(self.weight_WHTF.sum(2).mean((0, 1)), index=list(self.features)).sort_values(ascending=False)
+        """Share of the look-ups that went to each feature, largest first; sums to one (memory taken off)."""
+        share = self.looked_up().sum((0, 1, 2), dtype=np.float64)
+        total = share.sum()
+        return pd.Series(share / total if total > 0 else share, index=list(self.features)).sort_values(ascending=False)
 
     def plot(self, unique_id: object | None = None, cutoff: object | None = None) -> Any:
         """A plotly figure of one forecast: decoder step × past step, feature bars, time bars."""
@@ -85,6 +95,7 @@ def make_explanation(
     panel: Panel,
     origins: Origins,
     weight_WHTF: np.ndarray,
+    memory_WH: np.ndarray,
     *,
     model: str,
     axis: str,
@@ -105,6 +116,7 @@ def make_explanation(
         source_ds=stamps[past.clip(0)],
         inside_WT=inside,
         weight_WHTF=weight_WHTF,
+        memory_WH=memory_WH,
         features=features if F > 1 else (ALL_INPUTS,),
         columns=columns,
     )

@@ -212,6 +212,7 @@ class Forecaster(FrameForecaster):
             panel,
             origins,
             np.concatenate([found.normalised().cpu().numpy() for found in maps]),
+            np.concatenate([found.memory().cpu().numpy() for found in maps]),
             model=self.config.name,
             axis=maps[0].axis,
             features=fitted.layout.variables,

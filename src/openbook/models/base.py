@@ -44,6 +44,12 @@ class AttentionMap(NamedTuple):
         total = self.weight_BHTF.sum((-1, -2), keepdim=True)
         return self.weight_BHTF / total.clamp(min=torch.finfo(total.dtype).tiny)
 
+    def memory(self) -> Tensor:
+        """Share of every step that looked nowhere, so that its answer came from memory, [B, H]; 0 for other axes."""
+        if self.axis != "joint":
+            return self.weight_BHTF.new_zeros(self.weight_BHTF.shape[:2])
+        return (1 - self.weight_BHTF.sum((-1, -2))).clamp(min=0)
+
 
 class Output(NamedTuple):
     """Quantiles of every step in scaled units, [B, H, M, Q], and where each step looked."""

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 
 class Attention(NamedTuple):
-    """``context_BHD``: the weighted sum; ``weight``: [B, H, T], or [B, H, T, F] where features are weighed too."""
+    """``context_BHD``: the weighted sum; ``weight``: [B, H, T], or [B, H, T, F] where features are weighed too.
+
+    Weights sum to one, or to less where a layer may look nowhere: the rest is what it left to memory.
+    """
 
     context_BHD: Tensor
     weight: Tensor
@@ -155,28 +158,29 @@ class FeatureAttention(nn.Module):
 
 
 class JointAttention(nn.Module):
-    """One softmax over the whole time × feature grid; marginals are sums of its weights, never computed apart.
+    """One softmax over the whole time × feature grid and *nowhere*; marginals are sums of its weights.
 
     The key of cell (t, f) is ``W e_t + x_tf a_f + b_f``: the state of that time, the value of that variable, its name.
-    The value of the cell is ``V e_t + x_tf c_f + d_f``. Scores and sums are taken apart, so that no [B, T, F, D] tensor
-    is ever built: memory is [B, H, T, F].
+    The value of the cell is ``V e_t + x_tf c_f + d_f``. *Nowhere* has a key and no value: a step that needs no look-up
+    has a place to say so, instead of an arbitrary cell; at the start it has half of the weight. Scores and sums are
+    taken apart, so that no [B, T, F, D] tensor is ever built: memory is [B, H, T, F].
 
     >>> layer = JointAttention(size=4, n_features=3)
-    >>> layer(torch.ones(1, 2, 4), torch.ones(1, 5, 4), torch.ones(1, 5, 3)).weight.shape
-    torch.Size([1, 2, 5, 3])
+    >>> layer(torch.ones(1, 2, 4), torch.ones(1, 5, 4), torch.ones(1, 5, 3)).weight.sum((-1, -2))
+    tensor([[0.5000, 0.5000]], grad_fn=<SumBackward1>)
     """
 
     def __init__(self, *, size: int, n_features: int) -> None:
         super().__init__()
         self.key_state = nn.Linear(size, size, bias=False)
         self.value_state = nn.Linear(size, size, bias=False)
-        spread = 1.0 / math.sqrt(size)
-        for name in ("key_slope_FD", "key_name_FD", "value_slope_FD", "value_name_FD"):
-            self.register_parameter(name, nn.Parameter(torch.randn(n_features, size) * spread))
-        self.key_slope_FD: Tensor
-        self.key_name_FD: Tensor
-        self.value_slope_FD: Tensor
-        self.value_name_FD: Tensor
+        # No variable is preferred before anything was learned: else the loud ones would keep a head start.
+        nn.init.zeros_(self.key_state.weight)
+        self.key_slope_FD = nn.Parameter(torch.zeros(n_features, size))
+        self.key_name_FD = nn.Parameter(torch.zeros(n_features, size))
+        self.key_nowhere_D = nn.Parameter(torch.zeros(size))
+        self.value_slope_FD = nn.Parameter(torch.randn(n_features, size) / math.sqrt(size))
+        self.value_name_FD = nn.Parameter(torch.randn(n_features, size) / math.sqrt(size))
 
     def forward(
         self,
@@ -188,20 +192,28 @@ class JointAttention(nn.Module):
     ) -> Attention:
         """Queries [B, H, D], encoder states [B, T, D], variables [B, T, F], mask [B, T, F], additive bias [H, T, F]."""
         query_BHD = query_BHD / math.sqrt(query_BHD.shape[-1])
-        slope_BHF, name_BHF = query_BHD @ self.key_slope_FD.T, query_BHD @ self.key_name_FD.T
+        mask_BTF = torch.ones_like(cell_BTF, dtype=torch.bool) if mask_BTF is None else mask_BTF
         # Axes [B, H, F, T] inside: the softmax and the sums then run over contiguous memory.
-        state_BHT = torch.bmm(query_BHD, self.key_state(state_BTD).transpose(1, 2))
         cell_BFT = cell_BTF.transpose(1, 2).contiguous()
-        score_BHFT = torch.addcmul(state_BHT[:, :, None], slope_BHF[..., None], cell_BFT[:, None])
-        score_BHFT += name_BHF[..., None]
+        score_BHFT = self._score(query_BHD, state_BTD, cell_BFT)
         if bias_HTF is not None:
             score_BHFT += bias_HTF.transpose(1, 2)
-        mask = None if mask_BTF is None else mask_BTF.transpose(1, 2)[:, None]
-        weight_BHFT = masked_softmax(score_BHFT, mask, dim=(-2, -1))
+        score_BHFT = score_BHFT.masked_fill(~mask_BTF.transpose(1, 2)[:, None], -torch.inf)
+        open_B = mask_BTF.sum((-1, -2)).clamp(min=1).to(query_BHD.dtype)
+        nowhere_BH1 = (query_BHD @ self.key_nowhere_D + open_B.log()[:, None])[..., None]
+        weight = torch.cat([score_BHFT.flatten(2), nowhere_BH1], dim=-1).softmax(-1)
+        weight_BHFT = weight[..., :-1].view_as(score_BHFT)
         found_BHF = torch.einsum("bhft,bft->bhf", weight_BHFT, cell_BFT)
         context_BHD = torch.bmm(weight_BHFT.sum(2), self.value_state(state_BTD))
         context_BHD = context_BHD + found_BHF @ self.value_slope_FD + weight_BHFT.sum(3) @ self.value_name_FD
         return Attention(context_BHD, weight_BHFT.transpose(2, 3))
+
+    def _score(self, query_BHD: Tensor, state_BTD: Tensor, cell_BFT: Tensor) -> Tensor:
+        slope_BHF, name_BHF = query_BHD @ self.key_slope_FD.T, query_BHD @ self.key_name_FD.T
+        state_BHT = torch.bmm(query_BHD, self.key_state(state_BTD).transpose(1, 2))
+        score_BHFT = torch.addcmul(state_BHT[:, :, None], slope_BHF[..., None], cell_BFT[:, None])
+        score_BHFT += name_BHF[..., None]
+        return score_BHFT
 
 
 class LagBias(nn.Module):

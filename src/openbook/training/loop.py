@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from openbook.errors import UsageError
-from openbook.models.base import Mode, ModelShape, Teaching
-from openbook.training.losses import Loss, loss_value
+from openbook.models.base import Mode, ModelShape, Output, Teaching
+from openbook.training.losses import Loss, attention_entropy, loss_value
 from openbook.windows.batch import Batch
 from openbook.windows.sampler import Resident, Split, WindowIndex, WindowShape, batches, gather, spread
 
@@ -29,8 +30,10 @@ class TrainConfig:
 
     ``max_steps`` optimiser steps of ``batch_size`` windows; every ``val_every`` steps up to ``val_windows`` held-out
     windows are scored, and after ``patience`` scores without a new best training ends. ``validation_size`` steps are held
-    out at the end of every series (``None``: decided from the lengths). ``budget_s`` ends training after that many
-    seconds. ``mixed_precision`` applies to GPUs only.
+    out at the end of every series (``None``: decided from the lengths). ``focus`` weighs the entropy of the attention in
+    the training loss: look-ups that forecast equally well shall be the sharper ones. Weights are validated and kept as
+    moving averages over steps with decay ``averaging`` (0: none). ``budget_s`` ends training after
+    that many seconds. ``mixed_precision`` applies to GPUs only.
 
     >>> TrainConfig(max_steps=10).batch_size
     64
@@ -47,6 +50,8 @@ class TrainConfig:
     patience: int = 6
     validation_size: int | None = None
     loss: Loss = "pinball"
+    focus: float = 0.001
+    averaging: float = 0.98
     device: Device = "auto"
     mixed_precision: bool = True
     budget_s: float | None = None
@@ -148,6 +153,7 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate)
         self.autocast = self.device.type == "cuda" and config.mixed_precision
         self.history = History()
+        self.average = AveragedModel(model, avg_fn=_moving_average(config.averaging))
         self.best = copy.deepcopy(model.state_dict())
 
     def run(self, progress: Progress | None) -> History:
@@ -156,8 +162,9 @@ class _Trainer:
             self._steps(progress, begin)
         except KeyboardInterrupt:
             self.history.stopped_by = "interrupt"
-        if self.validation or self.history.stopped_by == "interrupt":
-            self.model.load_state_dict(self.best)
+        if not self.validation and self.history.stopped_by != "interrupt":
+            self.best = self.average.module.state_dict()
+        self.model.load_state_dict(self.best)
         self.model.eval()
         self.history.seconds = time.perf_counter() - begin
         return self.history
@@ -190,26 +197,32 @@ class _Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         mode: Mode = getattr(self.model.config, "mode", "direct")
-        loss = self._loss(batch, Teaching(teaching_probability(mode, spent), self.generator))
+        teaching = Teaching(teaching_probability(mode, spent), self.generator)
+        output, loss = self._forward(batch, teaching, self.model)
+        if self.config.focus > 0:
+            loss = loss + self.config.focus * attention_entropy(output.attention.weight_BHTF.float())
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         if bool(torch.isfinite(norm) & torch.isfinite(loss)):
             self.optimiser.step()
+            self.average.update_parameters(self.model)
         else:
             self.history.skipped.append(step)
         return float(loss.detach())
 
-    def _loss(self, batch: Batch, teaching: Teaching) -> Tensor:
+    def _forward(self, batch: Batch, teaching: Teaching, model: nn.Module) -> tuple[Output, Tensor]:
+        """The model's output and its forecast loss."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            output = self.model(batch, teaching)
-        return loss_value(
+            output = model(batch, teaching)
+        loss = loss_value(
             output.quantile_BHMQ.float(),
             batch.target_BHM,
             batch.target_observed_BHM,
             quantiles=self.shape.quantiles,
             loss=self.config.loss,
         )
+        return output, loss
 
     @torch.no_grad()
     def _validate(self, step: int) -> None:
@@ -217,17 +230,26 @@ class _Trainer:
         if not self.validation:
             self.history.best_step = step
             return
-        self.model.eval()
+        self.average.eval()
         total, count = 0.0, 0
         for piece in batches(self.validation, 4 * self.config.batch_size):
             batch = gather(self.resident, *index_to(piece, self.device), self.windows)
             seen = int(batch.target_observed_BHM.sum())
-            total, count = total + float(self._loss(batch, Teaching())) * seen, count + seen
+            total, count = total + float(self._forward(batch, Teaching(), self.average)[1]) * seen, count + seen
         loss = total / max(count, 1)
         self.history.val_loss.append((step, loss))
         if loss < self.history.best_loss:
             self.history.best_loss, self.history.best_step = loss, step
-            self.best = copy.deepcopy(self.model.state_dict())
+            self.best = copy.deepcopy(self.average.module.state_dict())
+
+
+def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential moving average whose memory grows to ``decay``, so that the start is soon forgotten."""
+
+    def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        return old.lerp(new, 1 - min(decay, float(count) / (float(count) + 10)))
+
+    return average
 
 
 def _cosine(spent: float) -> float:

@@ -45,3 +45,17 @@ def loss_value(
         else:
             each_BHM = F.huber_loss(point_BHM, target_BHM, reduction="none")
     return each_BHM.masked_fill(~observed_BHM, 0.0).sum() / observed_BHM.sum().clamp(min=1)
+
+
+def attention_entropy(weight_BHTF: Tensor) -> Tensor:
+    """Mean Shannon entropy, in nats, of the look-ups of every window and step; 0 where one place has all the weight.
+
+    What weights lack to one is the weight of looking nowhere, one more place.
+
+    >>> attention_entropy(torch.tensor([[[[0.5], [0.5]]]]))
+    tensor(0.6931)
+    """
+    smallest = torch.finfo(weight_BHTF.dtype).tiny
+    nowhere_BH = (1 - weight_BHTF.sum((-1, -2))).clamp(min=0)
+    places = -(weight_BHTF * weight_BHTF.clamp(min=smallest).log()).sum((-1, -2))
+    return (places - nowhere_BH * nowhere_BH.clamp(min=smallest).log()).mean()

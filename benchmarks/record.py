@@ -1,0 +1,39 @@
+"""Where results lie and what every one of them carries."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from openbook.evaluation.backtest import machine, versions
+from openbook.files import write_text_whole
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DATA = Path(os.environ.get("OPENBOOK_DATA_DIR", ROOT / "../shared/data"))
+THREADS = int(os.environ.get("OPENBOOK_BENCH_THREADS", "2"))
+
+
+def commit() -> str:
+    """The commit measured, with a mark where the source was changed since."""
+    name = _git("rev-parse", "--short", "HEAD")
+    return f"{name}+changes" if _git("status", "--porcelain", "--", "src") else name
+
+
+def _git(*arguments: str) -> str:
+    ran = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return ran.stdout.strip()
+
+
+def write_result(name: str, values: dict[str, Any]) -> Path:
+    """Write one result with what is needed to repeat it."""
+    facts = {"commit": commit(), "machine": machine() | {"threads": THREADS}, "versions": versions()}
+    return write_text_whole(RESULTS / f"{name}.json", json.dumps(values | facts, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_results(prefix: str = "") -> dict[str, dict[str, Any]]:
+    """All results by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{prefix}*.json"))}

@@ -1,0 +1,135 @@
+"""Backtests of tables: files and columns, floors always present, failures that stop nothing, words when a floor wins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.errors import DataError, UsageError
+from openbook.evaluation import backtest as module
+from openbook.evaluation.backtest import BacktestResult, Plan, run_backtest, write_backtest
+
+H = 6
+SCORES = ["model", "mae", "rmse", "mase", "wape", "smape", "pinball", "coverage_80", "seconds_fit", "seconds_predict"]
+
+
+def make_model(name: str) -> ob.Forecaster:
+    configs = {"luong": ob.LuongConfig(hidden_size=8), "bahdanau": ob.BahdanauConfig(hidden_size=8)}
+    train = ob.TrainConfig(max_steps=12, val_every=6, batch_size=16)
+    return ob.Forecaster(H, model=configs[name], input_size=24, futr_exog_list=["promo"], train=train)
+
+
+@pytest.fixture(scope="module")
+def result(hourly: pd.DataFrame) -> BacktestResult:
+    plan = Plan(H, n_windows=3, models=("luong", "bahdanau", "naive"))
+    return run_backtest(ob.read_table(hourly), plan, make_model, facts={"arguments": {"seed": 1}})
+
+
+def test_every_model_and_floor_has_its_row_best_first(result: BacktestResult) -> None:
+    assert set(result.scores["model"]) == {"luong", "bahdanau", "naive", "seasonal_naive", "ridge"}
+    assert result.scores["mase"].is_monotonic_increasing
+    assert [column for column in result.scores.columns if column != "missing"] == SCORES
+    assert set(result.run["floors"]) == {"naive", "seasonal_naive", "ridge"}
+
+
+def test_scores_are_those_of_the_forecasts(result: BacktestResult) -> None:
+    frame = result.forecasts.dropna(subset=["y"])
+    for model in ("luong", "ridge"):
+        error = (frame["y"] - frame[model]).abs().groupby(frame["unique_id"]).mean().mean()
+        found = result.scores.set_index("model").loc[model, "mae"]
+        assert found == pytest.approx(error, rel=0.05)
+        inside = (
+            frame["y"]
+            .between(frame[f"{model}-lo-80"], frame[f"{model}-hi-80"])
+            .groupby(frame["unique_id"])
+            .mean()
+            .mean()
+        )
+        assert result.scores.set_index("model").loc[model, "coverage_80"] == pytest.approx(inside, abs=0.02)
+    assert sorted(result.by_step["step"].unique()) == list(range(1, H + 1))
+    assert len(result.forecasts) == 3 * 3 * H
+
+
+def test_forecasts_equal_those_of_cross_validation(result: BacktestResult, hourly: pd.DataFrame) -> None:
+    alone = make_model("luong").cross_validation(hourly, n_windows=3)
+    np.testing.assert_allclose(alone["OpenBook"], result.forecasts["luong"], rtol=1e-5)
+
+
+def test_explanations_of_all_models_sum_to_one(result: BacktestResult) -> None:
+    keys = ["model", "unique_id", "cutoff", "step"]
+    total = result.explanation.groupby(keys, observed=True)["weight"].sum()
+    np.testing.assert_allclose(total, 1.0, atol=1e-5)
+    assert set(result.explanation["model"]) == {"luong", "bahdanau"}
+
+
+def test_a_warning_in_words_when_a_floor_wins(result: BacktestResult) -> None:
+    best = result.scores["model"].iloc[0]
+    assert best in ("ridge", "seasonal_naive")  # twelve steps of training can not win
+    assert result.run["warnings"][0].startswith(f"A floor wins: {best}")
+
+
+def test_files_are_the_interface(result: BacktestResult, tmp_path: Path) -> None:
+    folder = write_backtest(result, tmp_path / "out")
+    names = {file.name for file in folder.iterdir()}
+    assert {"scores.csv", "scores_by_series.csv", "scores_by_step.csv", "forecasts.parquet"} <= names
+    assert {"explanation.parquet", "run.json"} <= names
+    run = json.loads((folder / "run.json").read_text())
+    assert run["arguments"]["seed"] == 1
+    assert run["decisions"]["luong"]["input_size"] == {"value": 24, "why": "as given"}
+    assert {"machine", "versions", "season", "freq", "data"} <= set(run)
+    assert pd.read_csv(folder / "scores.csv")["model"].tolist() == result.scores["model"].tolist()
+    explanation = pd.read_parquet(folder / "explanation.parquet")
+    columns = ["model", "unique_id", "cutoff", "step", "ds", "source_ds", "feature", "weight", "memory"]
+    assert list(explanation.columns) == columns
+
+
+def fail(*args: object) -> None:
+    raise RuntimeError("the library broke")
+
+
+def test_a_failing_or_slow_floor_is_reported_and_stops_nothing(
+    hourly: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("statsforecast")
+    real = module._roll_floor
+    monkeypatch.setattr(module, "_roll_floor", lambda name, *rest: fail() if name == "ridge" else real(name, *rest))
+    plan = Plan(H, n_windows=1, models=("luong", "ridge"))
+    found = run_backtest(ob.read_table(hourly), plan, make_model)
+    assert found.run["failed"] == {"ridge": "RuntimeError: the library broke"}
+    assert found.scores["model"].tolist()[-1] == "ridge"
+    assert np.isnan(found.scores["mase"].iloc[-1])
+    assert {"luong", "seasonal_naive"} <= set(found.forecasts.columns)
+    assert any("ridge failed" in warning for warning in found.run["warnings"])
+    monkeypatch.undo()
+    slow = run_backtest(ob.read_table(hourly), Plan(H, n_windows=1, models=("auto_ets",), limit_s=0.01), make_model)
+    assert "limit" in slow.run["failed"]["auto_ets"]
+
+
+def test_a_model_of_ours_that_fails_is_a_row_too(hourly: pd.DataFrame) -> None:
+    def broken(name: str) -> ob.Forecaster:
+        made = make_model(name)
+        made.train = ob.TrainConfig(max_steps=1, device="cuda") if name == "bahdanau" else made.train
+        return made
+
+    plan = Plan(H, n_windows=1, models=("bahdanau", "luong"))
+    found = run_backtest(ob.read_table(hourly), plan, broken)
+    assert "GPU" in found.run["failed"].get("bahdanau", "GPU")
+    assert "luong" in found.forecasts
+
+
+def test_only_when_everything_fails_is_it_an_error(hourly: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_roll_floor", fail)
+    with pytest.raises(DataError, match="library broke"):
+        run_backtest(ob.read_table(hourly), Plan(H, n_windows=1, models=("naive",)), make_model)
+
+
+def test_unknown_models_and_too_many_windows_are_refused(hourly: pd.DataFrame) -> None:
+    with pytest.raises(UsageError, match="prophet"):
+        run_backtest(ob.read_table(hourly), Plan(H, models=("prophet",)), make_model)
+    with pytest.raises(DataError, match="rows"):
+        run_backtest(ob.read_table(hourly), Plan(H, n_windows=500), make_model)

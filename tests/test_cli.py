@@ -1,0 +1,128 @@
+"""The command line as a user meets it: every command on a real file, JSON, exit codes, wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+QUICK = ["--max-steps", "10", "--input-size", "24", "--h", "6", "--futr-exog", "promo"]
+
+
+def openbook(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own; its exit code must be ``code``."""
+    command = [sys.executable, "-m", "openbook", *map(str, arguments)]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert ran.returncode == code, f"{ran.stdout}\n{ran.stderr}"
+    return ran
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, hourly: pd.DataFrame) -> Path:
+    """A folder with calls.csv, next.csv (known ahead) and a model trained on calls.csv."""
+    folder = tmp_path_factory.mktemp("files")
+    hourly.to_csv(folder / "calls.csv", index=False)
+    ends = hourly.groupby("unique_id")["ds"].max()
+    ahead = [
+        pd.DataFrame({"unique_id": n, "ds": pd.date_range(e, periods=7, freq="h")[1:], "promo": 0})
+        for n, e in ends.items()
+    ]
+    pd.concat(ahead).to_csv(folder / "next.csv", index=False)
+    openbook("fit", folder / "calls.csv", "--out", folder / "calls.ob", *QUICK)
+    return folder
+
+
+def test_fit_says_what_was_decided_and_predict_writes_forecasts(files: Path, tmp_path: Path) -> None:
+    told = json.loads(openbook("fit", files / "calls.csv", "--out", tmp_path / "m", *QUICK, "--json").stdout)
+    assert told["decisions"]["input_size"] == {"value": 24, "why": "as given"}
+    assert (tmp_path / "m" / "weights.safetensors").is_file()
+    openbook(
+        "predict", files / "calls.ob", "--futr", files / "next.csv", "--out", tmp_path / "f.csv", "--level", "80,95"
+    )
+    found = pd.read_csv(tmp_path / "f.csv")
+    assert len(found) == 18
+    assert "OpenBook-hi-95" in found.columns
+    plain = openbook("predict", files / "calls.ob", files / "calls.csv", "--futr", files / "next.csv").stdout
+    assert plain.splitlines()[0] == "unique_id,ds,OpenBook,OpenBook-lo-80,OpenBook-hi-80"
+    document = json.loads(openbook("predict", files / "calls.ob", "--futr", files / "next.csv", "--json").stdout)
+    assert len(document["forecast"]) == 18
+
+
+def test_backtest_and_report(files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--n-windows", "2", "--models", "luong,bahdanau,naive", "--out", out, *QUICK]
+    ran = openbook("backtest", files / "calls.csv", *arguments, "--json")
+    document = json.loads(ran.stdout)
+    assert {row["model"] for row in document["scores"]} == {"luong", "bahdanau", "naive", "seasonal_naive", "ridge"}
+    scores = pd.read_csv(out / "scores.csv")
+    assert scores["model"].tolist() == [row["model"] for row in document["scores"]]
+    page = (out / "report.html").read_text()
+    assert "series 1" in page
+    (out / "report.html").unlink()
+    openbook("report", out)
+    assert (out / "report.html").read_text() == page
+    assert {"scores_by_series.csv", "scores_by_step.csv", "forecasts.parquet", "explanation.parquet", "run.json"} <= {
+        file.name for file in out.iterdir()
+    }
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".html"])
+def test_explain(files: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"explain{suffix}"
+    ran = openbook("explain", files / "calls.ob", "--futr", files / "next.csv", "--out", out, "--json")
+    assert set(json.loads(ran.stdout)["features"]) == {"y", "promo", "wind"}
+    if suffix == ".parquet":
+        frame = pd.read_parquet(out)
+        assert frame.groupby(["unique_id", "step"])["weight"].sum().between(0.999, 1.001).all()
+    elif suffix == ".html":
+        assert "plotly" in out.read_text()
+
+
+def test_inspect_reports_findings_and_refuses_in_its_exit_code(files: Path, tmp_path: Path) -> None:
+    document = json.loads(openbook("inspect", files / "calls.csv", "--json").stdout)
+    assert document["freq"] == "h"
+    assert any("F01" in finding["code"] for finding in document["findings"])
+    broken = tmp_path / "broken.csv"
+    broken.write_text("ds,y\n2024-01-01,1\n2024-01-01,2\n2024-01-02,3\n")
+    assert "duplicate" in openbook("inspect", broken, code=3).stdout.lower()
+
+
+WRONG = {
+    "no such file": (3, ["fit", "absent.csv", "--out", "m.ob"], "absent.csv"),
+    "unknown model": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--model", "lstm"], "luong"),
+    "missing column": (3, ["fit", "{files}/calls.csv", "--out", "m.ob", "--futr-exog", "rain"], "rain"),
+    "no future": (3, ["predict", "{files}/calls.ob"], "futr"),
+    "not a model": (4, ["predict", "{files}/calls.csv"], "calls.csv"),
+    "bad level": (2, ["predict", "{files}/calls.ob", "--level", "eighty"], "eighty"),
+    "bad suffix": (2, ["predict", "{files}/calls.ob", "--futr", "{files}/next.csv", "--out", "f.xlsx"], "xlsx"),
+    "unknown option": (2, ["fit", "--horizon", "3"], "horizon"),
+    "not a backtest": (3, ["report", "{files}"], "scores.csv"),
+    "unknown demo": (2, ["demo", "--data", "air"], "calls or co2"),
+    "unknown series": (2, ["backtest", "{files}/calls.csv", "--only", "Busan"], "series 0"),
+    "device": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--device", "tpu"], "tpu"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_ends_with_words_and_the_right_code(name: str, files: Path, tmp_path: Path) -> None:
+    code, arguments, words = WRONG[name]
+    ran = openbook(*[part.replace("{files}", str(files)) for part in arguments], code=code)
+    assert words in ran.stderr
+    assert "Traceback" not in ran.stderr
+    if "unknown option" not in name:
+        told = json.loads(openbook(*[p.replace("{files}", str(files)) for p in arguments], "--json", code=code).stdout)
+        assert words in told["error"]["message"]
+
+
+def test_help_and_version() -> None:
+    text = openbook("--help").stdout
+    for command in ("demo", "inspect", "fit", "predict", "backtest", "explain", "report"):
+        assert command in text
+    assert openbook("--version").stdout.strip() == __import__("openbook").__version__
