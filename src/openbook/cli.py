@@ -246,6 +246,8 @@ def demo(
     case = demo_case(data, seed=seed)
     options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps, seed, "auto")
     write_table(case.table, out / f"{data}.csv")
+    if case.ahead is not None:
+        write_table(case.ahead, out / "tomorrow.csv")
     if not quiet and not as_json:
         from openbook.data.audit import inspect_table
 

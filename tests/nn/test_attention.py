@@ -14,6 +14,7 @@ from openbook.nn.attention import (
     FeatureAttention,
     GeneralAttention,
     JointAttention,
+    JointHead,
     LagBias,
     masked_softmax,
 )
@@ -36,22 +37,24 @@ def call(name: str, mask: torch.Tensor | None = None, dtype: torch.dtype = torch
         "general": GeneralAttention(D),
         "additive": AdditiveAttention(query_size=D, value_size=D, size=5),
         "feature": FeatureAttention(query_size=D, n_features=F, size=5),
-        "joint": JointAttention(size=D, n_features=F),
+        "joint": JointHead(size=D, n_features=F),
+        "joint heads": JointAttention(size=D, n_features=F, heads=2),
     }
     layer = layers[name].to(dtype)
-    if name == "joint":  # its keys start at zero, which would hide mistakes
+    if name.startswith("joint"):  # its keys start at zero, which would hide mistakes
         for parameter in layer.parameters():
             nn.init.normal_(parameter, 0, 0.5)
     if name == "additive":
         return layer, lambda q, b, c: layer(q, layer.project(b), b, mask), (query, book, cells)
     if name == "feature":
         return layer, lambda q, b, c: layer(q, layer.project(c), c, mask), (query, book, cells)
-    if name == "joint":
+    if name.startswith("joint"):
         return layer, lambda q, b, c: layer(q, b, c, mask), (query, book, cells)
     return layer, lambda q, b, c: layer(q, b, mask), (query, book, cells)
 
 
-NAMES = ("dot", "scaled_dot", "general", "additive", "feature", "joint")
+NAMES = ("dot", "scaled_dot", "general", "additive", "feature", "joint", "joint heads")
+GRIDS = ("feature", "joint", "joint heads")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,7 +70,7 @@ def test_gradients_match_differences(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_masked_cells_weigh_exactly_zero_and_the_rest_sums_to_one(name: str) -> None:
-    mask = torch.ones(B, T, F, dtype=torch.bool) if name in ("feature", "joint") else torch.ones(B, T, dtype=torch.bool)
+    mask = torch.ones(B, T, F, dtype=torch.bool) if name in GRIDS else torch.ones(B, T, dtype=torch.bool)
     mask[0, :3] = False
     mask[1] = False
     _, run, inputs = call(name, mask, torch.float32)
@@ -76,9 +79,9 @@ def test_masked_cells_weigh_exactly_zero_and_the_rest_sums_to_one(name: str) -> 
     assert (weight[1] == 0).all()
     assert (context[1] == 0).all()
     assert context.isfinite().all()
-    dims = {"feature": (-1,), "joint": (-2, -1)}.get(name, (-1,))
+    dims = {"feature": (-1,), "joint": (-2, -1), "joint heads": (-2, -1)}.get(name, (-1,))
     total = weight[[0, 2]].sum(dims)
-    if name == "joint":
+    if name.startswith("joint"):
         assert ((total > 0) & (total < 1)).all()  # the rest looks nowhere
         return
     expected = mask[[0, 2]].any(-1)[:, None].expand_as(total) if name == "feature" else torch.ones_like(total)
@@ -87,7 +90,7 @@ def test_masked_cells_weigh_exactly_zero_and_the_rest_sums_to_one(name: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_all_masked_row_has_finite_gradients(name: str) -> None:
-    mask = torch.zeros((B, T, F) if name in ("feature", "joint") else (B, T), dtype=torch.bool)
+    mask = torch.zeros((B, T, F) if name in GRIDS else (B, T), dtype=torch.bool)
     layer, run, inputs = call(name, mask, torch.float32)
     run(*inputs).context_BHD.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in (*layer.parameters(), *inputs))
@@ -116,11 +119,32 @@ def test_joint_attention_equals_the_softmax_over_all_cells_and_nowhere_written_o
     torch.testing.assert_close(context, torch.einsum("bhtf,btfd->bhd", plain, value))
 
 
+def test_a_gain_changes_what_a_value_counts_for_not_where_is_looked() -> None:
+    layer, run, (query, book, cells) = call("joint")
+    gain = torch.randn(H, T, F, dtype=torch.float64)
+    plain, changed = run(query, book, cells), layer(query, book, cells, None, None, gain)
+    torch.testing.assert_close(changed.weight, plain.weight)
+    extra = torch.einsum("bhtf,htf,btf,fd->bhd", plain.weight, gain, cells, layer.value_slope_FD)
+    torch.testing.assert_close(changed.context_BHD, plain.context_BHD + extra)
+
+
 def test_joint_attention_prefers_nothing_at_the_start() -> None:
     weight = JointAttention(size=D, n_features=F)(
         torch.randn(B, H, D), torch.randn(B, T, D), 9 * torch.randn(B, T, F)
     ).weight
     torch.testing.assert_close(weight, torch.full_like(weight, 0.5 / (T * F)))
+
+
+def test_heads_add_what_they_find_and_average_where_they_looked() -> None:
+    layer, _, inputs = call("joint heads")
+    bias = torch.randn(H, T, 2 * F, dtype=torch.float64)
+    parts = [head(*inputs, None, block) for head, block in zip(layer.heads, bias.chunk(2, dim=-1), strict=True)]
+    found = layer(*inputs, None, bias)
+    with pytest.raises(RuntimeError):
+        layer(*inputs, None, bias[..., :-1])
+    torch.testing.assert_close(found.context_BHD, parts[0].context_BHD + parts[1].context_BHD)
+    torch.testing.assert_close(found.weight, (parts[0].weight + parts[1].weight) / 2)
+    assert not torch.allclose(parts[0].weight, parts[1].weight)
 
 
 def test_softmax_survives_huge_scores() -> None:

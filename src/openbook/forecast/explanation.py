@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,8 @@ class Explanation:
         """A plotly figure of one forecast: decoder step × past step, feature bars, time bars."""
         from openbook.plots import plot_weights
 
-        return plot_weights(self.frame(), unique_id=unique_id, cutoff=cutoff)
+        frame = replace(self, columns=("unique_id", "ds")).frame()
+        return plot_weights(frame, unique_id=unique_id, cutoff=cutoff)
 
 
 def make_explanation(

@@ -12,7 +12,6 @@ import pandas as pd
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
-from openbook.data.stamps import parse_stamps
 from openbook.data.table import as_input, read_table
 from openbook.errors import DataError, UsageError
 from openbook.forecast.conformal import check_levels, level_name
@@ -298,16 +297,11 @@ def _known_ahead(panel: Panel, h: int, frame: pd.DataFrame, known: tuple[str, ..
                 fix="add the id column",
             )
         frame = frame.assign(**{ID: panel.ids[0]})
-    stamps = parse_stamps(frame[TIME], "futr_df, time column")[0]
-    wanted = panel.local_times(panel.future(h).ravel())
-    if panel.timezone is not None:
-        aware = isinstance(stamps.dtype, pd.DatetimeTZDtype)
-        stamps = (stamps if aware else stamps.dt.tz_localize(panel.timezone)).dt.tz_convert("UTC")
-        wanted = wanted.dt.tz_convert("UTC")
+    stamps, wanted = panel.own_times(frame[TIME]), panel.future(h)
     index = pd.MultiIndex.from_arrays([frame[ID].astype(str), stamps])
     frame = frame[list(known)].set_axis(index)
     frame = frame[~frame.index.duplicated(keep="last")]
-    asked = pd.MultiIndex.from_arrays([np.repeat(panel.ids.astype(str), h), wanted])
+    asked = pd.MultiIndex.from_arrays([np.repeat(panel.ids.astype(str), h), wanted.ravel()])
     place = frame.index.get_indexer(asked)
     if (place < 0).any():
         first = asked[int(np.argmax(place < 0))]

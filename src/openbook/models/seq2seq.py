@@ -30,10 +30,10 @@ _MODES = ("direct", "teacher_forcing", "scheduled", "free_running")
 class LuongConfig:
     """Attention after the recurrence (Luong et al. 2015): the whole horizon is one LSTM call and one attention call.
 
-    ``score``: ``dot``, ``scaled_dot`` or ``general`` (time axis). ``axis``: ``time``, or ``joint`` for one softmax over
-    the time × feature grid. ``mode``: ``direct`` feeds no output back; the others feed the last output to the next step
-    and differ in training: the truth always, with decaying probability, or never. ``lag_bias`` lets a look-up learn
-    "so many steps ago" besides "where it looked alike".
+    ``axis``: ``joint``, one softmax over the time × feature grid in ``heads`` heads, or ``time``, the published form with
+    ``score`` ``dot``, ``scaled_dot`` or ``general``. ``mode``: ``direct`` feeds no output back; the others feed the last
+    output to the next step and differ in training: the truth always, with decaying probability, or never. ``lag_bias``
+    lets a look-up learn "so many steps ago" besides "where it looked alike".
 
     >>> LuongConfig(axis="joint").score
     'scaled_dot'
@@ -43,6 +43,7 @@ class LuongConfig:
     hidden_size: int = 64
     score: Literal["dot", "scaled_dot", "general"] = "scaled_dot"
     axis: Literal["time", "joint"] = "joint"
+    heads: int = 1
     mode: Mode = "direct"
     lag_bias: bool = True
     dropout: float = 0.1
@@ -50,6 +51,7 @@ class LuongConfig:
     def __post_init__(self) -> None:
         check_choice("score", self.score, ("dot", "scaled_dot", "general"))
         check_choice("axis", self.axis, ("time", "joint"))
+        check_choice("heads", self.heads, tuple(range(1, 17)))
         check_choice("mode", self.mode, _MODES)
 
 
@@ -136,13 +138,15 @@ class Luong(nn.Module):
         self.decoder = nn.LSTM(shape.n_decoder + _feedback_size(config.mode, shape), size, batch_first=True)
         self.attention: nn.Module
         if config.axis == "joint":
-            self.attention = JointAttention(size=size, n_features=shape.n_variables)
+            self.attention = JointAttention(size=size, n_features=shape.n_variables, heads=config.heads)
         elif config.score == "general":
             self.attention = GeneralAttention(size)
         else:
             self.attention = DotAttention(scaled=config.score == "scaled_dot")
-        n_features = shape.n_variables if config.axis == "joint" else 1
-        self.lag_bias = LagBias(max_lag=shape.input_size + shape.h, n_features=n_features) if config.lag_bias else None
+        joint, max_lag = config.axis == "joint", shape.input_size + shape.h
+        n_features = config.heads * shape.n_variables if joint else 1
+        self.lag_bias = LagBias(max_lag=max_lag, n_features=n_features) if config.lag_bias else None
+        self.lag_gain = LagBias(max_lag=max_lag, n_features=n_features) if config.lag_bias and joint else None
         head = QuantileHead(size=size, n_targets=shape.n_targets, quantiles=shape.quantiles)
         self.readout = LuongReadout(context_size=size, size=size, head=head, dropout=config.dropout)
 
@@ -181,7 +185,8 @@ class Luong(nn.Module):
         bias_HTF = None if self.lag_bias is None else self.lag_bias(H, T, first)
         if self.config.axis == "joint":
             cell_BTF = batch.encoder_BTX[..., : self.shape.n_variables]
-            return self.attention(query_BHD, book.output_BTD, cell_BTF, batch.observed_BTF, bias_HTF)
+            gain_HTF = None if self.lag_gain is None else self.lag_gain(H, T, first)
+            return self.attention(query_BHD, book.output_BTD, cell_BTF, batch.observed_BTF, bias_HTF, gain_HTF)
         bias_HT = None if bias_HTF is None else bias_HTF[..., 0]
         context_BHD, weight_BHT = self.attention(query_BHD, book.output_BTD, batch.inside_BT, bias_HT)
         return Attention(context_BHD, weight_BHT[..., None])

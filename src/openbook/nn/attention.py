@@ -157,7 +157,7 @@ class FeatureAttention(nn.Module):
         return Attention((weight_BHTF * value_BTF[:, None]).sum(-1), weight_BHTF)
 
 
-class JointAttention(nn.Module):
+class JointHead(nn.Module):
     """One softmax over the whole time × feature grid and *nowhere*; marginals are sums of its weights.
 
     The key of cell (t, f) is ``W e_t + x_tf a_f + b_f``: the state of that time, the value of that variable, its name.
@@ -165,7 +165,7 @@ class JointAttention(nn.Module):
     has a place to say so, instead of an arbitrary cell; at the start it has half of the weight. Scores and sums are
     taken apart, so that no [B, T, F, D] tensor is ever built: memory is [B, H, T, F].
 
-    >>> layer = JointAttention(size=4, n_features=3)
+    >>> layer = JointHead(size=4, n_features=3)
     >>> layer(torch.ones(1, 2, 4), torch.ones(1, 5, 4), torch.ones(1, 5, 3)).weight.sum((-1, -2))
     tensor([[0.5000, 0.5000]], grad_fn=<SumBackward1>)
     """
@@ -179,7 +179,8 @@ class JointAttention(nn.Module):
         self.key_slope_FD = nn.Parameter(torch.zeros(n_features, size))
         self.key_name_FD = nn.Parameter(torch.zeros(n_features, size))
         self.key_nowhere_D = nn.Parameter(torch.zeros(size))
-        self.value_slope_FD = nn.Parameter(torch.randn(n_features, size) / math.sqrt(size))
+        # Values of order one: what is found is an average over many cells and would start too faint to be read.
+        self.value_slope_FD = nn.Parameter(torch.randn(n_features, size))
         self.value_name_FD = nn.Parameter(torch.randn(n_features, size) / math.sqrt(size))
 
     def forward(
@@ -189,8 +190,12 @@ class JointAttention(nn.Module):
         cell_BTF: Tensor,
         mask_BTF: Tensor | None = None,
         bias_HTF: Tensor | None = None,
+        gain_HTF: Tensor | None = None,
     ) -> Attention:
-        """Queries [B, H, D], encoder states [B, T, D], variables [B, T, F], mask [B, T, F], additive bias [H, T, F]."""
+        """Queries [B, H, D], encoder states [B, T, D], variables [B, T, F], mask [B, T, F], score bias [H, T, F].
+
+        ``gain_HTF`` changes what a cell's value counts for, by distance: ``(1 + gain) x_tf c_f``.
+        """
         query_BHD = query_BHD / math.sqrt(query_BHD.shape[-1])
         mask_BTF = torch.ones_like(cell_BTF, dtype=torch.bool) if mask_BTF is None else mask_BTF
         # Axes [B, H, F, T] inside: the softmax and the sums then run over contiguous memory.
@@ -203,7 +208,8 @@ class JointAttention(nn.Module):
         nowhere_BH1 = (query_BHD @ self.key_nowhere_D + open_B.log()[:, None])[..., None]
         weight = torch.cat([score_BHFT.flatten(2), nowhere_BH1], dim=-1).softmax(-1)
         weight_BHFT = weight[..., :-1].view_as(score_BHFT)
-        found_BHF = torch.einsum("bhft,bft->bhf", weight_BHFT, cell_BFT)
+        told_BHFT = weight_BHFT if gain_HTF is None else weight_BHFT * (1 + gain_HTF.transpose(1, 2))
+        found_BHF = torch.einsum("bhft,bft->bhf", told_BHFT, cell_BFT)
         context_BHD = torch.bmm(weight_BHFT.sum(2), self.value_state(state_BTD))
         context_BHD = context_BHD + found_BHF @ self.value_slope_FD + weight_BHFT.sum(3) @ self.value_name_FD
         return Attention(context_BHD, weight_BHFT.transpose(2, 3))
@@ -216,9 +222,45 @@ class JointAttention(nn.Module):
         return score_BHFT
 
 
-class LagBias(nn.Module):
-    """A learned preference for distances: score of (decoder step h, context step t) gets ``b[T − t + h]``, per feature.
+class JointAttention(nn.Module):
+    """Several ``JointHead`` side by side: contexts are added, weights averaged.
 
+    >>> layer = JointAttention(size=4, n_features=3, heads=2)
+    >>> layer(torch.ones(1, 2, 4), torch.ones(1, 5, 4), torch.ones(1, 5, 3)).weight.shape
+    torch.Size([1, 2, 5, 3])
+    """
+
+    def __init__(self, *, size: int, n_features: int, heads: int = 1) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(JointHead(size=size, n_features=n_features) for _ in range(heads))
+
+    def forward(
+        self,
+        query_BHD: Tensor,
+        state_BTD: Tensor,
+        cell_BTF: Tensor,
+        mask_BTF: Tensor | None = None,
+        bias_HTF: Tensor | None = None,
+        gain_HTF: Tensor | None = None,
+    ) -> Attention:
+        """As ``JointHead``; bias and gain [H, T, heads · F] hold one block of features per head."""
+        count = len(self.heads)
+        biases = [None] * count if bias_HTF is None else bias_HTF.chunk(count, dim=-1)
+        gains = [None] * count if gain_HTF is None else gain_HTF.chunk(count, dim=-1)
+        found = [
+            head(query_BHD, state_BTD, cell_BTF, mask_BTF, bias, gain)
+            for head, bias, gain in zip(self.heads, biases, gains, strict=True)
+        ]
+        if count == 1:
+            return found[0]
+        context_BHD = torch.stack([part.context_BHD for part in found]).sum(0)
+        return Attention(context_BHD, torch.stack([part.weight for part in found]).mean(0))
+
+
+class LagBias(nn.Module):
+    """A learned table of distances: (decoder step h, context step t) gets ``b[T − t + h]``, per feature.
+
+    Added to scores it is a preference for a distance; as gain of values it says what is worth how much how long ago.
     It belongs to the lag, not to the place in the window, so it holds for any T (lags beyond ``max_lag`` share the last
     entry). Stored divided by ``gain`` so that a table of many entries learns as fast as the layers around it.
 
