@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_folders import NASTY_IDS
 
 from openbook.errors import UsageError
 from openbook.plots import plot_forecast, plot_scores, plot_weights
+from report_folders import NASTY_IDS
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from report_folders import NASTY_FEATURES, NASTY_IDS, RUN, write_folder
 
 from openbook.report import build_page
+from report_folders import NASTY_FEATURES, NASTY_IDS, RUN, write_folder
 
 CHROMIUM = os.environ.get("OPENBOOK_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_folders import NASTY_FEATURES, NASTY_IDS, RUN, write_folder
 
 from openbook.report import build_page, write_report
+from report_folders import NASTY_FEATURES, NASTY_IDS, RUN, write_folder
 
 _POLICY = r'http-equiv="Content-Security-Policy" content="([^"]*)"'
 
