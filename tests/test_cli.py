@@ -91,7 +91,7 @@ def test_inspect_reports_findings_and_refuses_in_its_exit_code(files: Path, tmp_
     assert any("F01" in finding["code"] for finding in document["findings"])
     broken = tmp_path / "broken.csv"
     broken.write_text("ds,y\n2024-01-01,1\n2024-01-01,2\n2024-01-02,3\n")
-    assert "duplicate" in openbook("inspect", broken, code=3).stdout.lower()
+    assert "F05-conflicting-stamps" in openbook("inspect", broken, code=3).stdout
 
 
 WRONG = {

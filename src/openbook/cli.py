@@ -244,7 +244,7 @@ def demo(
     from openbook.demo import demo_case
 
     case = demo_case(data, seed=seed)
-    options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps, seed, "auto")
+    options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps or case.max_steps, seed, "auto")
     write_table(case.table, out / f"{data}.csv")
     if case.ahead is not None:
         write_table(case.ahead, out / "tomorrow.csv")
@@ -257,7 +257,9 @@ def demo(
             False,
         )
     plan = {"h": case.h, "n_windows": case.n_windows, "models": case.models, "level": (80.0, 95.0)}
-    facts = {"target": "y", "arguments": {"data": data, "seed": seed, "demo": True}, "data": case.facts}
+    steps = f" --max-steps {max_steps}" if max_steps else ""
+    facts: dict[str, Any] = {"target": "y", "arguments": {"data": data, "seed": seed}, "data": case.facts}
+    facts["command"] = f"openbook demo --data {data} --seed {seed}{steps}"
     run_and_write(case.table, plan, options, facts, out, quiet=quiet, as_json=as_json)
     forecaster = options.make("luong")
     with progress(quiet or as_json) as bars:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DemoCase:
-    """A table with its horizon, windows, models and known-future columns.
+    """A table with its horizon, windows, models, known-future columns and as many training steps as minutes allow.
 
     ``past`` is the table to train on for the forecast; ``ahead`` the known-future columns of the h steps after it, which
     for simulated data are the last h steps of the simulation.
@@ -26,6 +26,7 @@ class DemoCase:
     n_windows: int
     models: tuple[str, ...]
     futr: tuple[str, ...]
+    max_steps: int
     facts: dict[str, Any]
 
 
@@ -53,6 +54,7 @@ def _calls(seed: int) -> DemoCase:
         n_windows=14,
         models=("luong", "bahdanau", "seasonal_naive", "ridge", "auto_ets", "mstl"),
         futr=futr,
+        max_steps=800,
         facts={"name": "calls", "simulated": True, "notes": _notes(whole)},
     )
 
@@ -69,6 +71,7 @@ def _co2() -> DemoCase:
         n_windows=10,
         models=("luong", "bahdanau", "seasonal_naive", "ridge", "auto_ets", "mstl"),
         futr=(),
+        max_steps=600,
         facts={"name": "co2", "simulated": False, "notes": _notes(table)},
     )
 

@@ -103,3 +103,8 @@ def test_command_line_quotes_for_the_shell() -> None:
     expected = "openbook backtest 'my calls.csv' --h 24 --models a,b --refit"
     assert command_line({"arguments": arguments}) == expected
     assert command_line({}) == command_line({"arguments": "lost"}) == ""
+
+
+def test_a_told_command_is_taken_as_it_is_and_no_past_inputs_stay_said() -> None:
+    assert command_line({"command": "openbook demo --seed 2", "arguments": {"h": 3}}) == "openbook demo --seed 2"
+    assert command_line({"arguments": {"data": "a.csv", "hist_exog": ""}}) == "openbook backtest a.csv --hist-exog ''"

@@ -289,6 +289,7 @@ def _facts(
             "refit": plan.refit,
             **facts.get("arguments", {}),
         },
+        **({"command": facts["command"]} if "command" in facts else {}),
         "freq": panel.freq,
         "target": facts.get("target", "y"),
         "data": data | facts.get("data", {}),

@@ -219,7 +219,9 @@ def _quality(backtest: Backtest, model: str) -> list[str]:
 
 
 def command_line(run: dict[str, Any]) -> str:
-    """The command that repeats the backtest, from the arguments it ran with; empty where they are unknown."""
+    """The command that repeats the run: as it was told, or from its arguments; empty where both are unknown."""
+    if isinstance(run.get("command"), str):
+        return run["command"]
     arguments = run.get("arguments")
     if not isinstance(arguments, dict) or not arguments:
         return ""
@@ -227,7 +229,7 @@ def command_line(run: dict[str, Any]) -> str:
     if arguments.get("data") is not None:
         words.append(str(arguments["data"]))
     for name, value in arguments.items():
-        if name == "data" or value is None or value is False or value in ([], {}, ""):
+        if name == "data" or value is None or value is False or (value in ([], {}, "") and name != "hist_exog"):
             continue
         words.append("--" + re.sub(r"_", "-", str(name)))
         if value is not True:
