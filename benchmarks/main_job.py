@@ -71,13 +71,12 @@ def covered(forecasts: pd.DataFrame, model: str, level: int) -> float:
 def planted_lag(seed: int) -> dict[str, Any]:
     """Where ``luong`` looks in the built-in calls: is the campaign's planted cell first outside daily and weekly lags?"""
     import openbook as ob
-    from openbook.data.panel import make_panel
     from openbook.forecast.origins import Origins, rolling_origins
 
     frame, truth = ob.simulate_calls(seed=seed)
     model = ob.Forecaster(24, futr_exog_list=["holiday", "temperature"], seed=seed)
-    model.cross_validation(frame, n_windows=14)
-    panel = make_panel(frame, futr=("holiday", "temperature"), hist=model.inputs.hist)
+    model.fit(frame[frame.groupby("unique_id").cumcount(ascending=False) >= 14 * 24])
+    panel = model.panel_like_history(frame)
     windows = rolling_origins(panel, 24, 56, 24)
     explanation = model.explain_origins(panel, Origins(*(np.concatenate(part) for part in zip(*windows, strict=True))))
     cells = explanation.by_lag().sort_values("weight", ascending=False)

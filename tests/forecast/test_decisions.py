@@ -58,6 +58,17 @@ def test_inputs_calendar_and_bounds() -> None:
     assert any("hour" in name for name in names)
     assert not any("year" in name for name in names)
     assert decide_calendar(panel(wave(100, 24), 1)).value == ()
-    assert decide_lower_bound(panel(np.abs(wave(100, 24)))).value == 0.0
-    assert decide_lower_bound(panel(wave(100, 24))).value == -np.inf
-    assert decide_lower_bound(panel(1000 + wave(100, 24))).value == -np.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "bound"),
+    [
+        (np.arange(100.0) % 7, 0.0),  # rests at zero
+        (1 + np.arange(100.0) % 70, 0.0),  # counts
+        (1000 + np.arange(100.0), None),  # whole numbers far above zero
+        (0.86 + np.arange(100.0) / 10, None),  # a temperature in a warm season
+        (np.arange(100.0) - 3, None),
+    ],
+)
+def test_only_counts_and_amounts_are_bounded_below(values: np.ndarray, bound: float | None) -> None:
+    assert decide_lower_bound(panel(values)).value == bound

@@ -35,6 +35,12 @@ def future(frame: pd.DataFrame, value: float = 0.0) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def daily(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same number of rows, a day apart."""
+    number = frame.groupby("unique_id").cumcount()
+    return frame.assign(ds=pd.Timestamp("2024-01-01") + pd.to_timedelta(number, unit="D"))
+
+
 @pytest.fixture(scope="module", params=["luong", "bahdanau"])
 def fitted(request: pytest.FixtureRequest, hourly: pd.DataFrame) -> ob.Forecaster:
     return forecaster(request.param).fit(hourly)
@@ -69,7 +75,7 @@ def test_known_future_inputs_matter_and_row_order_does_not(fitted: ob.Forecaster
 def test_the_future_is_out_of_reach(fitted: ob.Forecaster, hourly: pd.DataFrame) -> None:
     """Targets, past-only inputs and their masks from the origin on are tampered with: same bits."""
     table = ob.read_table(hourly)
-    panel = fitted._panel(table, fitting=False)
+    panel = fitted.panel_like_history(table)
     origins = Origins(np.array([0, 1, 2]), panel.offsets[1:] - 40)
     before = fitted.predict_origins(panel, origins, [80])
     rows = np.concatenate([np.arange(end, stop) for end, stop in zip(origins.end, panel.offsets[1:], strict=True)])
@@ -302,12 +308,27 @@ REFUSALS = {
     "future stamps": (DataError, "first missing", lambda m, f: m.predict(futr_df=future(f).iloc[1:])),
     "future column": (DataError, "promo", lambda m, f: m.predict(futr_df=future(f)[["unique_id", "ds"]])),
     "level": (UsageError, "between 0 and 100", lambda m, f: m.predict(futr_df=future(f), level=[0.8, 100])),
-    "horizon": (UsageError, "horizon", lambda m, f: ob.Forecaster(0)),
+    "horizon": (UsageError, "whole number", lambda m, f: ob.Forecaster(0)),
+    "half an horizon": (UsageError, "whole number", lambda m, f: ob.Forecaster(1.5)),
+    "seed": (UsageError, "seed", lambda m, f: ob.Forecaster(3, seed=-1)),
+    "warm-up": (UsageError, "warmup", lambda m, f: ob.TrainConfig(warmup=0)),
+    "refit": (UsageError, "refit", lambda m, f: forecaster().cross_validation(f, refit=-1)),
+    "step size": (UsageError, "step_size", lambda m, f: forecaster().cross_validation(f, step_size=0)),
+    "reserved name": (
+        UsageError,
+        "cutoff",
+        lambda m, f: forecaster().fit(f.rename(columns={"ds": "cutoff"}), time_col="cutoff"),
+    ),
+    "text ahead": (DataError, "yes", lambda m, f: m.predict(futr_df=future(f).assign(promo="yes"))),
+    "two futures": (DataError, "one row", lambda m, f: m.predict(futr_df=pd.concat([future(f), future(f, 1.0)]))),
+    "other frequency": (DataError, "apart", lambda m, f: m.predict(daily(f), futr_df=future(f))),
+    "short to explain": (DataError, "series 0", lambda m, f: m.explain(f.groupby("unique_id").head(5))),
+    "unknown plot": (UsageError, "series 0", lambda m, f: m.explain().plot("Mars")),
     "model": (UsageError, "luong", lambda m, f: ob.Forecaster(3, model="lstm")),
     "not fitted": (UsageError, "fit", lambda m, f: ob.Forecaster(3).predict()),
     "too short": (DataError, "rows", lambda m, f: ob.Forecaster(500, train=QUICK).fit(f)),
     "windows": (DataError, "rows", lambda m, f: forecaster().cross_validation(f, n_windows=99)),
-    "input size": (UsageError, "context", lambda m, f: ob.Forecaster(3, input_size=0)),
+    "input size": (UsageError, "input_size", lambda m, f: ob.Forecaster(3, input_size=0)),
     "steps": (UsageError, "positive", lambda m, f: ob.TrainConfig(max_steps=0)),
     "score": (UsageError, "dot", lambda m, f: ob.LuongConfig(score="cosine")),
     "unknown input": (DataError, "rain", lambda m, f: ob.Forecaster(3, futr_exog_list=["rain"]).fit(f)),
@@ -325,8 +346,70 @@ def test_refusals_say_what_where_and_how_to_mend(name: str, fitted: ob.Forecaste
 
 
 def test_extended_panels_forecast_like_predict(fitted: ob.Forecaster, hourly: pd.DataFrame) -> None:
-    panel = fitted._panel(ob.read_table(hourly), fitting=False)
+    panel = fitted.panel_like_history(ob.read_table(hourly))
     futr = np.zeros((3, H, 1))
     extended = extend_panel(panel, H, futr)
     direct = fitted.predict_origins(extended, last_origins(extended, H), []).point
     np.testing.assert_allclose(fitted.predict(futr_df=future(hourly))["OpenBook"], direct.ravel(), rtol=1e-6)
+
+
+def test_cross_validation_leaves_what_was_fitted_alone(hourly: pd.DataFrame) -> None:
+    model = forecaster().fit(hourly)
+    before = model.predict(futr_df=future(hourly), level=[80])
+    other = hourly[hourly["unique_id"] == "series 0"].rename(columns={"y": "load"})
+    model.cross_validation(other, n_windows=2, target_col="load")
+    pd.testing.assert_frame_equal(model.predict(futr_df=future(hourly), level=[80]), before, check_exact=True)
+    assert model.columns.target == "y"
+
+
+def test_a_fit_that_fails_leaves_what_was_fitted_alone(hourly: pd.DataFrame) -> None:
+    model = forecaster(hist_exog_list=None).fit(hourly)
+    before = model.predict(hourly, futr_df=future(hourly))
+    broken = hourly.assign(load=np.nan)[["unique_id", "ds", "load", "promo"]]
+    with pytest.raises(DataError):
+        model.fit(broken, target_col="load")
+    pd.testing.assert_frame_equal(model.predict(hourly, futr_df=future(hourly)), before, check_exact=True)
+
+
+def test_a_window_without_observations_is_nan_and_named(hourly: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    model = forecaster().fit(hourly)
+    blind = hourly.copy()
+    blind.loc[
+        (blind["unique_id"] == "series 1") & (hourly.groupby("unique_id").cumcount(ascending=False) < 40), "y"
+    ] = np.nan
+    with caplog.at_level("WARNING", logger="openbook"):
+        found = model.predict(blind, futr_df=future(blind), level=[80]).set_index("unique_id")
+    assert found.loc["series 1"].drop(columns="ds").isna().all(axis=None)
+    assert found.drop(index="series 1").notna().all(axis=None)
+    assert "series 1" in caplog.text
+
+
+def test_the_lower_bound_holds_as_long_as_a_series_kept_it(hourly: pd.DataFrame) -> None:
+    counts = hourly.assign(y=(hourly["y"] * (hourly["ds"].dt.hour % 6 == 0)).round())
+    model = forecaster().fit(counts)
+    assert model.decisions["lower_bound"].value == 0.0
+    assert (model.predict(futr_df=future(counts), level=[95]).drop(columns=["unique_id", "ds"]) >= 0).all(axis=None)
+    below = counts.assign(y=counts["y"] - 500)
+    assert (model.predict(below, futr_df=future(below))["OpenBook"] < 0).all()
+
+
+def test_nothing_held_out_is_said(hourly: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", logger="openbook"):
+        model = forecaster().fit(hourly.groupby("unique_id").head(14))
+    assert "too narrow" in model.decisions["validation_size"].why
+    assert "too narrow" in caplog.text
+
+
+def test_numpy_numbers_offsets_and_single_names_are_welcome(hourly: pd.DataFrame, tmp_path: Path) -> None:
+    small = ob.LuongConfig(hidden_size=8)
+    options = {"input_size": np.int64(T), "seed": np.int64(3), "freq": pd.offsets.Hour(), "futr_exog_list": "promo"}
+    model = ob.Forecaster(np.int64(H), model=small, train=QUICK, **options).fit(hourly)
+    one = model.predict(futr_df=future(hourly))
+    pd.testing.assert_frame_equal(
+        ob.load(model.save(tmp_path / "m.ob")).predict(futr_df=future(hourly)), one, check_exact=True
+    )
+
+
+def test_frames_of_the_kind_that_was_fitted_come_back(hourly: pd.DataFrame) -> None:
+    model = forecaster(futr_exog_list=()).fit(pl.from_pandas(hourly))
+    assert isinstance(model.predict(), pl.DataFrame)

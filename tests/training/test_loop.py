@@ -98,6 +98,26 @@ def test_an_interrupt_keeps_the_best_weights() -> None:
     assert not model.training
 
 
+def test_an_interrupt_before_the_first_validation_keeps_what_was_learned() -> None:
+    def interrupt(step: int, steps: int, loss: float | None) -> None:
+        if step == 7:
+            raise KeyboardInterrupt
+
+    fresh = setting()[0].state_dict()
+    model, history = run(TrainConfig(max_steps=50, val_every=25, batch_size=8), progress=interrupt)
+    assert (history.stopped_by, history.best_step) == ("interrupt", 7)
+    assert not all(torch.equal(value, fresh[name]) for name, value in model.state_dict().items())
+
+
+def test_an_interrupt_before_the_first_step_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Trainer, "_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(TrainConfig(max_steps=5))
+
+
 def test_a_time_budget_ends_training() -> None:
     _, history = run(TrainConfig(max_steps=100_000, val_every=50, batch_size=8, budget_s=0.5))
     assert history.stopped_by == "budget_s"

@@ -124,3 +124,13 @@ def test_pieces_and_spreads_drop_nothing_and_keep_the_ends() -> None:
     assert thin[0] == 0
     assert thin[-1] == 22
     assert len(thin) == 4
+
+
+def test_whole_series_are_held_out_where_all_are_too_short_to_give_their_end() -> None:
+    panel = panel_of(*[9] * 15)
+    split = split_windows(panel, WindowShape(6, 5))
+    assert split.held_out == 0
+    assert split.series_held_out == 3
+    assert set(split.validation.series_W) == {4, 9, 14}
+    assert not set(split.train.series_W) & {4, 9, 14}
+    assert not split_windows(panel_of(*[9] * 5), WindowShape(6, 5)).validation

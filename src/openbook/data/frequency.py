@@ -66,6 +66,21 @@ def check_freq(freq: Freq, *, dated: bool) -> Freq:
     )
 
 
+def same_freq(one: Freq, other: Freq) -> bool:
+    """Whether two frequencies step alike: other names of one step are the same, a day is 24 hours.
+
+    Raises ``DataError`` (``bad_frequency``) for unknown names.
+
+    >>> same_freq("H", "60min"), same_freq("D", "24h"), same_freq("W", "W-SUN"), same_freq("MS", "ME")
+    (True, True, True, False)
+    """
+    if any(isinstance(freq, int) or str(freq).isdigit() for freq in (one, other)):
+        return str(one) == str(other)
+    first, second = (pd.tseries.frequencies.to_offset(check_freq(freq, dated=True)) for freq in (one, other))
+    length = _tick_ns(first)
+    return bool(first == second) if length is None else length == _tick_ns(second)
+
+
 def infer_freq(ids: pd.Series, times: pd.Series) -> Freq:
     """The frequency of stamps sorted within one or many series: their most common step, a calendar step where it is one.
 

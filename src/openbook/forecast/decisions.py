@@ -113,11 +113,15 @@ def decide_calendar(panel: Panel) -> Decision:
 
 
 def decide_lower_bound(panel: Panel) -> Decision:
-    """Zero where the target never fell below it (counts, demand, loads) and often comes near; no bound otherwise."""
+    """Zero for counts and amounts that rest at zero: never negative, and whole numbers or exact zeros; else none.
+
+    The bound is applied to a series only as long as its own history stayed at or above it.
+    """
     seen = panel.target[np.isfinite(panel.target)]
-    lowest, middle = float(seen.min(initial=np.inf)), float(np.median(seen)) if len(seen) else 0.0
-    if lowest >= 0 and lowest <= 0.1 * middle:
-        return Decision(0.0, f"the training part runs from {lowest:g} up and never below zero")
-    return Decision(
-        -np.inf, "negative values were seen" if lowest < 0 else f"values stay far above zero (lowest {lowest:g})"
-    )
+    if not len(seen) or seen.min() < 0:
+        return Decision(None, "negative values were seen")
+    if (seen == 0).any():
+        return Decision(0.0, "values reach zero and were never below")
+    if (seen % 1 == 0).all() and seen.min() <= 0.1 * np.median(seen):
+        return Decision(0.0, f"whole numbers from {seen.min():g} up, never below zero")
+    return Decision(None, "neither counts nor values that rest at zero")

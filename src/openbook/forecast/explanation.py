@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.panel import Panel
+from openbook.errors import UsageError
 from openbook.forecast.origins import Origins
 from openbook.plots.cube import ALL_INPUTS
 
@@ -84,12 +85,28 @@ class Explanation:
         total = share.sum()
         return pd.Series(share / total if total > 0 else share, index=list(self.features)).sort_values(ascending=False)
 
+    def select(self, keep_W: np.ndarray) -> Explanation:
+        """The windows where ``keep_W`` is true."""
+        parts = ("ids", "cutoff", "ds", "source_ds", "inside_WT", "weight_WHTF", "memory_WH")
+        return replace(self, **{name: getattr(self, name)[keep_W] for name in parts})
+
     def plot(self, unique_id: object | None = None, cutoff: object | None = None) -> Any:
-        """A plotly figure of one forecast: decoder step × past step, feature bars, time bars."""
+        """A plotly figure of one forecast (default: the first): decoder step × past step, feature bars, time bars."""
         from openbook.plots import plot_weights
 
-        frame = replace(self, columns=("unique_id", "ds")).frame()
-        return plot_weights(frame, unique_id=unique_id, cutoff=cutoff)
+        chosen = self.ids == (self.ids[0] if unique_id is None else unique_id)
+        if cutoff is not None:
+            chosen &= pd.Series(self.cutoff).eq(cutoff).to_numpy()
+        if not chosen.any():
+            raise UsageError(
+                "unknown_forecast",
+                expected=f"a series among {', '.join(map(str, np.unique(self.ids.astype(str))[:10]))} and one of its cutoffs",
+                got=f"{unique_id!r}, {cutoff!r}",
+                where="plot",
+                fix="choose one that was explained",
+            )
+        one = np.arange(len(self)) == np.flatnonzero(chosen)[-1 if cutoff is None else 0]
+        return plot_weights(replace(self.select(one), columns=("unique_id", "ds")).frame())
 
 
 def make_explanation(

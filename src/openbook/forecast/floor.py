@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
+from openbook.forecast.arguments import names_of
 from openbook.forecast.floors import make_floor
 from openbook.forecast.frames import FrameForecaster, Inputs
 from openbook.forecast.origins import Origins, PanelForecast
@@ -34,9 +35,20 @@ class Floor(FrameForecaster):
         futr_exog_list: Sequence[str] = (),
         hist_exog_list: Sequence[str] = (),
     ) -> None:
-        super().__init__(h, freq=freq, inputs=Inputs(tuple(futr_exog_list), tuple(hist_exog_list)))
-        self.name = floor
-        self.inner: Any = make_floor(floor, h, season_length=season_length)
+        super().__init__(h, freq=freq, inputs=Inputs(names_of(futr_exog_list), names_of(hist_exog_list)))
+        self.name, self.season_length = floor, season_length
+        self.inner: Any = make_floor(floor, self.h, season_length=season_length)
+
+    def fresh(self) -> Self:
+        """An unfitted floor with the same arguments."""
+        return type(self)(
+            self.name,
+            self.h,
+            season_length=self.season_length,
+            freq=self.freq,
+            futr_exog_list=self.inputs.futr,
+            hist_exog_list=self.inputs.hist,
+        )
 
     @property
     def decisions(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from torch import nn
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
 from openbook.errors import DataError, UsageError
+from openbook.forecast.arguments import names_of, whole_number
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import (
     Decision,
@@ -27,7 +28,7 @@ from openbook.forecast.decisions import (
     decide_season,
 )
 from openbook.forecast.explanation import Explanation, make_explanation
-from openbook.forecast.frames import FrameForecaster, Inputs
+from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
 from openbook.models.base import ModelConfig, ModelShape, Output
 from openbook.models.registry import build_model, make_config
@@ -50,7 +51,6 @@ log = logging.getLogger("openbook")
 
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 _CALIBRATION_WINDOWS = 1024
-_PREDICT_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Fitted:
     calibration: Calibration
     freq: Freq
     season: int
-    floor: float = -np.inf
+    lower_bound: float | None = None
 
 
 class Forecaster(FrameForecaster):
@@ -107,20 +107,12 @@ class Forecaster(FrameForecaster):
         train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
         seed: int = 1,
     ) -> None:
-        super().__init__(
-            h, freq=freq, inputs=Inputs(tuple(futr_exog_list), tuple(hist_exog_list or ()), tuple(stat_exog_list))
-        )
-        if input_size is not None and input_size < 1:
-            raise UsageError(
-                "bad_input_size",
-                expected="at least 1 context step",
-                got=str(input_size),
-                where="input_size",
-                fix="pass a positive number or None",
-            )
-        self.config = make_config(model)
-        self.input_size, self.train, self.seed = input_size, train, seed
-        self.hist_exog_list = None if hist_exog_list is None else tuple(hist_exog_list)
+        given = Inputs(names_of(futr_exog_list), names_of(hist_exog_list or ()), names_of(stat_exog_list))
+        super().__init__(h, freq=freq, inputs=given)
+        self.config, self.train = make_config(model), train
+        self.input_size = None if input_size is None else whole_number("input_size", input_size, least=1)
+        self.seed = whole_number("seed", seed, least=0)
+        self.hist_exog_list = None if hist_exog_list is None else given.hist
         self.decisions: dict[str, Decision] = {}
         self.training_: History | None = None
         self.fitted_: Fitted | None = None
@@ -137,6 +129,22 @@ class Forecaster(FrameForecaster):
                 fix="call fit first",
             )
         return self.fitted_
+
+    def fresh(self) -> Self:
+        """An unfitted forecaster with the same arguments."""
+        made = type(self)(
+            self.h,
+            model=self.config,
+            input_size=self.input_size,
+            freq=self.freq,
+            futr_exog_list=self.inputs.futr,
+            hist_exog_list=self.hist_exog_list,
+            stat_exog_list=self.inputs.stat,
+            train=self.train,
+            seed=self.seed,
+        )
+        made.name, made.progress = self.name, self.progress
+        return made
 
     def history_steps(self) -> int | None:
         """A forecast reads the context; one horizon more lets ``explain`` look at the last known origin."""
@@ -171,8 +179,7 @@ class Forecaster(FrameForecaster):
         )
         split = split_windows(panel, windows, validation_size=self.train.validation_size)
         _check_windows(panel, split, windows)
-        held = f"{len(split.validation.end_W)} windows; {len(split.train.end_W)} train"
-        self._decided("validation_size", Decision(split.held_out, f"last steps of every series, {held}"))
+        self._report_split(split)
         model = build_model(self.config, shape, self.seed).to(device)
         resident = make_resident(panel, layout, columns, device)
         self.training_ = train_model(
@@ -186,7 +193,10 @@ class Forecaster(FrameForecaster):
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, held_out))
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
-        """Median and calibrated bands of every origin, [W, h], in original units."""
+        """Median and calibrated bands of every origin, [W, h], in original units.
+
+        A window in which nothing was observed is forecast as NaN, and its series named in a warning.
+        """
         fitted, points = self.fitted(), []
         bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {value: [] for value in level}
         for batch, output in self._outputs(panel, WindowIndex(*origins)):
@@ -195,14 +205,35 @@ class Forecaster(FrameForecaster):
             for value, parts in bands.items():
                 low, high = fitted.calibration.interval(quantile_BHQ, value)
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
+        least_W1, blind_W = self._limits(panel, origins)
 
         def joined(parts: list[np.ndarray]) -> np.ndarray:
-            return np.maximum(np.concatenate(parts), fitted.floor)
+            whole = np.maximum(np.concatenate(parts), least_W1)
+            whole[blind_W] = np.nan
+            return whole
 
         pairs = {
             value: (joined([p[0] for p in parts]), joined([p[1] for p in parts])) for value, parts in bands.items()
         }
         return PanelForecast(joined(points), pairs)
+
+    def _limits(self, panel: Panel, origins: Origins) -> tuple[np.ndarray, np.ndarray]:
+        """The lower bound of every window [W, 1], and which windows [W] hold no observed value at all."""
+        fitted = self.fitted()
+        seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
+        begin = np.maximum(origins.end - fitted.windows.input_size, panel.offsets[origins.series])
+        blind = seen[origins.end] == seen[begin]
+        if blind.any():
+            names = ", ".join(np.unique(panel.ids[origins.series[blind]].astype(str))[:10])
+            log.warning("%d forecast(s) are NaN, nothing was observed in their window: %s", blind.sum(), names)
+        if fitted.lower_bound is None:
+            return np.full((len(blind), 1), -np.inf), blind
+        lowest = np.where(np.isfinite(panel.target), panel.target, np.inf)
+        for series in range(len(panel)):
+            rows = panel.rows(series)
+            lowest[rows] = np.minimum.accumulate(lowest[rows])
+        kept = lowest[origins.end - 1] >= fitted.lower_bound
+        return np.where(kept, fitted.lower_bound, -np.inf)[:, None], blind
 
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""
@@ -227,7 +258,9 @@ class Forecaster(FrameForecaster):
         panel, _ = self._history(df)
         if futr_df is not None or not self.inputs.futr:
             panel = extend_panel(panel, self.h, self._future_rows(panel, futr_df))
-        return self.explain_origins(panel, last_origins(panel, self.h))
+        origins = last_origins(panel, self.h)
+        check_all_start(panel, origins, self.h)
+        return self.explain_origins(panel, origins)
 
     def save(self, path: str | Path) -> Path:
         """Write a folder, or one zip file where the name ends in ``.ob``: whole or not at all."""
@@ -256,6 +289,16 @@ class Forecaster(FrameForecaster):
         scaling = self._decided("scaling", decide_scaling(panel, input_size, self.h))
         return WindowShape(input_size, self.h, scaling), season
 
+    def _report_split(self, split: Split) -> None:
+        counts = f"{len(split.validation.end_W)} windows; {len(split.train.end_W)} train"
+        why = f"last steps of every series, {counts}"
+        if split.series_held_out:
+            why = f"{split.series_held_out} whole series, as all are too short to give their end away, {counts}"
+        elif not split.validation:
+            why = f"nothing could be held out: intervals come from training windows and are too narrow; {counts}"
+            log.warning("nothing could be held out for validation: intervals are likely too narrow")
+        self._decided("validation_size", Decision(split.held_out, why))
+
     def _report_training(self, split: Split) -> None:
         history = self.training_
         if history is None:
@@ -272,7 +315,7 @@ class Forecaster(FrameForecaster):
         device = next(fitted.model.parameters()).device
         resident = make_resident(panel, fitted.layout, fitted.columns, device)
         fitted.model.eval()
-        for piece in batches(windows, _PREDICT_BATCH):
+        for piece in batches(windows, fitted.shape.windows_at_once()):
             with torch.no_grad():
                 series, end = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in piece)
                 batch = gather(resident, series, end, fitted.windows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,20 +11,24 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from openbook.data.frequency import Freq
+from openbook.data.frequency import Freq, same_freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.data.table import as_input, read_table
 from openbook.errors import DataError, UsageError
+from openbook.forecast.arguments import (
+    ColumnNames,
+    Restore,
+    as_it_is,
+    check_names,
+    is_path,
+    plain_freq,
+    whole_number,
+)
 from openbook.forecast.conformal import check_levels, level_name
+from openbook.forecast.future import known_ahead
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
 
-
-class ColumnNames(NamedTuple):
-    """The user's names of the id, time and target columns."""
-
-    id: str = ID
-    time: str = TIME
-    target: str = TARGET
+log = logging.getLogger("openbook")
 
 
 class Inputs(NamedTuple):
@@ -45,13 +50,14 @@ class FrameForecaster(ABC):
     h: int
 
     def __init__(self, h: int, *, freq: Freq | None, inputs: Inputs) -> None:
-        if not isinstance(h, int) or isinstance(h, bool) or h < 1:
-            raise UsageError(
-                "bad_horizon", expected="a horizon of at least 1 step", got=repr(h), where="h", fix="pass h >= 1"
-            )
-        self.h, self.freq, self.inputs = h, freq, inputs
+        self.h, self.freq, self.inputs = whole_number("h", h, least=1), plain_freq(freq), inputs
         self.columns = ColumnNames()
         self.history_: Panel | None = None
+        self._restore: Restore = as_it_is
+
+    @abstractmethod
+    def fresh(self) -> Self:
+        """An unfitted forecaster with the same arguments."""
 
     @abstractmethod
     def fit_panel(self, panel: Panel) -> None:
@@ -67,12 +73,12 @@ class FrameForecaster(ABC):
 
     def fit(self, df: Any, *, id_col: str = ID, time_col: str = TIME, target_col: str = TARGET) -> Self:
         """Learn from a table (pandas or polars frame, or a path) of one or many series; returns the forecaster itself."""
-        frame, _ = as_input(df) if not _is_path(df) else (df, None)
-        table = read_table(frame, id_col=id_col, time_col=time_col, target_col=target_col)
-        self.columns = ColumnNames(id_col, time_col, target_col)
-        panel = self._panel(table, fitting=True)
-        self.fit_panel(panel)
-        self.history_ = _tail(panel, self.history_steps())
+        learner = self.fresh()
+        table, learner._restore = learner._read(df, ColumnNames(id_col, time_col, target_col))
+        panel = learner._panel(table)
+        learner.fit_panel(panel)
+        learner.history_ = _tail(panel, learner.history_steps())
+        self.__dict__.update(vars(learner))  # only now: a fit that fails leaves what was fitted before
         return self
 
     def predict(self, df: Any = None, *, futr_df: Any = None, level: Sequence[float] = ()) -> Any:
@@ -83,12 +89,10 @@ class FrameForecaster(ABC):
         """
         levels = check_levels(level)
         panel, restore = self._history(df)
-        _, restore_futr = as_input(futr_df) if futr_df is not None and not _is_path(futr_df) else (None, restore)
         extended = extend_panel(panel, self.h, self._future_rows(panel, futr_df))
         origins = last_origins(extended, self.h)
         forecast = self.predict_origins(extended, origins, levels)
         result = self.forecast_frame(extended, origins, forecast).drop(columns=["cutoff", TARGET])
-        restore = restore if df is not None else restore_futr
         return restore(self._rename(result))
 
     def cross_validation(
@@ -107,16 +111,14 @@ class FrameForecaster(ABC):
 
         The last of ``n_windows`` windows ends each series, the others start ``step_size`` (default h) steps earlier. The
         forecaster learns from what lies before the first cutoff; with ``refit`` true before every cutoff, with a number
-        before every so many. Known-future columns are read from ``df`` itself.
+        before every so many. Known-future columns are read from ``df`` itself. What was fitted before stays as it was.
         """
-        frame, restore = as_input(df) if not _is_path(df) else (df, lambda result: result)
-        self.columns = ColumnNames(id_col, time_col, target_col)
-        panel = self._panel(read_table(frame, id_col=id_col, time_col=time_col, target_col=target_col), fitting=True)
-        rolled = roll(
-            self, panel, n_windows=n_windows, step_size=step_size or self.h, refit=refit, level=check_levels(level)
-        )
-        self.history_ = _tail(panel, self.history_steps())
-        return restore(self._rename(rolled.frame))
+        learner = self.fresh()
+        table, restore = learner._read(df, ColumnNames(id_col, time_col, target_col))
+        step = learner.h if step_size is None else step_size
+        panel, levels = learner._panel(table), check_levels(level)
+        rolled = roll(learner, panel, n_windows=n_windows, step_size=step, refit=refit, level=levels)
+        return restore(learner._rename(rolled.frame))
 
     def forecast_frame(self, panel: Panel, origins: Origins, forecast: PanelForecast) -> pd.DataFrame:
         """Canonical long frame of forecasts: unique_id, ds, cutoff, y, ``name`` and its bands."""
@@ -139,15 +141,43 @@ class FrameForecaster(ABC):
         """The input columns to read from a table being fitted; a model may decide more here."""
         return self.inputs
 
-    def _panel(self, table: pd.DataFrame, *, fitting: bool) -> Panel:
-        if fitting:
-            self.inputs = self.resolve_inputs(table)
-        freq = self.freq if fitting else self.freq or (self.history_.freq if self.history_ is not None else None)
+    def panel_like_history(self, table: pd.DataFrame) -> Panel:
+        """The panel of another canonical table, with the frequency that was learned; refuses data of another one."""
+        learned = self.freq if self.history_ is None else self.history_.freq
+        try:
+            panel = self._lay_out(table, None)
+        except DataError:  # too few stamps to tell, or gaps that hide the step
+            return self._lay_out(table, learned)
+        if learned is None or same_freq(panel.freq, learned):
+            return panel
+        if panel.lengths.max() >= 10:
+            raise DataError(
+                "other_frequency",
+                expected=f"rows {learned} apart, as in training",
+                got=f"rows {panel.freq} apart",
+                where="the table to forecast from",
+                fix="resample it, or fit on data of its frequency",
+            )
+        return self._lay_out(table, learned)
+
+    def _read(self, df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Restore]:
+        """The canonical table of a frame or path, and how results get the caller's kind of frame back."""
+        check_names(names, self.name)
+        self.columns = names
+        frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
+        return read_table(frame, id_col=names.id, time_col=names.time, target_col=names.target), restore
+
+    def _panel(self, table: pd.DataFrame) -> Panel:
+        """The panel of a table being learned from."""
+        self.inputs = self.resolve_inputs(table)
+        return self._lay_out(table, self.freq)
+
+    def _lay_out(self, table: pd.DataFrame, freq: Freq | None) -> Panel:
         panel = make_panel(table, futr=(*self.inputs.futr, *self.inputs.stat), hist=self.inputs.hist, freq=freq)
         _check_static(panel, self.inputs)
         return panel
 
-    def _history(self, df: Any) -> tuple[Panel, Any]:
+    def _history(self, df: Any) -> tuple[Panel, Restore]:
         if self.history_ is None:
             raise UsageError(
                 "not_fitted",
@@ -157,11 +187,11 @@ class FrameForecaster(ABC):
                 fix="call fit first",
             )
         if df is None:
-            return self.history_, lambda result: result
-        frame, restore = as_input(df) if not _is_path(df) else (df, lambda result: result)
+            return self.history_, self._restore
+        frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
         names = self.columns
         table = read_table(frame, id_col=names.id, time_col=names.time, target_col=names.target)
-        return _tail(self._panel(table, fitting=False), self.history_steps()), restore
+        return _tail(self.panel_like_history(table), self.history_steps()), restore
 
     def _future_rows(self, panel: Panel, futr_df: Any) -> np.ndarray:
         """Known-future values of the h steps after each series, [N, h, K]; refuses what is missing."""
@@ -178,7 +208,7 @@ class FrameForecaster(ABC):
                 where="predict",
                 fix="pass futr_df (at the command line: --futr FILE)",
             )
-        rows[..., : len(known)] = _known_ahead(panel, self.h, _future_table(futr_df, self.columns, known), known)
+        rows[..., : len(known)] = known_ahead(panel, self.h, futr_df, names=self.columns, known=known)
         return rows
 
     def _rename(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -204,7 +234,10 @@ def roll(
 ) -> Rolled:
     """Fit before the first cutoff (or every ``refit`` windows) and forecast all windows of a fit in one call."""
     windows = rolling_origins(panel, forecaster.h, n_windows, step_size)
-    every = int(refit) or n_windows
+    every = whole_number("refit", int(refit), least=0) or n_windows
+    left_out = np.setdiff1d(np.arange(len(panel)), windows[-1].series)
+    if len(left_out):
+        log.warning("%d series too short to evaluate, the first: %s", len(left_out), panel.ids[left_out[0]])
     frames, fit_seconds, predict_seconds = [], 0.0, 0.0
     for first in range(0, n_windows, every):
         begin = time.perf_counter()
@@ -248,77 +281,32 @@ def _tail(panel: Panel, steps: int | None) -> Panel:
     return panel.keep_rows(left <= steps)
 
 
-def _is_path(df: Any) -> bool:
-    return isinstance(df, str) or hasattr(df, "__fspath__")
+def check_all_start(panel: Panel, origins: Origins, h: int) -> None:
+    """Refuse series of which no origin could be made."""
+    absent = np.setdiff1d(np.arange(len(panel)), origins.series)
+    if len(absent):
+        raise DataError(
+            "too_short",
+            expected=f"more than {h} rows in every series, so that its last {h} can be explained",
+            got=f"{int(panel.lengths[absent[0]])} rows",
+            where=f"series {panel.ids[absent[0]]!r}, {len(absent)} in all",
+            fix="pass futr_df to explain the steps ahead, or leave these series out",
+        )
 
 
 def _check_static(panel: Panel, inputs: Inputs) -> None:
-    first = panel.futr[np.repeat(panel.offsets[:-1], panel.lengths), len(inputs.futr) :]
     static = panel.futr[:, len(inputs.futr) :]
+    if not static.shape[1]:
+        return
+    owner = np.repeat(np.arange(len(panel)), panel.lengths)
+    first = pd.DataFrame(static).groupby(owner).transform("first").to_numpy()
     moved = (static != first) & np.isfinite(static)
     if moved.any():
         row, column = (int(place[0]) for place in np.nonzero(moved))
-        owner = int(np.searchsorted(panel.offsets, row, side="right") - 1)
         raise DataError(
             "not_static",
             expected="one value per series in a static column",
             got=f"{first[row, column]:g} and {static[row, column]:g}",
-            where=f"column {inputs.stat[column]!r}, series {panel.ids[owner]!r}, {panel.times[row]}",
+            where=f"column {inputs.stat[column]!r}, series {panel.ids[owner[row]]!r}, {panel.times[row]}",
             fix="move the column to futr_exog_list or hist_exog_list",
         )
-
-
-def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> pd.DataFrame:
-    """futr_df with canonical id and time columns; a table without ids is meant for a single series."""
-    from openbook.data.reading import read_file
-
-    frame = read_file(futr_df) if _is_path(futr_df) else as_input(futr_df)[0]
-    frame = frame.rename(columns={names.id: ID, names.time: TIME})
-    absent = [column for column in (TIME, *known) if column not in frame.columns]
-    if absent:
-        raise DataError(
-            "missing_columns",
-            expected=f"columns {', '.join(map(repr, (names.time, *known)))}",
-            got=f"no {', '.join(map(repr, absent))}",
-            where="futr_df",
-            fix="add the columns the forecaster was fitted with",
-        )
-    return frame
-
-
-def _known_ahead(panel: Panel, h: int, frame: pd.DataFrame, known: tuple[str, ...]) -> np.ndarray:
-    if ID not in frame.columns:
-        if len(panel) > 1:
-            raise DataError(
-                "missing_columns",
-                expected=f"an id column for {len(panel)} series",
-                got="none",
-                where="futr_df",
-                fix="add the id column",
-            )
-        frame = frame.assign(**{ID: panel.ids[0]})
-    stamps, wanted = panel.own_times(frame[TIME]), panel.future(h)
-    index = pd.MultiIndex.from_arrays([frame[ID].astype(str), stamps])
-    frame = frame[list(known)].set_axis(index)
-    frame = frame[~frame.index.duplicated(keep="last")]
-    asked = pd.MultiIndex.from_arrays([np.repeat(panel.ids.astype(str), h), wanted.ravel()])
-    place = frame.index.get_indexer(asked)
-    if (place < 0).any():
-        first = asked[int(np.argmax(place < 0))]
-        raise DataError(
-            "missing_future",
-            expected=f"every stamp of the next {h} steps of {len(panel)} series",
-            got=f"{int((place < 0).sum())} missing",
-            where=f"futr_df, series {first[0]!r}, first missing {first[1]}",
-            fix="add these rows; stamps must continue each series' own grid",
-        )
-    values = frame.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)[place]
-    if np.isinf(values).any():
-        raise DataError(
-            "infinite_values",
-            expected="finite numbers",
-            got="infinity",
-            where="futr_df",
-            fix="leave unknown cells empty",
-        )
-    return values.reshape(len(panel), h, len(known))

@@ -18,10 +18,11 @@ from safetensors.torch import save as save_tensors
 
 from openbook.data.panel import Panel
 from openbook.errors import ModelFileError, UsageError
-from openbook.files import write_folder_whole, write_whole
+from openbook.files import check_writable, json_text, write_folder_whole, write_whole
+from openbook.forecast.arguments import ColumnNames
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision
-from openbook.forecast.frames import ColumnNames, Inputs
+from openbook.forecast.frames import Inputs
 from openbook.models.base import ModelShape
 from openbook.models.registry import build_model, config_from_dict, config_to_dict
 from openbook.training.loop import TrainConfig
@@ -34,10 +35,36 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
+_FILES = (_CONFIG, _WEIGHTS, _MANIFEST)
+_KINDS = {"int": int, "float": float, "bool": bool, "str": str}  # of series names
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse a place where ``save`` would destroy something or can not write; raises ``UsageError``.
+
+    A name ending in ``.ob`` may replace a file, another name a folder that holds nothing but a saved model.
+    """
+    path = Path(path)
+    if path.suffix == ".ob":
+        if path.is_dir():
+            raise _would_overwrite(path, "a file name that is free or taken by a file", "a folder")
+        check_writable(path)
+        return
+    if path.exists() and not path.is_dir():
+        raise _would_overwrite(path, "a folder for the model, or a file name ending in .ob", "a file that stands there")
+    check_writable(path, folder=True)
+    there = list(path.iterdir()) if path.exists() else []
+    odd = sorted(item.name for item in there if item.name not in _FILES or item.is_dir())
+    if odd:
+        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+        raise _would_overwrite(
+            path, "a folder that is new, empty or a saved model", f"{', '.join(odd[:5])}{more} in it"
+        )
 
 
 def save_forecaster(forecaster: Forecaster, path: Path) -> Path:
     """Write a fitted forecaster, its calibration and the history it forecasts from."""
+    check_target(path)
     files = _files(forecaster)
 
     def fill(folder: Path) -> None:
@@ -89,10 +116,10 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "layout": asdict(fitted.layout),
         "windows": asdict(fitted.windows),
         "season": fitted.season,
-        "floor": None if np.isinf(fitted.floor) else fitted.floor,
+        "lower_bound": fitted.lower_bound,
         "history": {
-            "ids": [str(name) for name in history.ids],
-            "id_kind": "int" if all(isinstance(name, int | np.integer) for name in history.ids) else "str",
+            "ids": [_id_value(name) for name in history.ids],
+            "id_kinds": [type(_id_value(name)).__name__ for name in history.ids],
             "freq": history.freq,
             "timezone": history.timezone,
             "dates": bool(np.issubdtype(history.times.dtype, np.datetime64)),
@@ -111,22 +138,21 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
     }
     tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in fitted.model.state_dict().items()}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-    files = {_CONFIG: json.dumps(config, indent=1, ensure_ascii=False).encode(), _WEIGHTS: save_tensors(tensors)}
+    files = {_CONFIG: json_text(config, indent=1).encode(), _WEIGHTS: save_tensors(tensors)}
     manifest = {
         "schema": SCHEMA,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         "versions": {"openbook": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
     }
-    return {**files, _MANIFEST: json.dumps(manifest, indent=1).encode()}
+    return {**files, _MANIFEST: json_text(manifest, indent=1).encode()}
 
 
 def _read(path: Path) -> dict[str, bytes]:
-    names = (_CONFIG, _WEIGHTS, _MANIFEST)
     try:
         if path.is_dir():
-            return {name: (path / name).read_bytes() for name in names}
+            return {name: (path / name).read_bytes() for name in _FILES}
         with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name) for name in names}
+            return {name: archive.read(name) for name in _FILES}
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise _broken(path, "a folder or .ob file written by save", str(error)) from error
 
@@ -180,14 +206,14 @@ def _rebuild(
         Calibration(shape.quantiles, arrays["calibration.quantile"], arrays["calibration.truth"]),
         history.freq,
         config["season"],
-        -np.inf if config["floor"] is None else config["floor"],
+        config["lower_bound"],
     )
     return forecaster
 
 
 def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], inputs: Inputs) -> Panel:
     saved = config["history"]
-    ids = [int(name) if saved["id_kind"] == "int" else name for name in saved["ids"]]
+    ids = [_KINDS[kind](name) for name, kind in zip(saved["ids"], saved["id_kinds"], strict=True)]
     return Panel(
         ids=np.array(ids, dtype=object),
         offsets=arrays["history.offsets"],
@@ -214,8 +240,24 @@ def _fill(model: torch.nn.Module, weights: dict[str, torch.Tensor], path: Path) 
     model.load_state_dict(weights)
 
 
+def _id_value(name: Any) -> Any:
+    """A series' name as JSON keeps it; numpy scalars are unwrapped, what JSON does not know becomes text."""
+    value = name.item() if isinstance(name, np.integer | np.floating | np.bool_) else name
+    return value if type(value) in _KINDS.values() else str(value)
+
+
 def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _would_overwrite(path: Path, expected: str, got: str) -> UsageError:
+    return UsageError(
+        "would_overwrite",
+        expected=expected,
+        got=got,
+        where=str(path),
+        fix="choose another name, or move away what is there",
+    )
 
 
 def _broken(path: Path, expected: str, got: str) -> ModelFileError:

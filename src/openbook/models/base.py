@@ -27,6 +27,10 @@ class ModelShape:
     quantiles: tuple[float, ...] = (0.5,)
     n_targets: int = 1
 
+    def windows_at_once(self, *, most: int = 256, cells: int = 32_000_000) -> int:
+        """Windows to forecast in one call, so that their weights [B, H, T, F] stay within ``cells``."""
+        return max(1, min(most, cells // (self.h * self.input_size * self.n_variables)))
+
     @property
     def median(self) -> int:
         """Place of the median among the quantiles."""

@@ -57,7 +57,16 @@ class TrainConfig:
     budget_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "batch_size", "val_every", "val_windows", "patience", "learning_rate", "clip"):
+        for name in (
+            "max_steps",
+            "batch_size",
+            "warmup",
+            "val_every",
+            "val_windows",
+            "patience",
+            "learning_rate",
+            "clip",
+        ):
             if getattr(self, name) <= 0:
                 raise UsageError(
                     "out_of_range",
@@ -161,9 +170,11 @@ class _Trainer:
         try:
             self._steps(progress, begin)
         except KeyboardInterrupt:
+            if not self.history.train_loss:
+                raise  # nothing was learned that could be kept
             self.history.stopped_by = "interrupt"
-        if not self.validation and self.history.stopped_by != "interrupt":
-            self.best = self.average.module.state_dict()
+        if not self.history.val_loss:  # nothing held out, or interrupted before the first validation
+            self.best, self.history.best_step = self.average.module.state_dict(), self.history.steps
         self.model.load_state_dict(self.best)
         self.model.eval()
         self.history.seconds = time.perf_counter() - begin
@@ -232,7 +243,7 @@ class _Trainer:
             return
         self.average.eval()
         total, count = 0.0, 0
-        for piece in batches(self.validation, 4 * self.config.batch_size):
+        for piece in batches(self.validation, self.shape.windows_at_once()):
             batch = gather(self.resident, *index_to(piece, self.device), self.windows)
             seen = int(batch.target_observed_BHM.sum())
             total, count = total + float(self._forward(batch, Teaching(), self.average)[1]) * seen, count + seen

@@ -15,6 +15,8 @@ from openbook.data.panel import Panel
 from openbook.windows.batch import Batch
 from openbook.windows.scaling import ColumnScaler, Scaling, window_scale
 
+_SERIES_TO_SPARE = 10
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -115,18 +117,23 @@ class WindowIndex(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Training windows, and validation windows whose horizons lie after every training horizon of their series."""
+    """Training windows, and validation windows whose horizons lie after every training horizon of their series.
+
+    ``held_out``: steps held out at the end of series; ``series_held_out``: whole series held out because all are short.
+    """
 
     train: WindowIndex
     validation: WindowIndex
     held_out: int
+    series_held_out: int = 0
 
 
 def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | None = None) -> Split:
     """Cut every series into training windows and, at its end, validation windows.
 
     The held-out tail is ``validation_size`` steps, by default a sixth of the typical series, at least one and at most
-    28 horizons. A series too short to give its tail away only trains; if none is long enough, nothing is held out.
+    28 horizons. A series too short to give its tail away only trains. If none is long enough, every fifth of at least
+    ten series is held out whole; with fewer, nothing is held out.
     """
     h, lengths = shape.h, panel.lengths
     typical = int(np.median(lengths))
@@ -138,8 +145,12 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
     first = np.where(stop > h, np.maximum(first, 1), stop + 1)
     train = _spans(panel, first, stop - h)
     validation = _spans(panel, np.where(held > 0, stop, lengths + 1), lengths - h)
-    seen = _has_target(panel, train, h)
-    return Split(train.take(seen), validation.take(_has_target(panel, validation, h)), int(held.max(initial=0)))
+    train, validation = train.take(_has_target(panel, train, h)), validation.take(_has_target(panel, validation, h))
+    if validation or len(panel) < _SERIES_TO_SPARE or validation_size == 0:
+        return Split(train, validation, int(held.max(initial=0)))
+    spared = train.series_W % 5 == 4
+    held_out = train.take(np.flatnonzero(spared))
+    return Split(train.take(np.flatnonzero(~spared)), held_out, 0, len(np.unique(held_out.series_W)))
 
 
 def _spans(panel: Panel, first_N: np.ndarray, last_N: np.ndarray) -> WindowIndex:

@@ -1,0 +1,87 @@
+"""Arguments as users write them, made plain: whole numbers, lists of names, frequencies; typed errors for the rest."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from openbook.data.frequency import Freq
+from openbook.data.panel import ID, TARGET, TIME
+from openbook.errors import UsageError
+
+Restore = Callable[[pd.DataFrame], Any]
+# Columns of results: as names of id, time or target they would stand there twice.
+RESERVED = ("cutoff", "step", "source_ds", "feature", "weight", "memory")
+
+
+class ColumnNames(NamedTuple):
+    """The user's names of the id, time and target columns."""
+
+    id: str = ID
+    time: str = TIME
+    target: str = TARGET
+
+
+def is_path(df: Any) -> bool:
+    """Whether a table is named by its path."""
+    return isinstance(df, str) or hasattr(df, "__fspath__")
+
+
+def as_it_is(result: pd.DataFrame) -> Any:
+    """Results as pandas frames."""
+    return result
+
+
+def whole_number(name: str, value: Any, *, least: int) -> int:
+    """A plain int of at least ``least``; numpy integers are welcome, booleans and fractions are not.
+
+    >>> whole_number("h", 24, least=1)
+    24
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise UsageError(
+            "bad_number",
+            expected=f"{name} as a whole number of at least {least}",
+            got=repr(value),
+            where=name,
+            fix="pass one",
+        )
+    return number
+
+
+def names_of(columns: str | Sequence[str]) -> tuple[str, ...]:
+    """Column names; a single name is a list of one.
+
+    >>> names_of("holiday"), names_of(["a", "b"])
+    (('holiday',), ('a', 'b'))
+    """
+    return (columns,) if isinstance(columns, str) else tuple(columns)
+
+
+def plain_freq(freq: Any) -> Freq | None:
+    """A frequency as text or int, also where it was given as a pandas offset."""
+    if freq is None or isinstance(freq, str):
+        return freq
+    if hasattr(freq, "freqstr"):
+        return str(freq.freqstr)
+    return whole_number("freq", freq, least=1)
+
+
+def check_names(names: Sequence[str], output: str) -> None:
+    """Refuse names of id, time and target that results need for columns of their own."""
+    for name in names:
+        if name in (*RESERVED, output) or str(name).startswith((f"{output}-lo-", f"{output}-hi-")):
+            raise UsageError(
+                "reserved_name",
+                expected="other names for id, time and target columns",
+                got=repr(name),
+                where="results have a column of this name",
+                fix="rename the column",
+            )

@@ -1,0 +1,91 @@
+"""What is known ahead: a table of future inputs laid onto the steps that follow each series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from openbook.data.panel import ID, TIME, Panel, as_numbers
+from openbook.data.reading import read_file
+from openbook.data.table import as_input
+from openbook.errors import DataError
+from openbook.forecast.arguments import ColumnNames, is_path
+
+
+def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> pd.DataFrame:
+    """futr_df with canonical id and time columns; a table without ids is meant for a single series."""
+    frame = read_file(futr_df) if is_path(futr_df) else as_input(futr_df)[0]
+    frame = frame.rename(columns={names.id: ID, names.time: TIME})
+    absent = [column for column in (TIME, *known) if column not in frame.columns]
+    if absent:
+        raise DataError(
+            "missing_columns",
+            expected=f"columns {', '.join(map(repr, (names.time, *known)))}",
+            got=f"no {', '.join(map(repr, absent))}",
+            where="futr_df",
+            fix="add the columns the forecaster was fitted with",
+        )
+    return frame
+
+
+def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known: tuple[str, ...]) -> np.ndarray:
+    """Values of the known-future columns at the h steps after each series, [N, h, K].
+
+    Raises ``DataError`` for missing columns or stamps, text, infinities and stamps with different values.
+    """
+    frame = _future_table(futr_df, names, known)
+    if ID not in frame.columns:
+        if len(panel) > 1:
+            raise DataError(
+                "missing_columns",
+                expected=f"an id column for {len(panel)} series",
+                got="none",
+                where="futr_df",
+                fix="add the id column",
+            )
+        frame = frame.assign(**{ID: panel.ids[0]})
+    stamps, wanted = panel.own_times(frame[TIME]), panel.future(h)
+    index = pd.MultiIndex.from_arrays([frame[ID].astype(str), stamps])
+    frame = _numbers_ahead(frame, known).set_axis(index)
+    frame = frame[~frame.reset_index().duplicated().to_numpy()]
+    if frame.index.has_duplicates:
+        twice = frame.index[frame.index.duplicated()][0]
+        raise DataError(
+            "duplicate_stamps",
+            expected="one row per series and stamp",
+            got="rows with different values",
+            where=f"futr_df, series {twice[0]!r}, {twice[1]}",
+            fix="aggregate or drop the duplicates",
+        )
+    asked = pd.MultiIndex.from_arrays([np.repeat(panel.ids.astype(str), h), wanted.ravel()])
+    place = frame.index.get_indexer(asked)
+    if (place < 0).any():
+        first = asked[int(np.argmax(place < 0))]
+        raise DataError(
+            "missing_future",
+            expected=f"every stamp of the next {h} steps of {len(panel)} series",
+            got=f"{int((place < 0).sum())} missing",
+            where=f"futr_df, series {first[0]!r}, first missing {first[1]}",
+            fix="add these rows; stamps must continue each series' own grid",
+        )
+    return frame.to_numpy(np.float64)[place].reshape(len(panel), h, len(known))
+
+
+def _numbers_ahead(frame: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
+    """The known-future columns as numbers, refused as strictly as those of a table to learn from."""
+    columns = {}
+    for column in known:
+        columns[column], wrong = as_numbers(frame[column])
+        wrong = wrong | np.isinf(columns[column])
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                "non_numeric",
+                expected="finite numbers",
+                got=f"{frame[column].iloc[row]!r} in {int(wrong.sum())} row(s)",
+                where=f"futr_df, column {column!r}, {frame[TIME].iloc[row]}",
+                fix="convert the column; leave unknown cells empty",
+            )
+    return pd.DataFrame(columns)
