@@ -152,6 +152,8 @@ class Forecaster(FrameForecaster):
 
     def resolve_inputs(self, table: pd.DataFrame) -> Inputs:
         """Past-only columns where they were not named."""
+        if table.attrs.get("notes"):
+            self._decided("table", Decision(tuple(table.attrs["notes"]), "how the table was understood"))
         if self.hist_exog_list is not None:
             return self.inputs
         others = [column for column in table.columns if column not in ("unique_id", "ds", "y")]
