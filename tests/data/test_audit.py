@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -354,3 +355,18 @@ def test_benchmark_traps_in_detail(data_dir: Path) -> None:
     )
     assert _role(inspect_table(data_dir / "appliances_energy.parquet", target_col="Appliances"), "rv2") == "drop"
     assert inspect_table(data_dir / "m4_hourly.parquet").seasons == (24,)
+
+
+def test_days_that_begin_at_one_are_no_gaps() -> None:
+    plain = pd.DataFrame({"ds": pd.date_range("2018-10-01", periods=60), "y": np.arange(60.0)})
+    zoned = plain["ds"].dt.tz_localize("America/Sao_Paulo", nonexistent="shift_forward")
+    found = inspect_table(plain.assign(ds=zoned), freq="D")
+    others = tuple(one for one in found.findings if one.code != "F15-time-zone")
+    assert others == inspect_table(plain, freq="D").findings
+
+
+def test_a_zone_without_a_name_is_a_finding() -> None:
+    zone = dt.timezone(dt.timedelta(seconds=3723))
+    days = pd.Series(pd.date_range("2024-01-01", periods=60, tz=zone))
+    found = inspect_table(pd.DataFrame({"ds": days, "y": np.arange(60.0)}))
+    assert next(one.severity for one in found.findings if one.code == "F15-time-zone") == "error"

@@ -14,6 +14,7 @@ from openbook.data.frequency import (
     grid_gaps,
     infer_freq,
     regular_grid,
+    same_freq,
     season_length,
     step_seconds,
 )
@@ -207,3 +208,34 @@ def test_step_seconds() -> None:
     assert step_seconds("W-MON") == 7 * 86_400
     assert step_seconds("MS") == pytest.approx(365 / 12 * 86_400)
     assert step_seconds(5) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        *[("h", "H", True), ("H", "60min", True), ("D", "24h", True), ("7D", "W", False), ("W", "W-SUN", True)],
+        *[
+            ("W-MON", "W-SUN", False),
+            ("MS", "ME", False),
+            ("M", "ME", True),
+            ("Q", "QE-DEC", True),
+            ("QS", "3MS", False),
+        ],
+        *[
+            ("QS-JAN", "QS-APR", True),
+            ("QS-JAN", "QS-FEB", False),
+            ("QE-DEC", "QS-DEC", False),
+            ("YS", "YS-FEB", False),
+        ],
+        *[("h", "D", False), ("B", "D", False), ("D", "MS", False), ("MS", "D", False)],
+        *[(1, 1, True), (1, 2, False), ("1", 1, True), (1, "D", False), ("D", 1, False)],
+    ],
+)
+def test_frequencies_are_compared_by_their_steps(one: str | int, other: str | int, same: bool) -> None:
+    assert same_freq(one, other) is same
+    assert same_freq(other, one) is same
+
+
+def test_only_known_frequencies_are_compared() -> None:
+    with pytest.raises(DataError, match="zz"):
+        same_freq("D", "zz")

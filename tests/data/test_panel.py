@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
+import json
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import pytz
+from dateutil import tz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +135,87 @@ def test_time_zones_over_clock_changes(zone: str, freq: str, start: str) -> None
     np.testing.assert_array_equal(panel.own_times(pd.Series(times[-2:])), panel.future(2)[0])
 
 
+_MIDNIGHT_ZONES = [("America/Sao_Paulo", "2018-11-04"), ("Asia/Beirut", "2024-03-31")]
+
+
+def _local(start: str, periods: int, freq: str, zone: str) -> pd.Series:
+    """Wall times with a zone, those that do not exist moved to the end of the gap, as users localise them."""
+    times = pd.date_range(start, periods=periods, freq=freq)
+    return pd.Series(times.tz_localize(zone, nonexistent="shift_forward"))
+
+
+@pytest.mark.parametrize(("zone", "day"), _MIDNIGHT_ZONES)
+@pytest.mark.parametrize("freq", ["D", "W-SUN"])
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("rows_before", [0, 1, 5])
+def test_days_that_begin_at_one_stay_on_the_grid(zone: str, day: str, freq: str, given: bool, rows_before: int) -> None:
+    start = pd.Timestamp(day) - rows_before * pd.tseries.frequencies.to_offset(freq)
+    times = _local(str(start), rows_before + 4, freq, zone)
+    assert times.iloc[rows_before].hour == 1
+    frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(float(len(times)))})
+    panel = make_panel(frame, freq=freq if given else None)
+    assert panel.freq == freq
+    assert panel.target.tolist() == frame["y"].tolist()
+    assert panel.times[rows_before] == np.datetime64(day)
+    assert panel.local_times(panel.times).tolist() == times.tolist()
+    cut = panel.until(np.array([rows_before])) if rows_before else panel
+    if rows_before:
+        assert panel.local_times(cut.future(2)[0]).tolist() == times[rows_before : rows_before + 2].tolist()
+        np.testing.assert_array_equal(cut.own_times(times[rows_before : rows_before + 2]), cut.future(2)[0])
+
+
+def test_each_series_keeps_its_own_time_of_day_over_the_change() -> None:
+    zone = "America/Sao_Paulo"
+    late = _local("2018-10-31 01:00", 8, "D", zone)
+    parts = {"late": late, "early": _local("2018-10-31", 8, "D", zone), "one": _local("2018-11-04", 1, "D", zone)}
+    frame = pd.concat([pd.DataFrame({"unique_id": name, "ds": times, "y": 1.0}) for name, times in parts.items()])
+    panel = make_panel(frame.reset_index(drop=True))
+    assert panel.lengths.tolist() == [8, 8, 1]
+    hours = [set(pd.Series(panel.times[panel.rows(series)]).dt.hour) for series in range(3)]
+    assert dict(zip(panel.ids.tolist(), hours, strict=True)) == {"early": {0}, "late": {1}, "one": {0}}
+
+
+def test_hours_of_a_zone_that_changes_at_midnight_are_left_alone() -> None:
+    times = pd.date_range("2018-11-03", periods=48, freq="h", tz="America/Sao_Paulo")
+    frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(48.0)})
+    panel = make_panel(frame)
+    assert panel.freq == "h"
+    assert panel.local_times(panel.times).tolist() == times.tolist()
+
+
+@pytest.mark.parametrize(
+    ("zone", "name"),
+    [
+        (pytz.FixedOffset(120), "UTC+02:00"),
+        (dt.timezone(dt.timedelta(hours=-3, minutes=-30)), "UTC-03:30"),
+        (dt.timezone(dt.timedelta(hours=2), "CEST"), "UTC+02:00"),
+        (tz.tzoffset(None, 7200), "UTC+02:00"),
+        (dt.UTC, "UTC"),
+        (tz.tzutc(), "UTC"),
+        (pytz.timezone("Asia/Seoul"), "Asia/Seoul"),
+        ("dateutil/Europe/Berlin", "Europe/Berlin"),
+    ],
+)
+@pytest.mark.parametrize("freq", ["D", "h"])
+def test_zones_of_every_library_get_a_name_that_pandas_finds_again(zone: object, name: str, freq: str) -> None:
+    utc = pd.date_range("2024-03-29", periods=100, freq=freq, tz=name).tz_convert("UTC")
+    stamps = pd.Series(utc).dt.tz_convert(zone)
+    panel = make_panel(read_table(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": np.arange(100.0)})))
+    assert (panel.timezone, panel.freq) == (name, freq)
+    assert json.loads(json.dumps(panel.timezone)) == name
+    restored = panel.local_times(panel.times)
+    assert restored.dt.tz_convert("UTC").tolist() == utc.tolist()
+    np.testing.assert_array_equal(panel.own_times(stamps), panel.times)
+
+
+@pytest.mark.parametrize("zone", [dt.timezone(dt.timedelta(seconds=3723)), tz.tzstr("EST5EDT")])
+def test_zones_without_a_name_are_refused(zone: dt.tzinfo) -> None:
+    stamps = pd.Series(pd.date_range("2024-07-01", periods=4, tz="UTC")).dt.tz_convert(zone)
+    with pytest.raises(DataError, match=r"column 'ds'.*tz_convert") as caught:
+        make_panel(_frame().drop(columns="ds").assign(ds=stamps))
+    assert caught.value.code == "unknown_time_zone"
+
+
 def test_the_hour_that_comes_twice_is_two_steps() -> None:
     times = pd.date_range("2024-10-27", periods=6, freq="h", tz="Europe/Berlin")
     assert times.tz_localize(None).duplicated().any()
@@ -220,3 +305,14 @@ def test_as_numbers() -> None:
     values, wrong = as_numbers(pd.Series([True, None, "3", " ", "x"], dtype=object))
     np.testing.assert_array_equal(values, [1, np.nan, 3, np.nan, np.nan])
     assert wrong.tolist() == [False, False, False, False, True]
+
+
+def test_as_numbers_reads_no_words_and_no_decimal_commas() -> None:
+    values, wrong = as_numbers(pd.Series(["yes", "1,5", "1.5", True, False, None, "", np.nan], dtype=object))
+    np.testing.assert_array_equal(values, [np.nan, np.nan, 1.5, 1, 0, np.nan, np.nan, np.nan])
+    assert wrong.tolist() == [True, True, False, False, False, False, False, False]
+    assert as_numbers(pd.Series([True, False]))[0].tolist() == [1.0, 0.0]
+    values, wrong = as_numbers(pd.Series([True, None], dtype="boolean"))
+    np.testing.assert_array_equal(values, [1, np.nan])
+    assert not wrong.any()
+    assert as_numbers(pd.Series(["yes", " "], dtype="category"))[1].tolist() == [True, False]

@@ -40,11 +40,12 @@ def test_a_long_table_keeps_its_columns_and_types() -> None:
 def test_without_id_the_table_is_one_series_named_after_its_target() -> None:
     table = read_table(_bikes(), target_col="cnt")
     assert table["unique_id"].unique().tolist() == ["cnt"]
-    assert table.columns.tolist() == ["unique_id", "ds", "y", "x", "note"]
+    assert table.columns.tolist() == ["unique_id", "ds", "y", "y_", "x", "note"]
     assert table["y"].tolist() == [1.0, 2.0, 3.0]
+    assert table["y_"].tolist() == [4, 5, 6]
     assert table.attrs["notes"] == [
         "time is column 'hour', the only one of dates",
-        "column 'y' is left out: the target is 'cnt'",
+        "column 'y' is renamed: the target is 'cnt'; as an input it is 'y_' in the exogenous lists",
     ]
 
 
@@ -88,16 +89,32 @@ def test_stamps_and_ids_in_the_index() -> None:
     assert read_table(nixtla)["unique_id"].tolist() == ["a"] * 3
 
 
-def test_canonical_names_without_their_role_are_left_out() -> None:
+def test_canonical_names_without_their_role_are_renamed() -> None:
     frame = _bikes().assign(ds=[3, 2, 1], unique_id="old")
     table = read_table(frame, time_col="hour", id_col="note", target_col="cnt")
-    assert table.columns.tolist() == ["unique_id", "ds", "y", "x"]
+    assert table.columns.tolist() == ["unique_id", "ds", "y", "y_", "x", "ds_", "unique_id_"]
     assert table["ds"].tolist() == DAYS.tolist()
+    assert table["ds_"].tolist() == [3, 2, 1]
+    assert table["unique_id_"].tolist() == ["old"] * 3
     assert [note.split(" is ")[0] for note in table.attrs["notes"]] == [
         "column 'unique_id'",
         "column 'ds'",
         "column 'y'",
     ]
+
+
+def test_a_renamed_column_takes_the_next_free_name() -> None:
+    table = read_table(_bikes().assign(y_=[0, 0, 0]), target_col="cnt")
+    assert table["y_"].tolist() == [0, 0, 0]
+    assert table["y__"].tolist() == [4, 5, 6]
+    wide = read_table(_bikes(), target_col="cnt,x")
+    assert wide["y_"].tolist() == [4, 5, 6] * 2
+
+
+def test_a_copy_of_the_target_is_left_out() -> None:
+    table = read_table(_bikes().assign(y=[1, 2, 3]), target_col="cnt")
+    assert table.columns.tolist() == ["unique_id", "ds", "y", "x", "note"]
+    assert table.attrs["notes"][1:] == ["column 'y' is left out: it equals the target 'cnt'"]
 
 
 def test_canonical_names_may_swap_roles() -> None:

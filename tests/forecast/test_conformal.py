@@ -57,3 +57,19 @@ def test_levels_are_percentages() -> None:
     for wrong in (0, 100, -5):
         with pytest.raises(UsageError, match="percent"):
             check_levels([wrong])
+
+
+def test_one_level_is_a_list_of_one_and_every_level_counts_once() -> None:
+    assert check_levels(80) == check_levels(np.float32(80)) == (80.0,)
+    assert check_levels(np.array([80, 95])) == (80.0, 95.0)
+    assert check_levels([95, 80, 95.0]) == (95.0, 80.0)
+    assert check_levels(()) == ()
+
+
+@pytest.mark.parametrize("level", ["80", ["80"], True, [True], [np.True_], None, [None], float("nan"), [[80]]])
+def test_levels_that_are_no_numbers_are_refused(level: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_levels(level)  # type: ignore[arg-type]
+    assert caught.value.code == "bad_level"
+    if isinstance(level, str):
+        assert "write [80]" in caught.value.fix

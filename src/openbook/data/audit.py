@@ -15,7 +15,7 @@ from openbook.data.checks_time import check_repeated_hour, check_time
 from openbook.data.checks_values import check_values
 from openbook.data.findings import SEVERITIES, Finding, View, several
 from openbook.data.frequency import Freq, check_freq, grid_gaps, infer_freq, season_length, step_seconds
-from openbook.data.panel import ID, TARGET, TIME, as_numbers
+from openbook.data.panel import ID, TARGET, TIME, as_numbers, wall_times, zone_name
 from openbook.data.table import read_table
 from openbook.errors import DataError
 
@@ -228,11 +228,17 @@ def _clock(
         return stamps.to_numpy(np.int64), None, freq
     if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
         return stamps.to_numpy("datetime64[ns]"), None, freq
-    wall = stamps.dt.tz_localize(None)
+    try:
+        zone = zone_name(stamps)
+    except DataError as error:
+        findings.append(_refusal("F15-time-zone", error))
+        zone = "UTC"
+    stamps = stamps.dt.tz_convert(zone)
+    wall = wall_times(table[ID], stamps)
     steps = pd.Series(np.diff(np.sort(wall.unique())))
     seconds = step_seconds(freq) if freq is not None else steps.mode()[0].total_seconds() if len(steps) else 0
     plain = wall if seconds is not None and seconds >= 86_400 else stamps.dt.tz_convert("UTC").dt.tz_localize(None)
-    return plain.to_numpy("datetime64[ns]"), str(stamps.dt.tz), freq
+    return plain.to_numpy("datetime64[ns]"), zone, freq
 
 
 def _unique_rows(

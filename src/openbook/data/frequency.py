@@ -78,7 +78,12 @@ def same_freq(one: Freq, other: Freq) -> bool:
         return str(one) == str(other)
     first, second = (pd.tseries.frequencies.to_offset(check_freq(freq, dated=True)) for freq in (one, other))
     length = _tick_ns(first)
-    return bool(first == second) if length is None else length == _tick_ns(second)
+    if length is not None:
+        return length == _tick_ns(second)
+    if type(first) is type(second) and first.n == second.n == 1 and hasattr(first, "startingMonth"):
+        # Quarters from January, April, July and October are the same ones.
+        return bool((first.startingMonth - second.startingMonth) % 3 == 0)
+    return bool(first == second)
 
 
 def infer_freq(ids: pd.Series, times: pd.Series) -> Freq:

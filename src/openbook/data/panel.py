@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -106,8 +107,11 @@ class Panel:
                 fix="give both tables the same time zone (ds.dt.tz_localize, ds.dt.tz_convert)",
             )
         if self.timezone is not None:
-            zone = self.timezone if _on_wall_clock(self.freq) else "UTC"
-            parsed = parsed.dt.tz_convert(zone).dt.tz_localize(None)
+            if _on_wall_clock(self.freq):
+                clock = pd.Series(self.times) - pd.Series(self.times).dt.normalize()
+                parsed = _meant(parsed.dt.tz_convert(self.timezone), clock.mode().iloc[0])
+            else:
+                parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)
         whole = np.issubdtype(self.times.dtype, np.integer)
         return parsed.to_numpy(np.int64 if whole else "datetime64[ns]")
 
@@ -214,14 +218,15 @@ def _plain_times(frame: pd.DataFrame, freq: Freq | None) -> tuple[pd.DataFrame, 
     if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
         plain = stamps if pd.api.types.is_integer_dtype(stamps.dtype) else stamps.astype("datetime64[ns]")
         return frame.assign(**{TIME: plain}), None, freq
-    wall = frame.assign(**{TIME: stamps.dt.tz_localize(None).astype("datetime64[ns]")})
+    zone = zone_name(stamps)
+    wall = frame.assign(**{TIME: wall_times(frame[ID], stamps.dt.tz_convert(zone)).astype("datetime64[ns]")})
     if freq is None:
         ordered = wall.sort_values([ID, TIME], kind="stable")
         freq = infer_freq(ordered[ID], ordered[TIME])
     if _on_wall_clock(freq):
-        return wall, _zone_name(stamps), freq
+        return wall, zone, freq
     utc = stamps.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[ns]")
-    return frame.assign(**{TIME: utc}), _zone_name(stamps), freq
+    return frame.assign(**{TIME: utc}), zone, freq
 
 
 def _on_wall_clock(freq: Freq) -> bool:
@@ -229,9 +234,74 @@ def _on_wall_clock(freq: Freq) -> bool:
     return seconds is not None and seconds >= _DAY
 
 
-def _zone_name(stamps: pd.Series) -> str:
+def wall_times(ids: pd.Series, stamps: pd.Series) -> pd.Series:
+    """Stamps with a time zone as a clock on the wall shows them, without the zone.
+
+    Some zones change at midnight, so that one day of the year begins at 01:00. Where most stamps stand at the usual time
+    of their series, the stamp of such a day gets that time too: days are one grid, ``Panel.local_times`` leads back.
+
+    >>> days = pd.Series(pd.to_datetime(["2018-11-03 03:00", "2018-11-04 03:00", "2018-11-05 02:00"], utc=True))
+    >>> wall_times(pd.Series(["a"] * 3), days.dt.tz_convert("America/Sao_Paulo")).dt.hour.tolist()
+    [0, 0, 0]
+    """
+    wall = stamps.dt.tz_localize(None)
+    clock = wall - wall.dt.normalize()
+    owner = pd.Series(pd.factorize(ids)[0], index=stamps.index)
+    counted = pd.DataFrame({"owner": owner, "clock": clock}).value_counts(sort=False).reset_index(name="n")
+    # Stable: among equally common times of a series the earliest one; a single stamp is measured against midnight.
+    ordered = counted.sort_values(["owner", "clock"]).sort_values("n", ascending=False, kind="stable")
+    usual = ordered.drop_duplicates("owner").set_index("owner")
+    alone = counted.groupby("owner")["n"].sum() == 1
+    usual_clock = usual["clock"].where(~alone.reindex(usual.index), pd.Timedelta(0))
+    meant = _meant(stamps, owner.map(usual_clock))
+    at_usual = (meant - meant.dt.normalize()) == owner.map(usual["clock"])
+    return meant if at_usual.mean() > 0.5 or alone.all() else wall
+
+
+def _meant(stamps: pd.Series, clock: pd.Series | pd.Timedelta) -> pd.Series:
+    """Wall times, with ``clock`` put in place of what a zone shows on the days where ``clock`` does not exist."""
+    wall = stamps.dt.tz_localize(None)
+    planned = wall.dt.normalize() + clock
+    first = np.ones(len(wall), bool)
+    shown = planned.dt.tz_localize(stamps.dt.tz, ambiguous=first, nonexistent="shift_forward")
+    return wall.where(shown != stamps, planned)
+
+
+def zone_name(stamps: pd.Series) -> str:
+    """The name under which pandas finds the time zone of stamps again: an IANA key, ``UTC`` or ``UTC+02:00``.
+
+    Raises ``DataError`` (``unknown_time_zone``) for zones without such a name (a rule of one's own, the machine's clock).
+
+    >>> zone_name(pd.Series(pd.date_range("2024", periods=2, tz=dt.timezone(dt.timedelta(hours=2)))))
+    'UTC+02:00'
+    """
     zone = stamps.dt.tz
-    return str(getattr(zone, "key", None) or getattr(zone, "zone", None) or zone)
+    # dateutil knows the file of a zone only, below a folder named zoneinfo.
+    names = [getattr(zone, "key", None), getattr(zone, "zone", None), getattr(zone, "_filename", None)]
+    offset = zone.utcoffset(None)
+    known = stamps.dropna().dt.tz_convert("UTC")
+    probes = known.iloc[np.unique(np.linspace(0, len(known) - 1, 50).astype(int))] if len(known) else known
+    for name in (*names, None if offset is None else str(dt.timezone(offset))):
+        short = str(name or "").rpartition("zoneinfo/")[2]
+        if short and _same_clock(short, zone, probes):
+            return short
+    raise DataError(
+        "unknown_time_zone",
+        expected="a time zone with an IANA name, or a fixed offset of whole minutes",
+        got=repr(zone),
+        where=f"column {stamps.name!r}",
+        fix="convert the stamps to a named zone (ds.dt.tz_convert('Europe/Berlin'))",
+    )
+
+
+def _same_clock(name: str, zone: dt.tzinfo, probes: pd.Series) -> bool:
+    """Whether pandas knows a zone of this name and it shows what ``zone`` shows at the probed UTC stamps."""
+    try:
+        found = probes.dt.tz_convert(name)
+    except (KeyError, ValueError, OSError):  # all that zoneinfo and pytz raise for an unknown name
+        return False
+    shown = [probe.to_pydatetime(warn=False).astimezone(zone).utcoffset() for probe in probes]
+    return [stamp.utcoffset() for stamp in found] == shown
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> pd.Series:

@@ -249,13 +249,23 @@ def _guess_targets(
 
 
 def _clear_names(frame: pd.DataFrame, roles: _Roles, notes: list[str]) -> pd.DataFrame:
-    """Columns that bear a canonical name without having that role are left out: they are often old targets."""
+    """Columns that bear a canonical name without having that role get another name, or are left out as copies of it."""
+    chosen = (roles.id, roles.time, *roles.targets)
     taken = ((ID, (roles.id,), "id"), (TIME, (roles.time,), "time"), (TARGET, roles.targets, "target"))
     for name, owners, role in taken:
         # In a wide table the target "y" is melted away together with its name.
-        if name in frame.columns and name not in owners and name not in (roles.id, roles.time, *roles.targets):
+        if name not in frame.columns or name in chosen:
+            continue
+        told = f"the {role} is {_list([str(owner) for owner in owners], 3)}"
+        if len(owners) == 1 and owners[0] is not None and frame[name].equals(frame[owners[0]]):
             frame = frame.drop(columns=name)
-            notes.append(f"column {name!r} is left out: the {role} is {_list([str(owner) for owner in owners], 3)}")
+            notes.append(f"column {name!r} is left out: it equals the {role} {owners[0]!r}")
+            continue
+        free = f"{name}_"
+        while free in frame.columns:
+            free += "_"
+        frame = frame.rename(columns={name: free})
+        notes.append(f"column {name!r} is renamed: {told}; as an input it is {free!r} in the exogenous lists")
     return frame
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,22 +61,33 @@ def _conformal_quantile(scores: np.ndarray, level: float) -> float:
     return float(scores[min(rank, len(scores)) - 1])
 
 
-def check_levels(level: Sequence[float]) -> tuple[float, ...]:
-    """Levels as percentages between 0 and 100.
+def check_levels(level: float | Sequence[float]) -> tuple[float, ...]:
+    """Levels as percentages between 0 and 100, each once; a single number is a list of one.
 
-    >>> check_levels([80, 95])
-    (80.0, 95.0)
+    Raises ``UsageError`` (``bad_level``) for anything else, text included.
+
+    >>> check_levels([80, 95]), check_levels(80)
+    ((80.0, 95.0), (80.0,))
     """
-    for value in level:
-        if not 0 < value < 100:
-            raise UsageError(
-                "bad_level",
-                expected="levels in percent, between 0 and 100",
-                got=repr(value),
-                where="level",
-                fix="write 80 for the central 80 %",
-            )
-    return tuple(float(value) for value in level)
+    if isinstance(level, str | bytes):
+        raise _bad_level(level, "write [80] for the central 80 %")
+    values: list[object] = list(level) if isinstance(level, Iterable) else [level]
+    found: dict[float, None] = {}
+    for value in values:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float | np.integer | np.floating)
+            or not 0 < value < 100
+        ):
+            raise _bad_level(value, "write 80 for the central 80 %")
+        found[float(value)] = None
+    return tuple(found)
+
+
+def _bad_level(got: object, fix: str) -> UsageError:
+    return UsageError(
+        "bad_level", expected="levels in percent, between 0 and 100", got=repr(got), where="level", fix=fix
+    )
 
 
 def level_name(level: float) -> str:
