@@ -77,6 +77,7 @@ def _explanation(rng: np.random.Generator, forecasts: pd.DataFrame, features: li
                         "source_ds": sources[cells[1]],
                         "feature": np.array(names, dtype=object)[cells[2]],
                         "weight": weight.ravel(),
+                        "memory": 0.25 if model == "openbook" else 0.0,
                     }
                 )
             )

@@ -11,6 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import openbook as ob
+from openbook.cli import main
+from openbook.training.loop import History
+
 QUICK = ["--max-steps", "10", "--input-size", "24", "--h", "6", "--futr-exog", "promo"]
 
 
@@ -92,6 +96,7 @@ def test_inspect_reports_findings_and_refuses_in_its_exit_code(files: Path, tmp_
     broken = tmp_path / "broken.csv"
     broken.write_text("ds,y\n2024-01-01,1\n2024-01-01,2\n2024-01-02,3\n")
     assert "F05-conflicting-stamps" in openbook("inspect", broken, code=3).stdout
+    assert openbook("inspect", broken, "--quiet", code=3).stdout == ""
 
 
 WRONG = {
@@ -103,6 +108,7 @@ WRONG = {
     "bad level": (2, ["predict", "{files}/calls.ob", "--level", "eighty"], "eighty"),
     "bad suffix": (2, ["predict", "{files}/calls.ob", "--futr", "{files}/next.csv", "--out", "f.xlsx"], "xlsx"),
     "unknown option": (2, ["fit", "--horizon", "3"], "horizon"),
+    "no out": (2, ["fit", "{files}/calls.csv"], "--out"),
     "not a backtest": (3, ["report", "{files}"], "scores.csv"),
     "unknown demo": (2, ["demo", "--data", "air"], "calls or co2"),
     "unknown series": (2, ["backtest", "{files}/calls.csv", "--only", "Busan"], "series 0"),
@@ -116,9 +122,8 @@ def test_wrong_input_ends_with_words_and_the_right_code(name: str, files: Path, 
     ran = openbook(*[part.replace("{files}", str(files)) for part in arguments], code=code)
     assert words in ran.stderr
     assert "Traceback" not in ran.stderr
-    if "unknown option" not in name:
-        told = json.loads(openbook(*[p.replace("{files}", str(files)) for p in arguments], "--json", code=code).stdout)
-        assert words in told["error"]["message"]
+    told = json.loads(openbook(*[p.replace("{files}", str(files)) for p in arguments], "--json", code=code).stdout)
+    assert words in told["error"]["message"]
 
 
 def test_help_and_version() -> None:
@@ -126,3 +131,93 @@ def test_help_and_version() -> None:
     for command in ("demo", "inspect", "fit", "predict", "backtest", "explain", "report"):
         assert command in text
     assert openbook("--version").stdout.strip() == __import__("openbook").__version__
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of a command run in this process."""
+    monkeypatch.setattr("sys.argv", ["openbook", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+REFUSED_EARLY = {
+    "predict suffix": (["predict", "{files}/calls.ob", "--out", "{tmp}/f.xlsx"], "bad_suffix"),
+    "predict below a file": (["predict", "{files}/calls.ob", "--out", "{files}/calls.csv/f.csv"], "cannot_write"),
+    "predict a folder": (["predict", "{files}/calls.ob", "--out", "{tmp}/dd.csv"], "cannot_write"),
+    "predict proc": (["predict", "{files}/calls.ob", "--out", "/proc/f.csv"], "cannot_write"),
+    "explain suffix": (["explain", "{files}/calls.ob", "--out", "{tmp}/e.txt"], "bad_suffix"),
+    "explain below a file": (["explain", "{files}/calls.ob", "--out", "{files}/calls.csv/e.html"], "cannot_write"),
+    "fit proc": (["fit", "{files}/calls.csv", "--out", "/proc/m.ob"], "cannot_write"),
+    "fit over a folder": (["fit", "{files}/calls.csv", "--out", "{tmp}"], "would_overwrite"),
+    "fit over a file": (["fit", "{files}/calls.csv", "--out", "{files}/calls.csv"], "would_overwrite"),
+    "backtest": (["backtest", "{files}/calls.csv", "--out", "{files}/calls.csv"], "cannot_write"),
+    "demo": (["demo", "--out", "{files}/calls.csv"], "cannot_write"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_EARLY)
+def test_a_wrong_place_for_the_result_is_refused_before_the_work(
+    name: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for work in ("fit", "fit_panel", "predict", "explain"):
+        monkeypatch.setattr(ob.Forecaster, work, lambda *args, **kwargs: pytest.fail("worked first"))
+    (tmp_path / "dd.csv").mkdir()
+    arguments, error = REFUSED_EARLY[name]
+    filled = [part.replace("{files}", str(files)).replace("{tmp}", str(tmp_path)) for part in arguments]
+    before = (files / "calls.csv").read_bytes()
+    assert run_here(monkeypatch, *filled, "--json") == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == error
+    assert [item.name for item in tmp_path.iterdir()] == ["dd.csv"]
+    assert (files / "calls.csv").read_bytes() == before
+
+
+def test_an_interrupted_fit_saves_says_so_and_ends_with_130(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(self: ob.Forecaster, *args: object, **kwargs: object) -> ob.Forecaster:
+        trained = ob.Forecaster.load(files / "calls.ob")
+        vars(self).update(vars(trained))
+        self.training_ = History(stopped_by="interrupt")
+        return self
+
+    monkeypatch.setattr(ob.Forecaster, "fit", stopped)
+    out = tmp_path / "m.ob"
+    assert run_here(monkeypatch, "fit", files / "calls.csv", "--out", out, "--json") == 130
+    said = capsys.readouterr()
+    assert json.loads(said.out)["interrupted"] is True
+    assert "interrupted" in said.err
+    assert ob.load(out).h == 6
+
+
+def test_json_of_a_fit_is_strict(files: Path, tmp_path: Path) -> None:
+    said = openbook("fit", files / "calls.csv", "--out", tmp_path / "m", *QUICK, "--json").stdout
+    json.loads(said, parse_constant=pytest.fail)
+    json.loads((tmp_path / "m" / "config.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_json_forecasts_keep_their_digits(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {
+        "unique_id": 1.5,
+        "ds": pd.Timestamp("2024-01-01 05:00"),
+        "OpenBook": 1.2345678901234e-11,
+        "lo": float("nan"),
+    }
+    monkeypatch.setattr(ob.Forecaster, "predict", lambda *args, **kwargs: pd.DataFrame([row]))
+    assert run_here(monkeypatch, "predict", files / "calls.ob", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["forecast"]
+    assert found == [{"unique_id": 1.5, "ds": "2024-01-01T05:00:00", "OpenBook": 1.2345678901234e-11, "lo": None}]
+
+
+def test_an_interrupt_elsewhere_is_130_without_a_trace(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ob.Forecaster, "predict", stop)
+    assert run_here(monkeypatch, "predict", files / "calls.ob") == 130
+    assert "bug" not in capsys.readouterr().err

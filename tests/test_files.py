@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from openbook.files import write_folder_whole, write_text_whole, write_whole
+from openbook.errors import UsageError
+from openbook.files import check_writable, json_text, write_folder_whole, write_text_whole, write_whole
 
 
 def test_a_failing_writer_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -99,8 +105,6 @@ def killed_in_the_middle(script: str, target: Path, sign: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.ob", "model"])
 def test_kill_9_during_save_leaves_the_old_model_whole(tmp_path: Path, name: str) -> None:
-    import pandas as pd
-
     import openbook as ob
 
     frame = pd.DataFrame({"unique_id": "a", "ds": range(60), "y": [float(i % 5) for i in range(60)]})
@@ -112,10 +116,6 @@ def test_kill_9_during_save_leaves_the_old_model_whole(tmp_path: Path, name: str
 
 
 def test_kill_9_during_a_backtest_leaves_every_file_whole(tmp_path: Path) -> None:
-    import json
-
-    import pandas as pd
-
     from openbook.evaluation.backtest import BacktestResult, write_backtest
 
     frame = pd.DataFrame({"model": ["old"] * 1000, "mae": 2.0})
@@ -126,3 +126,57 @@ def test_kill_9_during_a_backtest_leaves_every_file_whole(tmp_path: Path) -> Non
     for file in target.glob("*.parquet"):
         assert len(pd.read_parquet(file)) == 1000
     assert json.loads((target / "run.json").read_text()) == {"old": True}
+
+
+def refused(write: Callable[[], object], code: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        write()
+    assert caught.value.code == code
+    return caught.value
+
+
+def test_a_place_that_can_not_be_written_is_said_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("I am a file")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "a.txt", tmp_path / "folder", tmp_path / ("n" * 400), Path("/proc/a.txt")):
+        found = refused(lambda path=path: write_text_whole(path, "x"), "cannot_write")
+        assert str(path) in str(found)
+        refused(lambda path=path: check_writable(path), "cannot_write")
+    assert (
+        "a file where a folder" in refused(lambda: write_text_whole(tmp_path / "file" / "a", "x"), "cannot_write").got
+    )
+    below = tmp_path / "file" / "model"
+    refused(lambda: write_folder_whole(below, lambda draft: None), "cannot_write")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_checking_a_place_leaves_nothing_there(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "newer" / "a.txt")
+    check_writable(tmp_path, folder=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_no_bug_but_another_missing_file_is(tmp_path: Path) -> None:
+    def full(draft: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert "space" in refused(lambda: write_whole(tmp_path / "a", full), "cannot_write").got
+    refused(lambda: write_whole(tmp_path / "a", lambda draft: (draft / "b").write_text("")), "cannot_write")
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "a", lambda draft: (tmp_path / "absent").read_text())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_strict_and_keeps_every_digit() -> None:
+    document = {
+        "numbers": (np.float64(1.2345678901234e-11), 1.5, np.int64(3), True, None),
+        "odd": [float("nan"), -np.inf, np.float32("inf"), pd.NaT, pd.NA],
+        "stamps": [pd.Timestamp("2024-03-01 05:00", tz="Europe/Berlin"), pd.Timestamp("2024-03-01")],
+        3: Path("a"),
+    }
+    assert json.loads(json_text(document), parse_constant=pytest.fail) == {
+        "numbers": [1.2345678901234e-11, 1.5, 3, True, None],
+        "odd": [None] * 5,
+        "stamps": ["2024-03-01T05:00:00+01:00", "2024-03-01T00:00:00"],
+        "3": "a",
+    }

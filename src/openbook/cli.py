@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openbook.console import (
+    TABLES,
     ModelOptions,
+    check_out,
     freq_of,
     levels_of,
     names_of,
     only_series,
     progress,
+    records_of,
     run_and_write,
     say,
     write_table,
@@ -27,6 +30,10 @@ from openbook.version import __version__
 
 if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
+
+INTERRUPTED = 130
+# Newer releases of typer carry a click of their own, older ones use the package: both are above BadParameter.
+_ClickError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     name="openbook",
@@ -81,6 +88,7 @@ def inspect(
     futr_exog: FutrExog = "",
     hist_exog: HistExog = None,
     freq: FreqOption = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Audit a table: frequency, gaps, duplicates, sentinels, season, column roles, leaks; with codes and fixes."""
@@ -95,7 +103,7 @@ def inspect(
         futr=names_of(futr_exog),
         hist=names_of(hist_exog),
     )
-    show_result(audit.to_dict(), audit.lines(), as_json)
+    show_result(audit.to_dict(), [] if quiet else audit.lines(), as_json)
     if any(finding.severity == "error" for finding in audit.findings):
         raise typer.Exit(3)
 
@@ -120,15 +128,22 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train a model and save it."""
+    from openbook.forecast.saving import check_target
+
     options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device)
     forecaster = options.make(model)
+    check_target(out)
     with progress(quiet or as_json) as bars:
         forecaster.progress = bars(model)
         forecaster.fit(data, id_col=id_col, time_col=time_col, target_col=target_col)
     forecaster.save(out)
     told = {name: decision._asdict() for name, decision in forecaster.decisions.items()}
     lines = [] if quiet else [f"saved {out}", *(f"  {name}: {d['value']}  ({d['why']})" for name, d in told.items())]
-    show_result({"model": str(out), "decisions": told}, lines, as_json)
+    stopped = forecaster.interrupted()
+    show_result({"model": str(out), "decisions": told, "interrupted": stopped}, lines, as_json)
+    if stopped:
+        say("openbook: training was interrupted; the best weights so far were saved", False)
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -142,13 +157,14 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Forecast from the end of a table, or of the training data."""
+    if out is not None:
+        check_out(out, TABLES)
     forecast = _load(model).predict(data, futr_df=futr, level=levels_of(level))
     if out is not None:
         write_table(forecast, out)
         say(f"wrote {out}: {len(forecast)} rows", quiet or as_json)
     if as_json:
-        rows = json.loads(forecast.to_json(orient="records", date_format="iso", force_ascii=False))
-        show_result({"out": str(out) if out else None, "forecast": rows}, [], True)
+        show_result({"out": str(out) if out else None, "forecast": records_of(forecast)}, [], True)
     elif out is None:
         typer.echo(forecast.to_csv(index=False), nl=False)
 
@@ -180,7 +196,9 @@ def backtest(
 ) -> None:
     """Evaluate models and floors on rolling origins; write scores, forecasts, look-ups and the report."""
     from openbook.data.table import read_table
+    from openbook.files import check_writable
 
+    check_writable(out / "run.json")
     options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device)
     table = only_series(read_table(data, id_col=id_col, time_col=time_col, target_col=target_col), names_of(only))
     facts = {
@@ -204,6 +222,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Write where every forecast looked: one row per step, past step and input, or a page."""
+    check_out(out, (*TABLES, ".html"))
     explanation = _load(model).explain(data, futr_df=futr)
     if out.suffix == ".html":
         from openbook.files import write_text_whole
@@ -242,9 +261,11 @@ def demo(
 ) -> None:
     """The whole main job on built-in data: inspect, backtest against the floors, fit, forecast, explain, report."""
     from openbook.demo import demo_case
+    from openbook.forecast.saving import check_target
 
     case = demo_case(data, seed=seed)
     options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps or case.max_steps, seed, "auto")
+    check_target(out / "model.ob")
     write_table(case.table, out / f"{data}.csv")
     if case.ahead is not None:
         write_table(case.ahead, out / "tomorrow.csv")
@@ -265,6 +286,8 @@ def demo(
     with progress(quiet or as_json) as bars:
         forecaster.progress = bars("luong on everything")
         forecaster.fit(case.past)
+    if forecaster.interrupted():
+        raise KeyboardInterrupt
     forecaster.save(out / "model.ob")
     write_table(forecaster.predict(futr_df=case.ahead, level=(80, 95)), out / "forecast.csv")
     say(f"Forecast of the next {case.h} steps: {out / 'forecast.csv'}\nOpen {out / 'report.html'}", quiet or as_json)
@@ -280,7 +303,16 @@ def main() -> None:
     """Entry point: runs the command and turns errors into messages and exit codes."""
     as_json = "--json" in sys.argv
     try:
-        app()
+        # Returns the code of typer.Exit (--help, --version, inspect), raises everything else.
+        sys.exit(app(standalone_mode=False) or 0)
+    except _ClickError as error:
+        if as_json:
+            _fail(True, {"code": "usage", "message": error.format_message()}, "", error.exit_code)
+        error.show()
+        sys.exit(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        say("openbook: interrupted", False)
+        sys.exit(INTERRUPTED)
     except OpenBookError as error:
         told = {"code": error.code, "message": str(error), "expected": error.expected, "got": error.got}
         _fail(as_json, told | {"where": error.where, "fix": error.fix}, f"openbook: {error}", error.exit_code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from openbook.forecast.forecaster import Forecaster
 
+TABLES = (".csv", ".csv.gz", ".parquet")
 Show = Callable[[str], Callable[[int, int, float | None], None]]
 
 
@@ -141,7 +141,9 @@ def say(message: str, silent: bool) -> None:
 def show(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
     """The result of a command on stdout: one JSON document, or lines."""
     if as_json:
-        print(json.dumps(document, ensure_ascii=False, default=str))  # noqa: T201
+        from openbook.files import json_text
+
+        print(json_text(document))  # noqa: T201
     elif lines:
         print("\n".join(lines))  # noqa: T201
 
@@ -150,18 +152,31 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as its suffix says: .csv, .csv.gz or .parquet, whole or not at all."""
     from openbook.files import write_whole
 
-    if path.name.endswith((".csv", ".csv.gz")):
-        write_whole(path, lambda draft: frame.to_csv(draft, index=False))
-    elif path.suffix == ".parquet":
+    check_out(path, TABLES)
+    if path.suffix == ".parquet":
         write_whole(path, lambda draft: frame.to_parquet(draft, index=False))
     else:
+        write_whole(path, lambda draft: frame.to_csv(draft, index=False))
+
+
+def check_out(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Refuse a file to write by its suffix or its place, before any work is done for it."""
+    from openbook.files import check_writable
+
+    if not path.name.endswith(suffixes):
         raise UsageError(
             "bad_suffix",
-            expected=".csv, .csv.gz or .parquet",
+            expected=f"{', '.join(suffixes[:-1])} or {suffixes[-1]}",
             got=repr(path.name),
             where="--out",
             fix="choose one of them",
         )
+    check_writable(path)
+
+
+def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame for ``show``, every digit kept."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def score_lines(scores: pd.DataFrame, warnings: Sequence[str]) -> list[str]:
@@ -201,6 +216,6 @@ def run_and_write(
         result = run_backtest(table, Plan(**plan), make, facts=facts, say=told)
     write_backtest(result, out)
     page = write_report(out)
-    records = json.loads(result.scores.to_json(orient="records"))
     lines = [*score_lines(result.scores, result.run["warnings"]), *([] if quiet else [f"report: {page}"])]
-    show({"scores": records, "warnings": result.run["warnings"], "out": str(out), "report": str(page)}, lines, as_json)
+    document = {"scores": records_of(result.scores), "warnings": result.run["warnings"], "out": str(out)}
+    show(document | {"report": str(page)}, lines, as_json)

@@ -1,37 +1,47 @@
-"""Files that are written whole or not at all: temporary sibling, fsync, rename."""
+"""Files that are written whole or not at all: temporary sibling, fsync, rename; JSON that every reader accepts."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openbook.errors import UsageError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+# A write to an open file fails without a name; these say that the disk is the reason.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Let ``write`` fill a temporary file beside ``path``, then put it in place in one step.
 
-    A crash at any moment leaves the old file, or the new one, never a part.
+    A crash at any moment leaves the old file, or the new one, never a part. Raises ``UsageError`` where the system
+    refuses; other errors of ``write`` pass.
 
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_whole(folder / "a.txt", lambda path: path.write_text("whole")).read_text()
     'whole'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with _beside(path) as temporary:
         draft = temporary / path.name
-        write(draft)
-        _sync(draft)
-        draft.replace(path)
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _filled(path, temporary, draft, write)
+        with _refusing(path):
+            _sync(draft)
+            draft.replace(path)
+            _sync(path.parent)
     return path
 
 
@@ -43,27 +53,112 @@ def write_text_whole(path: str | Path, text: str) -> Path:
 def write_folder_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a new folder, then exchange it with what stands at ``path`` in one step.
 
-    Where the system can not exchange two names, the old folder is moved aside first.
+    What stood there is gone afterwards: the caller says what may be replaced. Where the system can not exchange two
+    names, the old folder is moved aside first. Raises ``UsageError`` where the system refuses.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with _beside(path) as temporary:
         draft = temporary / "new"
-        draft.mkdir()
-        write(draft)
-        for file in draft.iterdir():
-            _sync(file)
-        _sync(draft)
-        if not path.exists():
-            draft.rename(path)
-        elif not _exchange(draft, path):
-            path.rename(temporary / "old")
-            draft.rename(path)
-        _sync(path.parent)
+        with _refusing(path):
+            draft.mkdir()
+        _filled(path, temporary, draft, write)
+        with _refusing(path):
+            for file in draft.iterdir():
+                _sync(file)
+            _sync(draft)
+            if not path.exists():
+                draft.rename(path)
+            elif not _exchange(draft, path):
+                path.rename(temporary / "old")
+                draft.rename(path)
+            _sync(path.parent)
+    return path
+
+
+def check_writable(path: str | Path, *, folder: bool = False) -> None:
+    """Refuse early what ``write_whole`` (or ``write_folder_whole``) would refuse late.
+
+    A folder is no place for a file. The rest is tried out in the nearest folder that exists, leaving nothing there.
+    Raises ``UsageError``.
+
+    >>> check_writable(Path(tempfile.mkdtemp()) / "new" / "a.csv")
+    """
+    path = Path(path)
+    with _refusing(path):
+        if path.is_dir() and not folder:
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        nearest = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        with tempfile.TemporaryDirectory(prefix=".openbook.", dir=nearest):
+            pass
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """A document as strict JSON: numbers that are not finite become null, stamps ISO text, other objects their words.
+
+    >>> json_text({"a": float("inf"), "b": np.float64(1e-11), "c": np.datetime64("2024-01-01")})
+    '{"a": null, "b": 1e-11, "c": "2024-01-01"}'
+    """
+    return json.dumps(_plain(document), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
+        value = value.item()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if str(value) in ("NaT", "<NA>"):
+        return None
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A temporary folder on the disk of ``path``."""
+    with _refusing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return path
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """What the system refuses is not a bug: the path and the reason in words."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _filled(path: Path, temporary: Path, draft: Path, write: Callable[[Path], object]) -> None:
+    try:
+        write(draft)
+    except OSError as error:
+        # Only what concerns the draft: a writer that misses some other file has a problem of its own.
+        named = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+        if not any(name.startswith(str(temporary)) for name in named) and (named or error.errno not in _DISK):
+            raise
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> UsageError:
+    # Making a folder where a file stands "exists already", which tells the reader nothing.
+    blocked = isinstance(error, FileExistsError | NotADirectoryError)
+    return UsageError(
+        "cannot_write",
+        expected="a place where this file or folder can be written",
+        got="a file where a folder is needed" if blocked else error.strerror or str(error),
+        where=str(path),
+        fix="choose another path, or correct rights or space there",
+    )
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -133,3 +133,41 @@ def test_unknown_models_and_too_many_windows_are_refused(hourly: pd.DataFrame) -
         run_backtest(ob.read_table(hourly), Plan(H, models=("prophet",)), make_model)
     with pytest.raises(DataError, match="rows"):
         run_backtest(ob.read_table(hourly), Plan(H, n_windows=500), make_model)
+
+
+def test_run_json_is_strict(result: BacktestResult, tmp_path: Path) -> None:
+    odd = BacktestResult(*([result.scores] * 6), {"value": -np.inf, "count": np.int64(2)})
+    text = (write_backtest(odd, tmp_path / "odd") / "run.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"value": None, "count": 2}
+
+
+def test_series_too_short_for_any_window_are_named(hourly: pd.DataFrame) -> None:
+    short = hourly.groupby("unique_id").head(H).assign(unique_id="tiny " + hourly["unique_id"])
+    found = run_backtest(ob.read_table(pd.concat([hourly, short])), Plan(H, n_windows=2, models=("naive",)), make_model)
+    assert (found.run["data"]["series"], found.run["data"]["left_out"]) == (3, 3)
+    told = [warning for warning in found.run["warnings"] if "left out" in warning]
+    assert told == [
+        "3 of 6 series left out, too short for 2 window(s) of 6 steps: tiny series 0, tiny series 1, tiny series 2."
+    ]
+
+
+def test_coverage_and_pinball_are_there_whatever_the_levels(hourly: pd.DataFrame, result: BacktestResult) -> None:
+    assert (result.run["data"]["series"], result.run["data"]["left_out"]) == (3, 0)
+    plan = Plan(H, n_windows=2, models=("luong",), level=(90,))
+    found = run_backtest(ob.read_table(hourly), plan, make_model)
+    assert found.scores[["pinball", "coverage_80"]].notna().all().all()
+    assert {"luong-lo-90", "ridge-hi-90"} <= set(found.forecasts.columns)
+
+
+def test_an_interrupted_training_ends_the_backtest(hourly: pd.DataFrame) -> None:
+    def interrupt(step: int, steps: int, loss: float | None) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    def interrupted(name: str) -> ob.Forecaster:
+        made = make_model(name)
+        made.progress = interrupt
+        return made
+
+    with pytest.raises(KeyboardInterrupt):
+        run_backtest(ob.read_table(hourly), Plan(H, n_windows=1, models=("luong",)), interrupted)

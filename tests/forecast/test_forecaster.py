@@ -413,3 +413,16 @@ def test_numpy_numbers_offsets_and_single_names_are_welcome(hourly: pd.DataFrame
 def test_frames_of_the_kind_that_was_fitted_come_back(hourly: pd.DataFrame) -> None:
     model = forecaster(futr_exog_list=()).fit(pl.from_pandas(hourly))
     assert isinstance(model.predict(), pl.DataFrame)
+
+
+def test_an_interrupted_training_is_kept_by_fit_and_ends_cross_validation(hourly: pd.DataFrame) -> None:
+    def interrupt(step: int, steps: int, loss: float | None) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    model = forecaster()
+    model.progress = interrupt
+    assert model.fit(hourly).interrupted()
+    assert model.predict(futr_df=future(hourly))["OpenBook"].notna().all()
+    with pytest.raises(KeyboardInterrupt):
+        model.cross_validation(hourly, n_windows=2, refit=True)

@@ -113,3 +113,10 @@ def test_whole_number_ids_and_stamps(small_folder: Path) -> None:
     entries, _ = book_part(read_backtest(small_folder))
     assert {entry["id"] for entry in entries} == {"7"}
     assert entries[0]["targets"] == [8.0, 9.0, 10.0, 11.0]
+
+
+def test_the_share_that_looked_nowhere_is_kept_by_step() -> None:
+    frame = pd.DataFrame({"step": [2, 2, 1, 1], "memory": [0.25, 0.25, 0.5, 0.5]})
+    assert book._memory(frame) == [0.5, 0.25]
+    assert book._memory(frame.assign(memory=0.0)) == []
+    assert book._memory(frame[["step"]]) == []

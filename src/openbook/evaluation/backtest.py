@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ import pandas as pd
 from openbook.data.panel import ID, TIME, Panel, make_panel
 from openbook.errors import DataError, OpenBookError, UsageError
 from openbook.evaluation.metrics import score_frame, seasonal_scale
-from openbook.files import write_text_whole, write_whole
+from openbook.files import json_text, write_text_whole, write_whole
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.decisions import decide_season
 from openbook.forecast.floor import Floor
@@ -31,6 +30,7 @@ from openbook.models.registry import MODELS
 from openbook.version import __version__
 
 ALWAYS = ("seasonal_naive", "ridge")  # no forecast of ours is shown without these two
+SCORED = 80.0  # the level that coverage_80 and pinball need, whatever others are asked for
 _IN_PROCESS = ("naive", *ALWAYS)
 _EXPLAINED_SERIES, _EXPLAINED_CUTOFFS = 12, 7
 
@@ -92,7 +92,8 @@ def run_backtest(
     ``run["failed"]`` with its reason and never stops the others; only if all fail is the first error raised.
     """
     begin, models = time.perf_counter(), _with_floors(plan.models)
-    check_levels(plan.level)
+    levels = check_levels(plan.level)
+    plan = replace(plan, level=levels if SCORED in levels else (*levels, SCORED))
     probe = make_model("luong")
     probe.inputs = probe.resolve_inputs(table)
     inputs = probe.inputs
@@ -115,11 +116,13 @@ def run_backtest(
             fix="see openbook inspect for what is wrong with the data",
         )
     forecasts = _joined({name: ran[name].rolled for name in alive})  # type: ignore[misc]
-    scored = _scored(forecasts, ran, alive, models, seasonal_scale(train, season), plan)
+    scored = _scored(forecasts, ran, alive, models, seasonal_scale(train, season))
     explained = [ran[name].explanation for name in alive if ran[name].explanation is not None]
-    run = _facts(plan, panel, ran, models, facts or {}) | {
+    evaluated = set(forecasts[ID])
+    left_out = [name for name in panel.ids if name not in evaluated]
+    run = _facts(plan, panel, ran, models, facts or {}, len(left_out)) | {
         "season": int(season),
-        "warnings": _warnings(scored[0], ran),
+        "warnings": [*_warnings(scored[0], ran), *_left_out(left_out, panel, plan)],
         "seconds": round(time.perf_counter() - begin, 2),
     }
     history = _history(panel, plan, season)
@@ -143,7 +146,7 @@ def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
         ("history", result.history),
     ):
         write_whole(folder / f"{name}.parquet", frame.to_parquet)
-    write_text_whole(folder / "run.json", json.dumps(result.run, indent=1, ensure_ascii=False, default=_plain))
+    write_text_whole(folder / "run.json", json_text(result.run, indent=1))
     return folder
 
 
@@ -217,11 +220,10 @@ def _joined(rolled: dict[str, Rolled]) -> pd.DataFrame:
 
 
 def _scored(
-    forecasts: pd.DataFrame, ran: dict[str, _Ran], alive: list[str], models: Sequence[str], scale: Any, plan: Plan
+    forecasts: pd.DataFrame, ran: dict[str, _Ran], alive: list[str], models: Sequence[str], scale: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Scores by model (best MASE first, failures last), by series and by step."""
-    levels = tuple(level for level in plan.level if level == 80)
-    scores = score_frame(forecasts, models=alive, scale=scale, levels=levels or (80,))
+    scores = score_frame(forecasts, models=alive, scale=scale, levels=(80,))
     timed = pd.DataFrame(
         {
             "model": alive,
@@ -231,8 +233,8 @@ def _scored(
     )
     failed = pd.DataFrame({"model": [name for name in models if name not in alive]})
     scores = pd.concat([scores.merge(timed, on="model").sort_values("mase", kind="stable"), failed], ignore_index=True)
-    by_series = score_frame(forecasts, models=alive, scale=scale, levels=levels or (80,), by=(ID,))
-    by_step = score_frame(forecasts, models=alive, scale=scale, levels=levels or (80,), by=("step",))
+    by_series = score_frame(forecasts, models=alive, scale=scale, levels=(80,), by=(ID,))
+    by_step = score_frame(forecasts, models=alive, scale=scale, levels=(80,), by=("step",))
     return scores, by_series, by_step
 
 
@@ -255,6 +257,17 @@ def _warnings(scores: pd.DataFrame, ran: dict[str, _Ran]) -> list[str]:
     return words
 
 
+def _left_out(names: Sequence[Any], panel: Panel, plan: Plan) -> list[str]:
+    """In words: series that no window could evaluate."""
+    if not names:
+        return []
+    more = ", …" if len(names) > 5 else ""
+    return [
+        f"{len(names)} of {len(panel)} series left out, too short for {plan.n_windows} window(s) of {plan.h} steps: "
+        f"{', '.join(map(str, names[:5]))}{more}."
+    ]
+
+
 def _history(panel: Panel, plan: Plan, season: int) -> pd.DataFrame:
     """Values before the first cutoff, two seasons or horizons of them, for the report's charts."""
     tested = plan.h + plan.step * (plan.n_windows - 1)
@@ -266,13 +279,14 @@ def _history(panel: Panel, plan: Plan, season: int) -> pd.DataFrame:
 
 
 def _facts(
-    plan: Plan, panel: Panel, ran: dict[str, _Ran], models: Sequence[str], facts: dict[str, Any]
+    plan: Plan, panel: Panel, ran: dict[str, _Ran], models: Sequence[str], facts: dict[str, Any], left_out: int
 ) -> dict[str, Any]:
     """What is needed to understand and repeat the run."""
     stamps = panel.local_times(panel.times)
     data = {
         "rows": len(panel.times),
-        "series": len(panel),
+        "series": len(panel) - left_out,
+        "left_out": left_out,
         "start": str(stamps.min()),
         "end": str(stamps.max()),
         "missing": int(np.isnan(panel.target).sum()),
@@ -317,9 +331,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    return str(value)

@@ -146,6 +146,10 @@ class Forecaster(FrameForecaster):
         made.name, made.progress = self.name, self.progress
         return made
 
+    def interrupted(self) -> bool:
+        """Whether the last training was ended by the user."""
+        return self.training_ is not None and self.training_.stopped_by == "interrupt"
+
     def history_steps(self) -> int | None:
         """A forecast reads the context; one horizon more lets ``explain`` look at the last known origin."""
         return self.fitted().windows.input_size + self.h

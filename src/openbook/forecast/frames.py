@@ -71,6 +71,10 @@ class FrameForecaster(ABC):
         """How many last rows of a series a forecast reads; ``None`` for all."""
         return None
 
+    def interrupted(self) -> bool:
+        """Whether the last training was ended by the user."""
+        return False
+
     def fit(self, df: Any, *, id_col: str = ID, time_col: str = TIME, target_col: str = TARGET) -> Self:
         """Learn from a table (pandas or polars frame, or a path) of one or many series; returns the forecaster itself."""
         learner = self.fresh()
@@ -242,6 +246,8 @@ def roll(
     for first in range(0, n_windows, every):
         begin = time.perf_counter()
         forecaster.fit_panel(training_part(panel, forecaster.h, n_windows - first, step_size))
+        if forecaster.interrupted():
+            raise KeyboardInterrupt  # half a training would be scored as a whole one
         fitted = time.perf_counter()
         origins = Origins(*(np.concatenate(parts) for parts in zip(*windows[first : first + every], strict=True)))
         if not len(origins.end):

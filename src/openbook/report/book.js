@@ -27,6 +27,8 @@ OB.openEntry = (entry) => {
 
 OB.meanRow = (rows) => rows[0].map((_, i) => rows.reduce((total, row) => total + row[i], 0) / rows.length);
 
+OB.mean = (values) => values.reduce((total, value) => total + value, 0) / values.length;
+
 OB.list = (texts) => (texts.length > 1 ? `${texts.slice(0, -1).join(", ")} and ${texts.at(-1)}` : texts.join(""));
 
 /** The sentence naming the three places looked at most; step null means all steps together. */
@@ -49,10 +51,12 @@ OB.readingWords = (data, entry, step) => {
   const others = entry.stamps - places.length;
   const rest = others > 0 ? ` Together that is ${OB.percent(total)} of the look-up; the other ${OB.count(others, noun)} share the rest.` : "";
   const even = total < (1.6 * places.length) / entry.stamps ? " The look-up is spread nearly evenly: no place stands out." : "";
-  if (step !== null) return `For ${OB.stamp(entry.targets[step], data.clock)}, ${name} looked most at ${OB.list(places)}.${rest}${even}`;
+  const left = entry.memory.length ? (step === null ? OB.mean(entry.memory) : entry.memory[step]) : 0;
+  const memory = left >= 0.005 ? ` ${OB.percent(left)} of the answer looked nowhere: it came from what the network remembered.` : "";
+  if (step !== null) return `For ${OB.stamp(entry.targets[step], data.clock)}, ${name} looked most at ${OB.list(places)}.${rest}${even}${memory}`;
   const back = entry.lags.map(([from, to, mean]) => `${OB.distance(from, to, data.clock)} (${OB.percent(mean)})`);
   const lags = entry.targets.length > 1 && back.length ? `Counted back from each ${noun} it forecast, ${name} looked most ${OB.list(back)}. ` : "";
-  return `${lags}Over all ${OB.count(entry.targets.length, "step")}, the places ${lags ? "it" : name} looked at most were ${OB.list(places)}.${rest}${even}`;
+  return `${lags}Over all ${OB.count(entry.targets.length, "step")}, the places ${lags ? "it" : name} looked at most were ${OB.list(places)}.${rest}${even}${memory}`;
 };
 
 /** Actual values at the stamps of the book, where the page knows at least half of them; else null. */

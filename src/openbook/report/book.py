@@ -106,12 +106,21 @@ def _entry(model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame) -> tupl
         "timeOnly": cube.features == [ALL_INPUTS],
         "top": _top_places(cube),
         "lags": _top_lags(cube),
+        "memory": _memory(frame),
     }
     if drawn.size <= MAX_CUBE:
         entry["cube"] = _whole_numbers(drawn)
         return entry, drawn.size, bins
     entry["time"], entry["input"] = _whole_numbers(drawn.sum(2)), _whole_numbers(drawn.sum(1))
     return entry, drawn.sum(2).size + drawn.sum(1).size, bins
+
+
+def _memory(frame: pd.DataFrame) -> list[float]:
+    """Share of each forecast step that looked nowhere, in the order of the steps; empty where the model always looks."""
+    if "memory" not in frame.columns:
+        return []
+    share = frame.groupby("step", sort=True)["memory"].first().fillna(0.0)
+    return [round(float(value), 4) for value in share] if (share > 0).any() else []
 
 
 def _binned(weight: np.ndarray, bins: int) -> np.ndarray:

@@ -1,0 +1,84 @@
+"""Saving destroys nothing but an older model, and brings series' names and decisions back as they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.errors import UsageError
+from openbook.forecast.decisions import Decision
+from openbook.forecast.saving import check_target
+
+
+def fit(names: tuple[Any, ...] = ("a", "b")) -> ob.Forecaster:
+    parts = [pd.DataFrame({"unique_id": n, "ds": range(60), "y": [float(i % 4) for i in range(60)]}) for n in names]
+    train = ob.TrainConfig(max_steps=2)
+    return ob.Forecaster(4, input_size=8, model=ob.LuongConfig(hidden_size=4), train=train).fit(pd.concat(parts))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> ob.Forecaster:
+    return fit()
+
+
+def refused(path: Path, fitted: ob.Forecaster, words: str) -> None:
+    for write in (check_target, fitted.save):
+        with pytest.raises(UsageError, match=words) as caught:
+            write(path)
+        assert caught.value.code == "would_overwrite"
+
+
+def test_a_folder_with_other_files_is_left_alone(fitted: ob.Forecaster, tmp_path: Path) -> None:
+    folder = fitted.save(tmp_path / "mine")
+    (folder / "thesis.tex").write_text("years of work")
+    refused(folder, fitted, "thesis.tex")
+    assert len(list(folder.iterdir())) == 4
+    odd = tmp_path / "odd"
+    (odd / "config.json").mkdir(parents=True)
+    refused(odd, fitted, "config.json")
+
+
+def test_files_and_folders_do_not_replace_each_other(fitted: ob.Forecaster, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("keep me")
+    refused(tmp_path / "notes", fitted, "a file that stands there")
+    assert (tmp_path / "notes").read_text() == "keep me"
+    (tmp_path / "m.ob").mkdir()
+    refused(tmp_path / "m.ob", fitted, "a folder")
+    assert (tmp_path / "m.ob").is_dir()
+
+
+def test_new_empty_and_model_folders_are_taken(fitted: ob.Forecaster, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("new/deep", "empty", "empty"):
+        ob.load(fitted.save(tmp_path / name))
+    (tmp_path / "empty" / "manifest.json").unlink()
+    ob.load(fitted.save(tmp_path / "empty"))
+    for _ in range(2):
+        ob.load(fitted.save(tmp_path / "m.ob"))
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["empty", "m.ob", "new"]
+
+
+@pytest.mark.parametrize("names", [(1.5, 2.5), (1, 2), ("1", "2"), (np.float32(0.1), np.float32(0.2))])
+def test_names_of_series_keep_their_kind(names: tuple[Any, ...], tmp_path: Path) -> None:
+    model = fit(names)
+    again = ob.load(model.save(tmp_path / "m.ob")).predict()
+    pd.testing.assert_frame_equal(
+        again.astype({"unique_id": object}), model.predict().astype({"unique_id": object}), check_exact=True
+    )
+    kind = str if isinstance(names[0], str) else int if isinstance(names[0], int) else float
+    assert all(isinstance(name, kind) for name in again["unique_id"].tolist())
+
+
+def test_a_decision_that_is_not_finite_is_stored_as_null(tmp_path: Path) -> None:
+    model = fit()
+    model.decisions["lower_bound"] = Decision(-np.inf, "no bound")
+    path = model.save(tmp_path / "m")
+    config = json.loads((path / "config.json").read_text(), parse_constant=pytest.fail)
+    assert config["decisions"]["lower_bound"] == {"value": None, "why": "no bound"}
+    assert ob.load(path).decisions["lower_bound"] == Decision(None, "no bound")
