@@ -39,7 +39,7 @@ class TrainConfig:
     64
     """
 
-    max_steps: int = 2000
+    max_steps: int = 1200
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
