@@ -85,3 +85,10 @@ def check_names(names: Sequence[str], output: str) -> None:
                 where="results have a column of this name",
                 fix="rename the column",
             )
+
+
+def not_fitted(name: str) -> UsageError:
+    """The error of a call that needs a fitted forecaster."""
+    return UsageError(
+        "not_fitted", expected="a fitted forecaster", got="one before fit", where=name, fix="call fit first"
+    )

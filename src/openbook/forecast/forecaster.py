@@ -15,8 +15,8 @@ from torch import nn
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
-from openbook.errors import DataError, UsageError
-from openbook.forecast.arguments import names_of, whole_number
+from openbook.errors import DataError
+from openbook.forecast.arguments import names_of, not_fitted, whole_number
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import (
     Decision,
@@ -121,13 +121,7 @@ class Forecaster(FrameForecaster):
     def fitted(self) -> Fitted:
         """What ``fit`` produced; refuses before it."""
         if self.fitted_ is None:
-            raise UsageError(
-                "not_fitted",
-                expected="a fitted forecaster",
-                got="one before fit",
-                where=self.name,
-                fix="call fit first",
-            )
+            raise not_fitted(self.name)
         return self.fitted_
 
     def fresh(self) -> Self:

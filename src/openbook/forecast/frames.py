@@ -14,13 +14,14 @@ import pandas as pd
 from openbook.data.frequency import Freq, same_freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.data.table import as_input, read_table
-from openbook.errors import DataError, UsageError
+from openbook.errors import DataError
 from openbook.forecast.arguments import (
     ColumnNames,
     Restore,
     as_it_is,
     check_names,
     is_path,
+    not_fitted,
     plain_freq,
     whole_number,
 )
@@ -183,13 +184,7 @@ class FrameForecaster(ABC):
 
     def _history(self, df: Any) -> tuple[Panel, Restore]:
         if self.history_ is None:
-            raise UsageError(
-                "not_fitted",
-                expected="a fitted forecaster",
-                got="one before fit",
-                where=self.name,
-                fix="call fit first",
-            )
+            raise not_fitted(self.name)
         if df is None:
             return self.history_, self._restore
         frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
