@@ -23,6 +23,15 @@ def test_the_margin_is_the_conformal_rank() -> None:
     assert (low[0, 0], high[0, 0]) == (-16.0, 16.0)
 
 
+def test_overlapping_windows_count_as_the_stretches_they_cover() -> None:
+    truth = np.arange(1.0, 101.0)[:, None]  # scores 0 … 99
+    plain = calibration(truth)
+    few = Calibration(QUANTILES, plain.quantile_WHQ, truth, independent=10)
+    assert plain.margins(80)[0] == 80.0  # the ceil(101 * 0.8) = 81st smallest
+    assert few.margins(80)[0] == 88.0  # 80 % of 1 + 1/10: the ceil(101 * 0.88) = 89th
+    assert few.margins(95)[0] == 99.0  # never beyond the largest
+
+
 def test_bands_cover_what_they_say_where_the_models_own_are_far_too_narrow() -> None:
     rng = np.random.default_rng(0)
     spread = np.array([1.0, 2.0, 3.0, 4.0])

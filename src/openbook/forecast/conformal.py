@@ -12,11 +12,15 @@ from openbook.errors import UsageError
 
 @dataclass(frozen=True)
 class Calibration:
-    """Forecast quantiles [W, H, Q] and truths [W, H] (NaN unknown) of validation windows, both in scaled units."""
+    """Forecast quantiles [W, H, Q] and truths [W, H] (NaN unknown) of validation windows, both in scaled units.
+
+    ``independent``: how many of the windows do not overlap; ``None`` where all are independent.
+    """
 
     quantiles: tuple[float, ...]
     quantile_WHQ: np.ndarray
     truth_WH: np.ndarray
+    independent: int | None = None
 
     def interval(self, quantile_WHQ: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bound [W, H] that should cover ``level`` percent (0 < level < 100).
@@ -31,8 +35,14 @@ class Calibration:
         return np.minimum(low - margin_H, median), np.maximum(high + margin_H, median)
 
     def margins(self, level: float) -> np.ndarray:
-        """How far the band of ``level`` is moved out (in where negative) at every step, [H]."""
+        """How far the band of ``level`` is moved out (in where negative) at every step, [H].
+
+        The finite-sample factor (1 + 1/n) of the rank counts n in windows that do not overlap: a month of daily origins
+        half an hour apart is thirty days of evidence, not a thousand.
+        """
         low, high = self.raw_band(self.quantile_WHQ, level)
+        if self.independent:
+            level = min(level * (1 + 1 / self.independent), 100.0)
         outside_WH = np.maximum(low - self.truth_WH, self.truth_WH - high)
         H = self.truth_WH.shape[1]
         if outside_WH.size == 0 or not np.isfinite(outside_WH).any():

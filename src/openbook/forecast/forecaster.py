@@ -189,8 +189,7 @@ class Forecaster(FrameForecaster):
         empty = Calibration(quantiles, np.empty((0, self.h, len(quantiles))), np.empty((0, self.h)))
         lowest = self._decided("lower_bound", decide_lower_bound(panel))
         self.fitted_ = Fitted(model, shape, layout, windows, columns, empty, panel.freq, season, lowest)
-        held_out = spread(split.validation or split.train, _CALIBRATION_WINDOWS)
-        self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, held_out))
+        self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, split.validation or split.train))
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Median and calibrated bands of every origin, [W, h], in original units.
@@ -323,11 +322,13 @@ class Forecaster(FrameForecaster):
 
     def _calibrate(self, panel: Panel, windows: WindowIndex) -> Calibration:
         quantiles, truths = [], []
-        for batch, output in self._outputs(panel, windows):
+        stretches = np.unique(windows.series_W * (int(panel.offsets[-1]) + 1) + windows.end_W // self.h)
+        for batch, output in self._outputs(panel, spread(windows, _CALIBRATION_WINDOWS)):
             quantiles.append(_numpy(batch, output)[0])
             truth_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
             truths.append(truth_BH.cpu().numpy().astype(np.float64))
-        return Calibration(self.fitted().shape.quantiles, np.concatenate(quantiles), np.concatenate(truths))
+        found = (np.concatenate(quantiles), np.concatenate(truths))
+        return Calibration(self.fitted().shape.quantiles, *found, independent=len(stretches))
 
 
 def _numpy(batch: Batch, output: Output) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -117,6 +117,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "windows": asdict(fitted.windows),
         "season": fitted.season,
         "lower_bound": fitted.lower_bound,
+        "independent": fitted.calibration.independent,
         "history": {
             "ids": [_id_value(name) for name in history.ids],
             "id_kinds": [type(_id_value(name)).__name__ for name in history.ids],
@@ -203,7 +204,9 @@ def _rebuild(
         Layout(**{name: _plain(value) for name, value in config["layout"].items()}),
         WindowShape(**config["windows"]),
         ColumnScaler(arrays["columns.mean"], arrays["columns.std"]),
-        Calibration(shape.quantiles, arrays["calibration.quantile"], arrays["calibration.truth"]),
+        Calibration(
+            shape.quantiles, arrays["calibration.quantile"], arrays["calibration.truth"], config["independent"]
+        ),
         history.freq,
         config["season"],
         config["lower_bound"],
