@@ -12,6 +12,8 @@ import pytest
 from report_folders import NASTY_FEATURES, NASTY_IDS, write_folder
 
 ROOT = Path(__file__).parents[1]
+# Small models gain nothing from threads, and threads that wait for each other are slow on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _folder(variable: str, default: Path) -> Path:
