@@ -1,4 +1,4 @@
-"""The helpers that checks of an audit share."""
+"""What the checks of an audit share."""
 
 from __future__ import annotations
 
