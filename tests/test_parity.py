@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from openbook.models.darnn import DarnnReadout, TemporalDecoder
 from openbook.models.seq2seq import BahdanauReadout, LuongReadout
 from openbook.nn.attention import AdditiveAttention, DotAttention, FeatureAttention, GeneralAttention
+from openbook.nn.dual_stage import InputEncoder
 from openbook.nn.heads import QuantileHead
 from openbook.nn.recurrent import PaddedLSTM, State, StepLSTM
 
@@ -91,12 +93,12 @@ def test_additive_over_features(numbers: Numbers) -> None:
     close(found.weight[:, 0], numbers["out.weights"])
 
 
-def lstm_weights(numbers: Numbers, lstm: nn.LSTM) -> None:
+def lstm_weights(numbers: Numbers, lstm: nn.LSTM, name: str = "lstm") -> None:
     """Put the reference's LSTM into the columns torch's reads; a padding column beyond them keeps its own weights."""
-    kernel = numbers["w.lstm.kernel"].T
+    kernel = numbers[f"w.{name}.kernel"].T
     lstm.weight_ih_l0.data[:, : kernel.shape[1]] = kernel
-    lstm.weight_hh_l0.data = numbers["w.lstm.recurrent_kernel"].T.contiguous()
-    lstm.bias_ih_l0.data = numbers["w.lstm.bias"].clone()
+    lstm.weight_hh_l0.data = numbers[f"w.{name}.recurrent_kernel"].T.contiguous()
+    lstm.bias_ih_l0.data = numbers[f"w.{name}.bias"].clone()
     lstm.bias_hh_l0.data.zero_()
 
 
@@ -160,3 +162,50 @@ def test_bahdanau_decoder_step(numbers: Numbers) -> None:
     close(state.hidden_BD, numbers["out.hidden"])
     close(state.cell_BD, numbers["out.cell"])
     close(found.weight[:, 0], numbers["out.weights"])
+
+
+@pytest.mark.parametrize("numbers", ["darnn_two_pass"], indirect=True)
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "window by window"])
+def test_darnn_two_pass(numbers: Numbers, together: bool) -> None:
+    x, history = numbers["in.x"], numbers["in.y_history"]
+    size = numbers["w.encoder_lstm.recurrent_kernel"].shape[0]
+    attention_size, n_out = numbers["w.input_attention.series.kernel"].shape[1], numbers["out.y"].shape[1]
+    encoder = InputEncoder(
+        n_features=x.shape[2], n_side=0, size=size, input_size=x.shape[1], attention_size=attention_size
+    )
+    assert isinstance(encoder.raw, PaddedLSTM)
+    assert isinstance(encoder.weighed, PaddedLSTM)
+    lstm_weights(numbers, encoder.raw.lstm, "encoder_lstm")
+    lstm_weights(numbers, encoder.weighed.lstm, "context_lstm")
+    for name in ("series", "state", "score"):
+        numbers.dense(getattr(encoder.attention, name), f"input_attention.{name}")
+    decoder = TemporalDecoder(
+        n_targets=history.shape[2],
+        known_size=1,
+        size=size,
+        entry_size=numbers["w.decoder_input.bias"].shape[0],
+        attention_size=numbers["w.temporal_attention.key.bias"].shape[0],
+    )
+    numbers.dense(decoder.entry, "decoder_input")
+    for name, theirs in (("key", "key"), ("query", "state"), ("score", "score")):
+        numbers.dense(getattr(decoder.attention, name), f"temporal_attention.{theirs}")
+    decoder.cell.context.weight.data = numbers["w.decoder_lstm.kernel"].T.contiguous()
+    decoder.cell.known.bias.data = numbers["w.decoder_lstm.bias"].clone()
+    decoder.cell.recurrent.weight.data = numbers["w.decoder_lstm.recurrent_kernel"].T.contiguous()
+    head = QuantileHead(size=numbers["w.dense1.bias"].shape[0], n_targets=n_out, quantiles=(0.5,))
+    readout = DarnnReadout(size=size, head=head, dropout=0.0)
+    numbers.dense(readout.dense, "dense1")
+    numbers.dense(head.output, "dense2")
+    for rows in [slice(None)] if together else [slice(row, row + 1) for row in range(len(x))]:
+        with torch.no_grad():
+            inside = torch.ones(x[rows].shape[:2], dtype=torch.bool)
+            book = encoder(x[rows], x[rows, :, :0], inside, torch.ones_like(x[rows], dtype=torch.bool))
+            key = decoder.attention.project(book.output_BTD)
+            context = torch.zeros(len(key), size)
+            state = State(context, context)
+            for told in history[rows].unbind(1):
+                known = decoder.cell.hoist(torch.zeros(len(key), 1))
+                state, context, beta = decoder(known, told, context, state, key, book.output_BTD)
+            close(readout(state.hidden_BD[:, None], context[:, None])[..., 0], numbers["out.y"][rows])
+        close(book.alpha_BTF[:, -1], numbers["out.alpha_last"][rows])
+        close(beta, numbers["out.beta_last"][rows])

@@ -115,6 +115,8 @@ def test_sizes_stay_within_budget(capsys: pytest.CaptureFixture[str]) -> None:
 def test_public_names() -> None:
     assert openbook.__all__ == [
         "BahdanauConfig",
+        "DarnnConfig",
+        "DayToDayConfig",
         "Floor",
         "Forecaster",
         "LuongConfig",

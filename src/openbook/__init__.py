@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from openbook.errors import OpenBookError
     from openbook.forecast.floor import Floor
     from openbook.forecast.forecaster import Forecaster, load
+    from openbook.models.darnn import DarnnConfig
+    from openbook.models.day_to_day import DayToDayConfig
     from openbook.models.seq2seq import BahdanauConfig, LuongConfig
     from openbook.training.loop import TrainConfig
 
 _HOME = {
     "BahdanauConfig": "openbook.models.seq2seq",
+    "DarnnConfig": "openbook.models.darnn",
+    "DayToDayConfig": "openbook.models.day_to_day",
     "Floor": "openbook.forecast.floor",
     "Forecaster": "openbook.forecast.forecaster",
     "LuongConfig": "openbook.models.seq2seq",
@@ -35,6 +39,8 @@ _HOME = {
 
 __all__ = [
     "BahdanauConfig",
+    "DarnnConfig",
+    "DayToDayConfig",
     "Floor",
     "Forecaster",
     "LuongConfig",

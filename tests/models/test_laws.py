@@ -9,12 +9,16 @@ import torch
 from torch import nn
 
 from openbook.models.base import ModelShape, Output, Teaching
+from openbook.models.darnn import DarnnConfig
+from openbook.models.day_to_day import DayToDayConfig
 from openbook.models.registry import MODELS, build_model, config_from_dict, config_to_dict
 from openbook.models.seq2seq import BahdanauConfig, LuongConfig
 from openbook.windows.batch import Batch
 
 B, T, H = 5, 9, 4
-SHAPE = ModelShape(n_variables=3, n_encoder=6, n_decoder=4, input_size=T, h=H, quantiles=(0.1, 0.5, 0.9))
+SHAPE = ModelShape(
+    n_variables=3, n_encoder=6, n_decoder=4, input_size=T, h=H, quantiles=(0.1, 0.5, 0.9), n_known=1, season=4
+)
 FEEDBACK = ("teacher_forcing", "scheduled", "free_running")
 CONFIGS = {
     "luong joint": LuongConfig(hidden_size=8),
@@ -28,6 +32,13 @@ CONFIGS = {
     "bahdanau layer norm": BahdanauConfig(hidden_size=8, norm="layer"),
     "bahdanau batch norm": BahdanauConfig(hidden_size=8, norm="batch"),
     "bahdanau fed back": BahdanauConfig(hidden_size=8, mode="teacher_forcing"),
+    "darnn two pass": DarnnConfig(hidden_size=8),
+    "darnn recurrent": DarnnConfig(hidden_size=8, form="recurrent"),
+    "darnn inputs": DarnnConfig(hidden_size=8, drivers="inputs", series_encoder="conv"),
+    "darnn nowcast": DarnnConfig(hidden_size=8, protocol="nowcast"),
+    "day_to_day": DayToDayConfig(hidden_size=8, gaps=(1, 2)),
+    "day_to_day rebuilt": DayToDayConfig(hidden_size=8, gaps=(1,), mode="reconstruct"),
+    "darnn fed back": DarnnConfig(hidden_size=8, mode="teacher_forcing"),
 }
 
 
@@ -45,6 +56,7 @@ def make_batch(size: float = 1.0, *, seed: int = 0) -> Batch:
         inside_BT=inside,
         observed_BTF=observed,
         decoder_BHK=torch.randn(B, H, SHAPE.n_decoder, generator=g),
+        decoder_observed_BHK=torch.ones(B, H, SHAPE.n_decoder, dtype=torch.bool),
         target_BHM=torch.randn(B, H, 1, generator=g),
         target_observed_BHM=torch.ones(B, H, 1, dtype=torch.bool),
         last_BM=torch.randn(B, 1, generator=g),
@@ -98,8 +110,9 @@ def test_padding_changes_nothing(model: nn.Module) -> None:
     )
     plain, padded = model(batch), model(longer)
     torch.testing.assert_close(padded.quantile_BHMQ, plain.quantile_BHMQ, rtol=0, atol=1e-6)
-    assert (padded.attention.weight_BHTF[:, :, :5] == 0).all()
-    weight = padded.attention.weight_BHTF[:, :, 5:]
+    new = padded.attention.weight_BHTF.shape[2] - plain.attention.weight_BHTF.shape[2]
+    assert (padded.attention.weight_BHTF[:, :, :new] == 0).all()
+    weight = padded.attention.weight_BHTF[:, :, new:]
     torch.testing.assert_close(weight, plain.attention.weight_BHTF, rtol=0, atol=1e-6)
 
 
@@ -114,9 +127,13 @@ def test_weights_sum_to_one_and_are_zero_where_masked(model: nn.Module) -> None:
     found = model(batch).attention
     total = found.normalised().sum((-1, -2))
     torch.testing.assert_close(total, torch.ones(B, H), rtol=0, atol=1e-5)
-    assert (found.weight_BHTF[1, :, :3] == 0).all()
+    shift = found.shift  # a nowcast's book begins later
+    if found.axis == "gaps":  # days, not rows: a day that does not lie in the series whole weighs nothing
+        assert (found.on_rows(T)[1, :, :3] == 0).all()
+        return
+    assert (found.weight_BHTF[1, :, : max(0, 3 - shift)] == 0).all()
     if found.axis != "time":
-        assert (found.weight_BHTF[2, :, 4:6, 0] == 0).all()
+        assert (found.weight_BHTF[2, :, 4 - shift : 6 - shift, 0] == 0).all()
 
 
 def test_an_empty_book_forecasts_without_nan(model: nn.Module) -> None:
@@ -126,7 +143,7 @@ def test_an_empty_book_forecasts_without_nan(model: nn.Module) -> None:
     )
     found = model(empty)
     assert found.quantile_BHMQ.isfinite().all()
-    assert (found.attention.weight_BHTF == 0).all()
+    assert (found.attention.weight_BHTF[:, :, : T - found.attention.shift] == 0).all()
 
 
 def test_quantiles_are_ordered(model: nn.Module) -> None:
@@ -161,7 +178,7 @@ def test_configs_survive_json() -> None:
 
 
 @pytest.mark.parametrize("mode", FEEDBACK)
-@pytest.mark.parametrize("make", [LuongConfig, BahdanauConfig])
+@pytest.mark.parametrize("make", [LuongConfig, BahdanauConfig, DarnnConfig])
 def test_teacher_forced_on_its_own_outputs_equals_free_running(make: Callable[..., object], mode: str) -> None:
     model = build_model(make(hidden_size=8, mode=mode), SHAPE, seed=3).eval()
     batch = make_batch()
@@ -189,7 +206,7 @@ def test_scheduled_draws_come_from_the_given_generator() -> None:
 
 def test_the_decoder_carries_its_state() -> None:
     """The reference restarted the decoder at every step: then a changed first input could not reach later steps."""
-    for config in (LuongConfig(hidden_size=8), BahdanauConfig(hidden_size=8)):
+    for config in (LuongConfig(hidden_size=8), BahdanauConfig(hidden_size=8), DarnnConfig(hidden_size=8)):
         model = build_model(config, SHAPE, seed=3).eval()
         batch = make_batch()
         changed = batch.decoder_BHK.clone()

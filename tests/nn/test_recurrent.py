@@ -60,3 +60,14 @@ def test_quantiles_never_cross_and_the_median_is_free() -> None:
     assert (quantile.diff(dim=-1) >= 0).all()
     raw = head.output(torch.ones(1, 3)).view(1, 2, 4)
     assert head(torch.ones(1, 3))[0, 1, 2] == raw[0, 1, 2]
+
+
+def test_all_states_of_the_fused_lstm_are_those_of_its_steps() -> None:
+    lstm = PaddedLSTM(input_size=3, size=4)
+    x, inside = torch.randn(2, 6, 3), torch.ones(2, 6, dtype=torch.bool)
+    inside[1, :2] = False
+    found = lstm.states(x, inside)
+    for length in range(1, 7):
+        state = lstm(x[:, :length], inside[:, :length]).state
+        torch.testing.assert_close(found[:, length - 1], torch.cat(state, -1), rtol=0, atol=1e-6)
+    assert (found[1, :2] == 0).all()

@@ -58,22 +58,40 @@ def _autocorrelation_peak(panel: Panel) -> tuple[int, float]:
     return best, float(mean[best])
 
 
-def decide_input_size(panel: Panel, season: int, h: int) -> Decision:
-    """Context steps: a week of sub-daily data, two to eight seasons of slower data, within 720 and what the series offer."""
+def decide_input_size(panel: Panel, season: int, h: int, most: int = MOST_STEPS) -> Decision:
+    """Context steps: a week of sub-daily data, two to eight seasons of slower data, within 720 and what the series offer.
+
+    ``most``: a smaller limit, for models whose cost grows with every step.
+    """
     seconds = step_seconds(panel.freq)
     seasons = (
         7 if seconds is not None and seconds < 86_400 else 8 if seconds is not None and seconds < 6 * 86_400 else 3
     )
     wanted = seasons * season if season > 1 else max(4 * h, 24)
-    while wanted > MOST_STEPS and seasons > 1:
+    while wanted > most and seasons > 1:
         seasons -= 1
         wanted = seasons * season
     reason = f"{seasons} seasons of {season} steps" if season > 1 else "no season: four horizons"
-    wanted = max(wanted, min(2 * h, MOST_STEPS))
+    wanted = max(wanted, min(2 * h, most))
     room = max(1, int(np.quantile(panel.lengths, 0.75)) - h - 1)
     if room < wanted:
         return Decision(room, f"{reason} would be {wanted}, the series leave {room}")
-    return Decision(min(wanted, MOST_STEPS), reason)
+    return Decision(min(wanted, most), reason)
+
+
+def decide_gaps(panel: Panel, gaps: tuple[int, ...], period: int, h: int) -> Decision:
+    """Which of a day-to-day model's gaps the series reach back to with a horizon to learn from; at least the nearest.
+
+    >>> from types import SimpleNamespace
+    >>> decide_gaps(SimpleNamespace(lengths=np.array([24 * 10])), (1, 7, 28), 24, 24).value
+    (1, 7)
+    """
+    room = int(panel.lengths.max()) - 2 * h
+    kept = tuple(gap for gap in gaps if gap * period <= room) or (min(gaps),)
+    unit = f"periods of {period} steps"
+    if len(kept) == len(gaps):
+        return Decision(kept, f"as configured, in {unit}")
+    return Decision(kept, f"{unit}; the series are too short for {', '.join(str(g) for g in gaps if g not in kept)}")
 
 
 def decide_scaling(panel: Panel, input_size: int, h: int) -> Decision:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from openbook.data.panel import Panel
-from openbook.errors import UsageError
 from openbook.forecast.origins import Origins
+from openbook.models.base import AttentionMap
 from openbook.plots.cube import ALL_INPUTS
 
 
@@ -21,6 +23,9 @@ class Explanation:
     ``memory_WH`` is the share of a step that looked nowhere: there the answer came from memory, not from the book.
     ``ids`` [W], ``cutoff`` [W], ``ds`` [W, H] and ``source_ds`` [W, T] as in the table; ``inside_WT`` is false on
     padding before a series' start; ``features`` names the F columns (``(all inputs)`` for models that weigh time only).
+    Models of two stages also have ``alpha_WTF``, the share of each input at every encoder step (stage one), and
+    ``beta_WLT``, the share of each encoder step at every decoder step (stage two): the last H of its L steps are the
+    forecast's, those before read the target's own past. ``weight_WHTF`` is then the product of both.
     """
 
     model: str
@@ -34,6 +39,8 @@ class Explanation:
     memory_WH: np.ndarray
     features: tuple[str, ...]
     columns: tuple[str, str] = ("unique_id", "ds")
+    alpha_WTF: np.ndarray | None = None
+    beta_WLT: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,11 +48,13 @@ class Explanation:
     def frame(self) -> pd.DataFrame:
         """One row per forecast step, past step and feature: unique_id, cutoff, step, ds, source_ds, feature, weight, memory.
 
-        Padding has no rows; the weights of one (series, cutoff, step) sum to one. ``memory`` is the step's share that
-        looked nowhere.
+        Padding has no rows, nor have places a step could not look at where these differ by step (``axis`` "gaps"); the
+        weights of one (series, cutoff, step) sum to one. ``memory`` is the step's share that looked nowhere.
         """
         W, H, T, F = self.weight_WHTF.shape
         keep = np.broadcast_to(self.inside_WT[:, None, :, None], (W, H, T, F)).ravel()
+        if self.axis == "gaps":
+            keep = keep & (self.weight_WHTF.ravel() > 0)
         window, step, past, feature = (index.ravel()[keep] for index in np.indices((W, H, T, F), dtype=np.int32))
         return pd.DataFrame(
             {
@@ -67,16 +76,20 @@ class Explanation:
     def by_lag(self) -> pd.DataFrame:
         """Mean weight of every (lag, feature): lag 1 is the last past step seen from the first forecast step.
 
-        The mean runs over windows and over the forecast steps that can reach the lag, memory taken off; ``lag`` 1 … T + H − 1.
+        The mean runs over windows and over the forecast steps that can reach the lag, memory taken off; ``lag`` 1 …
+        T + H − 1, or from 0 and below where a nowcast reads the steps it tells.
         """
         _, H, T, F = self.weight_WHTF.shape
         mean_HTF = self.looked_up().mean(axis=0)
-        lag_HT = T - np.arange(T) + np.arange(H)[:, None]
+        # Rows of the book beyond the cutoff.
+        shift = int(((self.source_ds > self.cutoff[:, None]) & self.inside_WT).sum(axis=1).max())
+        row_HT = T - np.arange(T) + np.arange(H)[:, None]
         total, count = np.zeros((T + H, F)), np.zeros(T + H)
-        np.add.at(total, lag_HT.ravel(), mean_HTF.reshape(-1, F))
-        np.add.at(count, lag_HT.ravel(), 1)
+        np.add.at(total, row_HT.ravel(), mean_HTF.reshape(-1, F))
+        np.add.at(count, row_HT.ravel(), 1)
         mean = total[1:] / count[1:, None]
-        grid = pd.MultiIndex.from_product([range(1, T + H), self.features], names=["lag", "feature"])
+        lags = range(1 - shift, T + H - shift)
+        grid = pd.MultiIndex.from_product([lags, self.features], names=["lag", "feature"])
         return pd.DataFrame({"weight": mean.ravel()}, index=grid).reset_index()
 
     def by_feature(self) -> pd.Series:
@@ -87,54 +100,92 @@ class Explanation:
 
     def select(self, keep_W: np.ndarray) -> Explanation:
         """The windows where ``keep_W`` is true."""
-        parts = ("ids", "cutoff", "ds", "source_ds", "inside_WT", "weight_WHTF", "memory_WH")
-        return replace(self, **{name: getattr(self, name)[keep_W] for name in parts})
+        parts = ("ids", "cutoff", "ds", "source_ds", "inside_WT", "weight_WHTF", "memory_WH", "alpha_WTF", "beta_WLT")
+        there = [name for name in parts if getattr(self, name) is not None]
+        return replace(self, **{name: getattr(self, name)[keep_W] for name in there})
 
-    def plot(self, unique_id: object | None = None, cutoff: object | None = None) -> Any:
-        """A plotly figure of one forecast (default: the first): decoder step × past step, feature bars, time bars."""
-        from openbook.plots import plot_weights
+    def stages_frame(self) -> pd.DataFrame | None:
+        """Both stages in long form, None for models of one: unique_id, cutoff, stage, step, source_ds, feature, weight.
 
-        chosen = self.ids == (self.ids[0] if unique_id is None else unique_id)
-        if cutoff is not None:
-            chosen &= pd.Series(self.cutoff).eq(cutoff).to_numpy()
-        if not chosen.any():
-            raise UsageError(
-                "unknown_forecast",
-                expected=f"a series among {', '.join(map(str, np.unique(self.ids.astype(str))[:10]))} and one of its cutoffs",
-                got=f"{unique_id!r}, {cutoff!r}",
-                where="plot",
-                fix="choose one that was explained",
-            )
-        one = np.arange(len(self)) == np.flatnonzero(chosen)[-1 if cutoff is None else 0]
-        return plot_weights(replace(self.select(one), columns=("unique_id", "ds")).frame())
+        ``stage`` "inputs" has a row per past step and feature (``step`` 0), "times" one per decoder step and past step: 1 to
+        H are the forecast's, 0 and below read the target's own past (``feature`` is empty). Padding has no rows.
+        """
+        if self.alpha_WTF is None or self.beta_WLT is None:
+            return None
+        window, past, feature = np.nonzero(np.broadcast_to(self.inside_WT[:, :, None], self.alpha_WTF.shape))
+        inputs = {"window": window, "past": past, "step": 0, "feature": np.array(self.features, object)[feature]}
+        inputs |= {"stage": "inputs", "weight": self.alpha_WTF[window, past, feature]}
+        reads_WLT = self.inside_WT[:, None] & (self.beta_WLT.sum(-1, keepdims=True) > 0)
+        window, row, past = np.nonzero(reads_WLT)
+        times = {"window": window, "past": past, "step": row + 1 - (self.beta_WLT.shape[1] - self.ds.shape[1])}
+        times |= {"feature": "", "stage": "times", "weight": self.beta_WLT[window, row, past]}
+        both = pd.concat([pd.DataFrame(inputs), pd.DataFrame(times)], ignore_index=True)
+        window, past = both["window"].to_numpy(), both["past"].to_numpy()
+        return pd.DataFrame(
+            {
+                self.columns[0]: self.ids[window],
+                "cutoff": self.cutoff[window],
+                "stage": both["stage"].astype("category"),
+                "step": both["step"].astype(np.int32),
+                "source_ds": self.source_ds[window, past],
+                "feature": both["feature"].astype("category"),
+                "weight": both["weight"],
+            }
+        )
+
+    def plot(
+        self,
+        unique_id: object | None = None,
+        cutoff: object | None = None,
+        *,
+        view: str = "weights",
+        average: bool = False,
+    ) -> Any:
+        """A plotly figure of one forecast (default: the first series, its latest), or with ``average`` of many.
+
+        ``view``: ``weights`` (decoder step × past step, with bars by time and by input), or one stage of a two-stage model:
+        ``inputs`` (share of each input at every past step) and ``times`` (share of each past step at every decoder step).
+        With ``average``, medians and middle halves over all windows that match ``unique_id`` and ``cutoff``, of one series
+        or of several; the title counts them. Raises ``UsageError`` for a view the model does not have.
+        """
+        from openbook.forecast.pictures import draw
+
+        return draw(self, unique_id, cutoff, view=view, average=average)
 
 
 def make_explanation(
     panel: Panel,
     origins: Origins,
-    weight_WHTF: np.ndarray,
-    memory_WH: np.ndarray,
+    maps: Sequence[AttentionMap],
     *,
     model: str,
-    axis: str,
+    input_size: int,
     features: tuple[str, ...],
     columns: tuple[str, str] = ("unique_id", "ds"),
 ) -> Explanation:
-    """Attach dates and names to the weights of the origins' windows."""
+    """Attach dates and names to the weights of the origins' windows; ``maps`` hold them piece by piece, in order."""
+    weight_WHTF = _joined([found.on_rows(input_size) for found in maps])
     _, H, T, F = weight_WHTF.shape
-    past = origins.end[:, None] + np.arange(-T, 0)
-    inside = past >= panel.offsets[origins.series][:, None]
+    stages = [found.stages for found in maps if found.stages is not None]
+    rows = origins.end[:, None] + np.arange(-T, 0) + maps[0].shift
+    inside = rows >= panel.offsets[origins.series][:, None]
     stamps = panel.local_times(panel.times).to_numpy()
     return Explanation(
         model=model,
-        axis=axis,
+        axis=maps[0].axis,
         ids=panel.ids[origins.series],
         cutoff=stamps[origins.end - 1],
         ds=stamps[origins.end[:, None] + np.arange(H)],
-        source_ds=stamps[past.clip(0)],
+        source_ds=stamps[rows.clip(0)],
         inside_WT=inside,
         weight_WHTF=weight_WHTF,
-        memory_WH=memory_WH,
+        memory_WH=_joined([found.memory() for found in maps]),
         features=features if F > 1 else (ALL_INPUTS,),
         columns=columns,
+        alpha_WTF=_joined([found.alpha_BTF for found in stages]) if stages else None,
+        beta_WLT=_joined([found.beta_BLT for found in stages]) if stages else None,
     )
+
+
+def _joined(parts: Sequence[Tensor]) -> np.ndarray:
+    return np.concatenate([part.detach().cpu().numpy() for part in parts])

@@ -18,19 +18,12 @@ from openbook.data.panel import Panel
 from openbook.errors import DataError
 from openbook.forecast.arguments import names_of, not_fitted, whole_number
 from openbook.forecast.conformal import Calibration
-from openbook.forecast.decisions import (
-    Decision,
-    decide_calendar,
-    decide_hist,
-    decide_input_size,
-    decide_lower_bound,
-    decide_scaling,
-    decide_season,
-)
+from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
 from openbook.forecast.explanation import Explanation, make_explanation
 from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
-from openbook.models.base import ModelConfig, ModelShape, Output
+from openbook.forecast.setup import Asked, loss_scale, set_up
+from openbook.models.base import ModelConfig, ModelShape, Output, check_choice
 from openbook.models.registry import build_model, make_config
 from openbook.training.loop import History, Progress, TrainConfig, pick_device, train_model
 from openbook.windows.batch import Batch
@@ -45,19 +38,22 @@ from openbook.windows.sampler import (
     split_windows,
     spread,
 )
-from openbook.windows.scaling import ColumnScaler, fit_columns
+from openbook.windows.scaling import SCALINGS, ColumnScaler, Scaling
 
 log = logging.getLogger("openbook")
 
-QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 _CALIBRATION_WINDOWS = 1024
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Everything a trained forecaster needs to forecast: weights, sizes, scalers, calibration, what was decided."""
+    """Everything a trained forecaster needs to forecast: weights, sizes, scalers, calibration, what was decided.
+
+    ``config`` is the model's, with what was decided of it.
+    """
 
     model: nn.Module
+    config: ModelConfig
     shape: ModelShape
     layout: Layout
     windows: WindowShape
@@ -74,12 +70,14 @@ class Forecaster(FrameForecaster):
     Parameters
     ----------
     h : steps to forecast.
-    model : a registered name (``luong``, ``bahdanau``) or a config object.
+    model : a registered name (``luong``, ``bahdanau``, ``darnn``, ``day_to_day``) or a config object.
     input_size : context steps; ``None`` decides from frequency, season and lengths.
     freq : pandas frequency or whole number; ``None`` infers it.
     futr_exog_list : columns known ahead (they are expected in ``futr_df``).
     hist_exog_list : columns known up to now; ``None`` takes every other numeric column that varies.
     stat_exog_list : numeric columns with one value per series.
+    scaling : how a window is scaled (``standard``, ``last``, ``fixed``, ``difference``, ``none``; see
+        ``openbook.windows.scaling``); ``None`` decides.
     train : ``TrainConfig``.
     seed : seed of initialisation and sampling; same seed and thread count, same bits on a CPU.
 
@@ -104,6 +102,7 @@ class Forecaster(FrameForecaster):
         futr_exog_list: Sequence[str] = (),
         hist_exog_list: Sequence[str] | None = None,
         stat_exog_list: Sequence[str] = (),
+        scaling: Scaling | None = None,
         train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
         seed: int = 1,
     ) -> None:
@@ -111,6 +110,9 @@ class Forecaster(FrameForecaster):
         super().__init__(h, freq=freq, inputs=given)
         self.config, self.train = make_config(model), train
         self.input_size = None if input_size is None else whole_number("input_size", input_size, least=1)
+        if scaling is not None:
+            check_choice("scaling", scaling, SCALINGS)
+        self.scaling = scaling
         self.seed = whole_number("seed", seed, least=0)
         self.hist_exog_list = None if hist_exog_list is None else given.hist
         self.decisions: dict[str, Decision] = {}
@@ -134,6 +136,7 @@ class Forecaster(FrameForecaster):
             futr_exog_list=self.inputs.futr,
             hist_exog_list=self.hist_exog_list,
             stat_exog_list=self.inputs.stat,
+            scaling=self.scaling,
             train=self.train,
             seed=self.seed,
         )
@@ -158,37 +161,31 @@ class Forecaster(FrameForecaster):
         numeric = [c for c in others if pd.api.types.is_numeric_dtype(table[c]) or pd.api.types.is_bool_dtype(table[c])]
         constant = [column for column in numeric if table[column].nunique(dropna=True) <= 1]
         decision = decide_hist(others, numeric, constant, (*self.inputs.futr, *self.inputs.stat))
+        if getattr(self.config, "protocol", "forecast") == "nowcast":
+            told = Decision((*self.inputs.futr, *decision.value), "a nowcast knows the inputs of the step it tells")
+            self.decisions["futr_exog_list"] = told
+            return self.inputs._replace(futr=told.value)
         self.decisions["hist_exog_list"] = decision
         return self.inputs._replace(hist=decision.value)
 
     def fit_panel(self, panel: Panel) -> None:
         """Decide what was left open, train, calibrate."""
         device = pick_device(self.train.device)
-        windows, season = self._decide_windows(panel)
-        layout = Layout("y", panel.hist_columns, panel.futr_columns, self._decided("calendar", decide_calendar(panel)))
-        layout = replace(layout, target=self.columns.target)
-        columns = fit_columns(np.concatenate([panel.hist, panel.futr], axis=1))
-        quantiles = QUANTILES if self.train.loss == "pinball" else (0.5,)
-        shape = ModelShape(
-            n_variables=len(layout.variables),
-            n_encoder=layout.n_encoder,
-            n_decoder=layout.n_decoder,
-            input_size=windows.input_size,
-            h=self.h,
-            quantiles=quantiles,
-        )
+        given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.target)
+        made = set_up(panel, Asked(*given), self._decided)
+        config, season, layout, windows, columns, shape = made
         split = split_windows(panel, windows, validation_size=self.train.validation_size)
         _check_windows(panel, split, windows)
         self._report_split(split)
-        model = build_model(self.config, shape, self.seed).to(device)
-        resident = make_resident(panel, layout, columns, device)
+        model = build_model(config, shape, self.seed).to(device)
+        resident = make_resident(panel, layout, columns, device, loss_scale(panel, split, season, self.train.loss))
         self.training_ = train_model(
             model, resident, split, windows, shape=shape, config=self.train, seed=self.seed, progress=self.progress
         )
         self._report_training(split)
-        empty = Calibration(quantiles, np.empty((0, self.h, len(quantiles))), np.empty((0, self.h)))
+        empty = Calibration(shape.quantiles, np.empty((0, self.h, len(shape.quantiles))), np.empty((0, self.h)))
         lowest = self._decided("lower_bound", decide_lower_bound(panel))
-        self.fitted_ = Fitted(model, shape, layout, windows, columns, empty, panel.freq, season, lowest)
+        self.fitted_ = Fitted(model, config, shape, layout, windows, columns, empty, panel.freq, season, lowest)
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, split.validation or split.train))
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
@@ -241,10 +238,9 @@ class Forecaster(FrameForecaster):
         return make_explanation(
             panel,
             origins,
-            np.concatenate([found.normalised().cpu().numpy() for found in maps]),
-            np.concatenate([found.memory().cpu().numpy() for found in maps]),
+            maps,
             model=self.config.name,
-            axis=maps[0].axis,
+            input_size=fitted.windows.input_size,
             features=fitted.layout.variables,
             columns=(self.columns.id, self.columns.time),
         )
@@ -279,15 +275,6 @@ class Forecaster(FrameForecaster):
         log.info("%s: %s (%s)", name, decision.value, decision.why)
         return decision.value
 
-    def _decide_windows(self, panel: Panel) -> tuple[WindowShape, int]:
-        given = Decision(self.freq, "as given") if self.freq else Decision(panel.freq, "the most common step")
-        self._decided("freq", given)
-        season = self._decided("season_length", decide_season(panel))
-        size = Decision(self.input_size, "as given") if self.input_size else decide_input_size(panel, season, self.h)
-        input_size = self._decided("input_size", size)
-        scaling = self._decided("scaling", decide_scaling(panel, input_size, self.h))
-        return WindowShape(input_size, self.h, scaling), season
-
     def _report_split(self, split: Split) -> None:
         counts = f"{len(split.validation.end_W)} windows; {len(split.train.end_W)} train"
         why = f"last steps of every series, {counts}"
@@ -307,6 +294,11 @@ class Forecaster(FrameForecaster):
         if history.skipped:
             why += f"; {len(history.skipped)} step(s) skipped for losses that were not finite (first: {history.skipped[0]})"
             log.warning("%d step(s) skipped: loss or gradient not finite", len(history.skipped))
+        if history.unscaled:
+            why += f"; {history.unscaled} drawn window(s) left out of the loss, nothing to measure their errors by"
+            log.warning(
+                "%d drawn window(s) left out of the loss: their series never changes from zero", history.unscaled
+            )
         self._decided("training_steps", Decision(history.best_step if split.validation else history.steps, why))
 
     def _outputs(self, panel: Panel, windows: WindowIndex) -> Iterator[tuple[Batch, Output]]:

@@ -103,13 +103,14 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         )
     config = {
         "h": forecaster.h,
-        "model": config_to_dict(forecaster.config),
+        "model": config_to_dict(fitted.config),
         "input_size": forecaster.input_size,
         "freq": forecaster.freq,
         "inputs": forecaster.inputs._asdict(),
         "hist_exog_list": forecaster.hist_exog_list,
         "train": asdict(forecaster.train),
         "seed": forecaster.seed,
+        "scaling": forecaster.scaling,
         "columns": forecaster.columns._asdict(),
         "decisions": {name: decision._asdict() for name, decision in forecaster.decisions.items()},
         "shape": asdict(fitted.shape),
@@ -187,6 +188,7 @@ def _rebuild(
         stat_exog_list=inputs.stat,
         train=TrainConfig(**config["train"]),
         seed=config["seed"],
+        scaling=config["scaling"],
     )
     shape = ModelShape(**{**config["shape"], "quantiles": tuple(config["shape"]["quantiles"])})
     model = build_model(forecaster.config, shape, forecaster.seed)
@@ -200,6 +202,7 @@ def _rebuild(
     forecaster.history_ = history
     forecaster.fitted_ = Fitted(
         model.eval(),
+        forecaster.config,
         shape,
         Layout(**{name: _plain(value) for name, value in config["layout"].items()}),
         WindowShape(**config["windows"]),

@@ -11,13 +11,17 @@ from torch import Tensor
 from openbook.errors import UsageError
 from openbook.windows.batch import Batch
 
-Axis = Literal["time", "feature", "joint"]
+Axis = Literal["time", "feature", "joint", "two_stage", "gaps"]
 Mode = Literal["direct", "teacher_forcing", "scheduled", "free_running"]
+MODES: tuple[Mode, ...] = ("direct", "teacher_forcing", "scheduled", "free_running")
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes a model takes from the data: F variables, X encoder and K decoder inputs, M targets, T, H and the quantiles."""
+    """Sizes a model takes from the data: F variables, X encoder and K decoder inputs, M targets, T, H and the quantiles.
+
+    ``n_known``: how many of the variables, the last ones, are known ahead. ``season``: steps of one season.
+    """
 
     n_variables: int
     n_encoder: int
@@ -26,6 +30,17 @@ class ModelShape:
     h: int
     quantiles: tuple[float, ...] = (0.5,)
     n_targets: int = 1
+    n_known: int = 0
+    season: int = 1
+
+    @property
+    def period(self) -> int:
+        """Steps of the fewest whole seasons that hold the horizon.
+
+        >>> ModelShape(1, 2, 1, input_size=48, h=30, season=24).period
+        48
+        """
+        return self.season * -(-self.h // self.season)
 
     def windows_at_once(self, *, most: int = 256, cells: int = 32_000_000) -> int:
         """Windows to forecast in one call, so that their weights [B, H, T, F] stay within ``cells``."""
@@ -37,16 +52,46 @@ class ModelShape:
         return self.quantiles.index(0.5)
 
 
+class Stages(NamedTuple):
+    """The two stages of dual-stage attention, each row summing to one (0 where nothing could be looked at).
+
+    ``alpha_BTF``: which input at every encoder step. ``beta_BLT``: which encoder step at every decoder step; the last H
+    of the L decoder steps make the forecast, those before read the target's own past.
+    """
+
+    alpha_BTF: Tensor
+    beta_BLT: Tensor
+
+
 class AttentionMap(NamedTuple):
-    """Where every decoder step looked: ``weight_BHTF``, with F = 1 where time alone was weighed."""
+    """Where every decoder step looked: ``weight_BHTF``, with F = 1 where time alone was weighed.
+
+    ``shift``: by how many rows the book reaches beyond the cutoff (the target steps' own inputs in a nowcast). ``row_HT``:
+    where the looked-up places differ by step, their rows relative to the first step ahead (negative: past).
+    """
 
     axis: Axis
     weight_BHTF: Tensor
+    stages: Stages | None = None
+    shift: int = 0
+    row_HT: Tensor | None = None
 
     def normalised(self) -> Tensor:
         """Weights whose sum over the grid is one per window and step (0 where nothing could be looked at)."""
         total = self.weight_BHTF.sum((-1, -2), keepdim=True)
         return self.weight_BHTF / total.clamp(min=torch.finfo(total.dtype).tiny)
+
+    def on_rows(self, n_rows: int) -> Tensor:
+        """Normalised weights over the last ``n_rows`` rows of the past, [B, H, n_rows, F], whatever places were weighed."""
+        weight_BHTF = self.normalised()
+        if self.row_HT is None:
+            return weight_BHTF
+        B, H, _, F = weight_BHTF.shape
+        place_HT = self.row_HT + n_rows
+        seen_HT = (place_HT >= 0) & (place_HT < n_rows)
+        index_BHTF = place_HT.clamp(0, n_rows - 1)[None, :, :, None].expand_as(weight_BHTF)
+        spread_BHRF = weight_BHTF.new_zeros(B, H, n_rows, F)
+        return spread_BHRF.scatter_add(2, index_BHTF, weight_BHTF * seen_HT[None, :, :, None])
 
     def memory(self) -> Tensor:
         """Share of every step that looked nowhere, so that its answer came from memory, [B, H]; 0 for other axes."""
@@ -63,10 +108,14 @@ class Output(NamedTuple):
 
 
 class Teaching(NamedTuple):
-    """How often the truth, instead of the model's own output, is fed back: with this probability, drawn per window and step."""
+    """How often the truth, instead of the model's own output, is fed back: with this probability, drawn per window and step.
+
+    A model that rebuilds its own input is shown that share of the windows in part; ``shown_BH`` says exactly which steps.
+    """
 
     probability: float = 0.0
     generator: torch.Generator | None = None
+    shown_BH: Tensor | None = None
 
 
 FREE = Teaching()
@@ -85,6 +134,22 @@ class ModelConfig(Protocol):
 
     name: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def feedback_size(mode: Mode, shape: ModelShape) -> int:
+    """How many values a decoder is told of its last step."""
+    return 0 if mode == "direct" else shape.n_targets
+
+
+def next_feedback(own_BM: Tensor, batch: Batch, step: int, teaching: Teaching) -> Tensor:
+    """What the next step is told of this one: the truth with the taught probability where it is known, else its own output."""
+    if teaching.probability <= 0:
+        return own_BM
+    known_BM = batch.target_observed_BHM[:, step]
+    if teaching.probability < 1:
+        draw = torch.rand(len(own_BM), 1, generator=teaching.generator).to(own_BM.device)
+        known_BM = known_BM & (draw < teaching.probability)
+    return torch.where(known_BM, batch.target_BHM[:, step], own_BM)
 
 
 def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:

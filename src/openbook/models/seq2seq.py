@@ -9,7 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openbook.models.base import FREE, AttentionMap, Mode, ModelShape, Output, Teaching, check_choice
+from openbook.models.base import (
+    FREE,
+    MODES,
+    AttentionMap,
+    Mode,
+    ModelShape,
+    Output,
+    Teaching,
+    check_choice,
+    feedback_size,
+    next_feedback,
+)
 from openbook.nn.attention import (
     AdditiveAttention,
     Attention,
@@ -22,8 +33,6 @@ from openbook.nn.attention import (
 from openbook.nn.heads import LEAK, FeatureNorm, Norm, QuantileHead
 from openbook.nn.recurrent import Encoded, PaddedLSTM, State, StepLSTM
 from openbook.windows.batch import Batch
-
-_MODES = ("direct", "teacher_forcing", "scheduled", "free_running")
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class LuongConfig:
         check_choice("score", self.score, ("dot", "scaled_dot", "general"))
         check_choice("axis", self.axis, ("time", "joint"))
         check_choice("heads", self.heads, tuple(range(1, 17)))
-        check_choice("mode", self.mode, _MODES)
+        check_choice("mode", self.mode, MODES)
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class BahdanauConfig:
 
     def __post_init__(self) -> None:
         check_choice("axis", self.axis, ("time", "feature"))
-        check_choice("mode", self.mode, _MODES)
+        check_choice("mode", self.mode, MODES)
         check_choice("norm", self.norm, ("none", "layer", "batch"))
 
 
@@ -113,21 +122,6 @@ class BahdanauReadout(nn.Module):
         return self.head(self.dropout(F.leaky_relu(self.dense2(self.norm2(wide)), LEAK)))
 
 
-def _feedback_size(mode: Mode, shape: ModelShape) -> int:
-    return 0 if mode == "direct" else shape.n_targets
-
-
-def _next_feedback(own_BM: Tensor, batch: Batch, step: int, teaching: Teaching) -> Tensor:
-    """What the next step is told of this one: the truth with the taught probability where it is known, else its own output."""
-    if teaching.probability <= 0:
-        return own_BM
-    known_BM = batch.target_observed_BHM[:, step]
-    if teaching.probability < 1:
-        draw = torch.rand(len(own_BM), 1, generator=teaching.generator).to(own_BM.device)
-        known_BM = known_BM & (draw < teaching.probability)
-    return torch.where(known_BM, batch.target_BHM[:, step], own_BM)
-
-
 class Luong(nn.Module):
     """LSTM encoder and decoder with attention after the recurrence; see ``LuongConfig``."""
 
@@ -135,7 +129,7 @@ class Luong(nn.Module):
         super().__init__()
         size, self.config, self.shape = config.hidden_size, config, shape
         self.encoder = PaddedLSTM(input_size=shape.n_encoder, size=size)
-        self.decoder = nn.LSTM(shape.n_decoder + _feedback_size(config.mode, shape), size, batch_first=True)
+        self.decoder = nn.LSTM(shape.n_decoder + feedback_size(config.mode, shape), size, batch_first=True)
         self.attention: nn.Module
         if config.axis == "joint":
             self.attention = JointAttention(size=size, n_features=shape.n_variables, heads=config.heads)
@@ -174,7 +168,7 @@ class Luong(nn.Module):
             state_B1D, state = self.decoder(input_B1K, state)
             context_B1D, weight_B1TF = self._look_up(state_B1D, book, batch, step)
             quantile_B1MQ = self.readout(context_B1D, state_B1D)
-            told_BM = _next_feedback(quantile_B1MQ[:, 0, :, self.shape.median], batch, step, teaching)
+            told_BM = next_feedback(quantile_B1MQ[:, 0, :, self.shape.median], batch, step, teaching)
             quantiles.append(quantile_B1MQ)
             weights.append(weight_B1TF)
         return Output(torch.cat(quantiles, 1), AttentionMap(self.config.axis, torch.cat(weights, 1)))
@@ -206,7 +200,7 @@ class Bahdanau(nn.Module):
             self.attention = FeatureAttention(query_size=size, n_features=shape.n_variables, size=config.attention_size)
         with_bias = config.lag_bias and config.axis == "time"
         self.lag_bias = LagBias(max_lag=shape.input_size + shape.h) if with_bias else None
-        told = _feedback_size(config.mode, shape)
+        told = feedback_size(config.mode, shape)
         self.decoder = StepLSTM(context_size=size + told, known_size=shape.n_decoder, size=size)
         head = QuantileHead(size=size // 2, n_targets=shape.n_targets, quantiles=shape.quantiles)
         widths = (2 * size, size // 2)
@@ -217,18 +211,18 @@ class Bahdanau(nn.Module):
         book = self.encoder(batch.encoder_BTX, batch.inside_BT)
         cell_BTF = batch.encoder_BTX[..., : self.shape.n_variables]
         key = self.attention.project(book.output_BTD if self.config.axis == "time" else cell_BTF)
-        gates_BH4 = self.decoder.hoist(batch.decoder_BHK)
+        known = self.decoder.hoist(batch.decoder_BHK).unbind(1)  # slices one by one would each fill a whole gradient
         state, told_BM, feeds_back = book.state, batch.last_BM, self.config.mode != "direct"
         hiddens, quantiles, weights = [], [], []
-        for step in range(batch.decoder_BHK.shape[1]):
+        for step, gates_B4 in enumerate(known):
             context_BD, weight_BTF = self._look_up(state, key, book, batch, step)
             entry = torch.cat([context_BD, told_BM], dim=-1) if feeds_back else context_BD
-            state = self.decoder(gates_BH4[:, step], entry, state)
+            state = self.decoder(gates_B4, entry, state)
             hiddens.append(state.hidden_BD)
             weights.append(weight_BTF)
             if feeds_back:
                 quantiles.append(self.readout(state.hidden_BD[:, None]))
-                told_BM = _next_feedback(quantiles[-1][:, 0, :, self.shape.median], batch, step, teaching)
+                told_BM = next_feedback(quantiles[-1][:, 0, :, self.shape.median], batch, step, teaching)
         quantile_BHMQ = torch.cat(quantiles, 1) if feeds_back else self.readout(torch.stack(hiddens, 1))
         return Output(quantile_BHMQ, AttentionMap(self.config.axis, torch.stack(weights, 1)))
 

@@ -119,12 +119,17 @@ class AdditiveAttention(nn.Module):
         bias_HT: Tensor | None = None,
     ) -> Attention:
         """Queries [B, H, D], keys from ``project``, the book [B, T, D], mask [B, T], additive bias [H, T]."""
-        query_BH1D = self.query(query_BHD)[:, :, None]
-        score_BHT = self.score(torch.tanh(key_BTD[:, None] + query_BH1D)).squeeze(-1)
+        weight_BHT = self.weigh(query_BHD, key_BTD, None if mask_BT is None else mask_BT[:, None], bias_HT)
+        return Attention(torch.bmm(weight_BHT, value_BTD), weight_BHT)
+
+    def weigh(
+        self, query_BHD: Tensor, key_BTD: Tensor, mask_BHT: Tensor | None = None, bias_HT: Tensor | None = None
+    ) -> Tensor:
+        """Weights [B, H, T] alone; the mask may differ by query."""
+        score_BHT = self.score((key_BTD[:, None] + self.query(query_BHD)[:, :, None]).tanh_()).squeeze(-1)
         if bias_HT is not None:
             score_BHT = score_BHT + bias_HT
-        weight_BHT = masked_softmax(score_BHT, None if mask_BT is None else mask_BT[:, None])
-        return Attention(torch.bmm(weight_BHT, value_BTD), weight_BHT)
+        return masked_softmax(score_BHT, mask_BHT)
 
 
 class FeatureAttention(nn.Module):

@@ -48,11 +48,28 @@ class PaddedLSTM(nn.Module):
 
     def forward(self, input_BTX: Tensor, inside_BT: Tensor, start: State | None = None) -> Encoded:
         """Inputs [B, T, X], true where the step exists [B, T]; starts from zero or from ``start``."""
-        padded_BT1 = (~inside_BT)[..., None]
-        packed = torch.cat([input_BTX.masked_fill(padded_BT1, 0.0), padded_BT1.to(input_BTX.dtype)], dim=-1)
         begin = None if start is None else (start.hidden_BD[None], start.cell_BD[None])
-        output_BTD, (hidden_1BD, cell_1BD) = self.lstm(packed, begin)
+        output_BTD, (hidden_1BD, cell_1BD) = self.lstm(_packed(input_BTX, inside_BT), begin)
         return Encoded(output_BTD, State(hidden_1BD[0], cell_1BD[0]))
+
+    def states(self, input_BTX: Tensor, inside_BT: Tensor) -> Tensor:
+        """Hidden and cell states of all steps from zero, [B, T, 2D].
+
+        The fused kernels keep the cells to themselves; from the outputs all gates are one product, and the cells follow by
+        ``c = f * c + i * g`` alone.
+        """
+        packed_BTX = _packed(input_BTX, inside_BT)
+        output_BTD, _ = self.lstm(packed_BTX)
+        entry_weight, recurrent_weight, entry_bias, recurrent_bias = (value for _, value in self.lstm.named_parameters())
+        before_BTD = nn.functional.pad(output_BTD[:, :-1], (0, 0, 1, 0))
+        gates_BT4 = nn.functional.linear(packed_BTX, entry_weight, entry_bias + recurrent_bias)
+        gates_BT4 = gates_BT4 + nn.functional.linear(before_BTD, recurrent_weight)
+        entry_BTD, forget_BTD, fresh_BTD, _ = gates_BT4.chunk(4, dim=-1)
+        kept, added = forget_BTD.sigmoid().unbind(1), (entry_BTD.sigmoid() * fresh_BTD.tanh()).unbind(1)
+        cells = [added[0]]
+        for keep_BD, add_BD in zip(kept[1:], added[1:], strict=True):
+            cells.append(torch.addcmul(add_BD, keep_BD, cells[-1]))
+        return torch.cat([output_BTD, torch.stack(cells, 1)], dim=-1)
 
 
 class StepLSTM(nn.Module):
@@ -82,7 +99,22 @@ class StepLSTM(nn.Module):
 
     def forward(self, gates_B4: Tensor, context_BC: Tensor, state: State) -> State:
         """One step from the hoisted gates [B, 4D], the context [B, C] and the last state."""
-        gates = gates_B4 + self.context(context_BC) + self.recurrent(state.hidden_BD)
-        entry, forget, fresh, exit_ = gates.chunk(4, dim=-1)
-        cell_BD = forget.sigmoid() * state.cell_BD + entry.sigmoid() * fresh.tanh()
-        return State(exit_.sigmoid() * cell_BD.tanh(), cell_BD)
+        return lstm_cell(gates_B4 + self.context(context_BC) + self.recurrent(state.hidden_BD), state)
+
+
+def lstm_cell(gates_B4: Tensor, state: State) -> State:
+    """The state after one step from the sum of all gates' inputs, [B, 4D] in the order i, f, g, o."""
+    entry, forget, fresh, exit_ = gates_B4.chunk(4, dim=-1)
+    cell_BD = forget.sigmoid() * state.cell_BD + entry.sigmoid() * fresh.tanh()
+    return State(exit_.sigmoid() * cell_BD.tanh(), cell_BD)
+
+
+def held(new: State, old: State, inside_B1: Tensor) -> State:
+    """The new state where the step exists, else the old one."""
+    return State(*(torch.where(inside_B1, ahead, before) for ahead, before in zip(new, old, strict=True)))
+
+
+def _packed(input_BTX: Tensor, inside_BT: Tensor) -> Tensor:
+    """The inputs with the padding column, zero where padded."""
+    padded_BT1 = (~inside_BT)[..., None]
+    return torch.cat([input_BTX.masked_fill(padded_BT1, 0.0), padded_BT1.to(input_BTX.dtype)], dim=-1)

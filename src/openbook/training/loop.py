@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from openbook.errors import UsageError
-from openbook.models.base import Mode, ModelShape, Output, Teaching
+from openbook.models.base import ModelShape, Output, Teaching
 from openbook.training.losses import Loss, attention_entropy, loss_value
+from openbook.training.scales import loss_unit
 from openbook.windows.batch import Batch
 from openbook.windows.sampler import Resident, Split, WindowIndex, WindowShape, batches, gather, spread
 
 Device = Literal["auto", "cpu", "cuda"]
+SHOWN = 0.75  # share of training windows a reconstruction is shown in part; of the others it sees nothing
 Progress = Callable[[int, int, float | None], None]
 
 
@@ -33,7 +35,8 @@ class TrainConfig:
     out at the end of every series (``None``: decided from the lengths). ``focus`` weighs the entropy of the attention in
     the training loss: look-ups that forecast equally well shall be the sharper ones. Weights are validated and kept as
     moving averages over steps with decay ``averaging`` (0: none). ``budget_s`` ends training after
-    that many seconds. ``mixed_precision`` applies to GPUs only.
+    that many seconds. ``gap`` is how many steps back ``lag_mase`` compares with (None: a season). ``mixed_precision``
+    applies to GPUs only.
 
     >>> TrainConfig(max_steps=10).batch_size
     64
@@ -50,6 +53,7 @@ class TrainConfig:
     patience: int = 6
     validation_size: int | None = None
     loss: Loss = "pinball"
+    gap: int | None = None
     focus: float = 0.001
     averaging: float = 0.98
     device: Device = "auto"
@@ -79,7 +83,10 @@ class TrainConfig:
 
 @dataclass
 class History:
-    """What happened in a training: losses by step, the best step, steps skipped for losses that were not finite."""
+    """What happened in a training: losses by step, the best step, steps skipped for losses that were not finite.
+
+    ``unscaled``: how often a drawn window was left out of a MASE loss, for want of anything to measure its errors by.
+    """
 
     train_loss: list[tuple[int, float]] = field(default_factory=list)
     val_loss: list[tuple[int, float]] = field(default_factory=list)
@@ -87,6 +94,7 @@ class History:
     best_loss: float = math.inf
     steps: int = 0
     skipped: list[int] = field(default_factory=list)
+    unscaled: int = 0
     stopped_by: str = "max_steps"
     seconds: float = 0.0
 
@@ -106,9 +114,10 @@ def pick_device(device: Device) -> torch.device:
     return torch.device(device)
 
 
-def teaching_probability(mode: Mode, progress: float) -> float:
+def teaching_probability(mode: str, progress: float) -> float:
     """How often the truth is fed back at this share of the training (scheduled sampling, Bengio et al. 2015, linear)."""
-    return {"teacher_forcing": 1.0, "scheduled": max(0.0, 1.0 - 1.25 * progress)}.get(mode, 0.0)
+    shares = {"teacher_forcing": 1.0, "scheduled": max(0.0, 1.0 - 1.25 * progress), "reconstruct": SHOWN}
+    return shares.get(mode, 0.0)
 
 
 def train_model(
@@ -203,13 +212,16 @@ class _Trainer:
     def _step(self, step: int, spent: float) -> float:
         self.model.train()
         chosen = torch.from_numpy(self.random.integers(0, len(self.train[1]), self.config.batch_size)).to(self.device)
-        batch = gather(self.resident, self.train[0][chosen], self.train[1][chosen], self.windows)
+        series_B, end_B = self.train[0][chosen], self.train[1][chosen]
+        batch = gather(self.resident, series_B, end_B, self.windows)
+        unit_BM = self._unit(series_B, end_B, batch)
+        self.history.unscaled += 0 if unit_BM is None else int(unit_BM.isnan().sum())
         rate = self.config.learning_rate * min(1.0, step / self.config.warmup) * _cosine(spent)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        mode: Mode = getattr(self.model.config, "mode", "direct")
+        mode: str = getattr(self.model.config, "mode", "direct")
         teaching = Teaching(teaching_probability(mode, spent), self.generator)
-        output, loss = self._forward(batch, teaching, self.model)
+        output, loss = self._forward(batch, teaching, self.model, unit_BM)
         if self.config.focus > 0:
             loss = loss + self.config.focus * attention_entropy(output.attention.weight_BHTF.float())
         self.optimiser.zero_grad(set_to_none=True)
@@ -222,7 +234,20 @@ class _Trainer:
             self.history.skipped.append(step)
         return float(loss.detach())
 
-    def _forward(self, batch: Batch, teaching: Teaching, model: nn.Module) -> tuple[Output, Tensor]:
+    def _validation_teaching(self) -> Teaching:
+        """Nothing is told to a forecaster; a reconstruction is shown what it will be shown, the same at every validation."""
+        shown = SHOWN if getattr(self.model.config, "mode", "") == "reconstruct" else 0.0
+        return Teaching(shown, torch.Generator().manual_seed(0))
+
+    def _unit(self, series_B: Tensor, end_B: Tensor, batch: Batch) -> Tensor | None:
+        """What a MASE loss measures the windows' errors by, in scaled units."""
+        gap = self.config.gap or self.shape.season
+        unit_BM = loss_unit(self.resident, series_B, end_B, h=self.shape.h, loss=self.config.loss, gap=gap)
+        return None if unit_BM is None else (unit_BM / batch.scale_BM).float()
+
+    def _forward(
+        self, batch: Batch, teaching: Teaching, model: nn.Module, unit_BM: Tensor | None
+    ) -> tuple[Output, Tensor]:
         """The model's output and its forecast loss."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             output = model(batch, teaching)
@@ -232,6 +257,7 @@ class _Trainer:
             batch.target_observed_BHM,
             quantiles=self.shape.quantiles,
             loss=self.config.loss,
+            unit_BM=unit_BM,
         )
         return output, loss
 
@@ -244,13 +270,19 @@ class _Trainer:
         self.average.eval()
         total, count = 0.0, 0
         for piece in batches(self.validation, self.shape.windows_at_once()):
-            batch = gather(self.resident, *index_to(piece, self.device), self.windows)
-            seen = int(batch.target_observed_BHM.sum())
-            total, count = total + float(self._forward(batch, Teaching(), self.average)[1]) * seen, count + seen
-        loss = total / max(count, 1)
-        self.history.val_loss.append((step, loss))
-        if loss < self.history.best_loss:
-            self.history.best_loss, self.history.best_step = loss, step
+            index = index_to(piece, self.device)
+            batch = gather(self.resident, *index, self.windows)
+            unit_BM = self._unit(*index, batch)
+            seen_BHM = (
+                batch.target_observed_BHM if unit_BM is None else batch.target_observed_BHM & ~unit_BM.isnan()[:, None]
+            )
+            seen = int(seen_BHM.sum())
+            loss = float(self._forward(batch, self._validation_teaching(), self.average, unit_BM)[1])
+            total, count = total + loss * seen, count + seen
+        mean = total / max(count, 1)
+        self.history.val_loss.append((step, mean))
+        if mean < self.history.best_loss:
+            self.history.best_loss, self.history.best_step = mean, step
             self.best = copy.deepcopy(self.average.module.state_dict())
 
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from openbook.models.base import check_choice
 
-Loss = Literal["pinball", "mae", "mse", "huber"]
+Loss = Literal["pinball", "mae", "mse", "huber", "mase", "lag_mase"]
+SCALED: tuple[Loss, ...] = ("mase", "lag_mase")
 
 
 def loss_value(
@@ -21,11 +22,13 @@ def loss_value(
     *,
     quantiles: Sequence[float],
     loss: Loss = "pinball",
+    unit_BM: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over observed steps, targets and quantiles; 0 with zero gradient where nothing is observed.
 
     ``pinball``: twice the quantile loss (Koenker & Bassett 1978), so that the median alone gives the MAE. ``mae``,
-    ``mse``, ``huber`` (δ = 1) read the median only.
+    ``mse``, ``huber`` (δ = 1), ``mase`` and ``lag_mase`` read the median only. The last two count errors in ``unit_BM``
+    (see ``openbook.training.scales``); windows whose unit is NaN are left out.
 
     >>> truth, seen = torch.tensor([[[1.0]]]), torch.tensor([[[True]]])
     >>> loss_value(torch.tensor([[[[0.0, 0.0, 0.0]]]]), truth, seen, quantiles=(0.1, 0.5, 0.9))
@@ -38,12 +41,16 @@ def loss_value(
         each_BHM = 2 * torch.maximum(level_Q * gap_BHMQ, (level_Q - 1) * gap_BHMQ).mean(-1)
     else:
         point_BHM = quantile_BHMQ[..., list(quantiles).index(0.5)]
-        if loss == "mae":
+        if loss in ("mae", *SCALED):
             each_BHM = F.l1_loss(point_BHM, target_BHM, reduction="none")
         elif loss == "mse":
             each_BHM = F.mse_loss(point_BHM, target_BHM, reduction="none")
         else:
             each_BHM = F.huber_loss(point_BHM, target_BHM, reduction="none")
+    if unit_BM is not None:
+        known_BM = unit_BM.isfinite()
+        each_BHM = each_BHM / torch.where(known_BM, unit_BM, 1.0)[:, None]
+        observed_BHM = observed_BHM & known_BM[:, None]
     return each_BHM.masked_fill(~observed_BHM, 0.0).sum() / observed_BHM.sum().clamp(min=1)
 
 

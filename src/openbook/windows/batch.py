@@ -2,7 +2,7 @@
 
 B windows · T context steps · H horizon steps · F variables (the target first, then past-only and known-future columns)
 X encoder inputs (the F variables, then flags and calendar) · K decoder inputs · M targets · Q quantiles · D hidden units
-N series · R rows of all series · C columns of the resident array · S segments
+N series · R rows of all series · C columns of the resident array · S segments · G gaps · L decoder steps, history included
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ class Batch(NamedTuple):
     """B windows, scaled; unknown values are 0 and masked.
 
     ``encoder_BTX``: context inputs. ``inside_BT``: the step belongs to the series (false on padding, which stands left).
-    ``observed_BTF``: the variable was observed. ``decoder_BHK``: what is known ahead. ``target_BHM`` with
-    ``target_observed_BHM``: the truth in scaled units. ``last_BM``: last observed target, scaled (the first feedback).
+    ``observed_BTF``: the variable was observed. ``decoder_BHK``: what is known ahead, known-future columns first, with
+    ``decoder_observed_BHK``. ``target_BHM`` with ``target_observed_BHM``: the truth in scaled units. ``last_BM``: last
+    observed target, scaled (the first feedback).
     ``location_BM``, ``scale_BM`` (float64): original = location + scale * scaled.
     """
 
@@ -25,6 +26,7 @@ class Batch(NamedTuple):
     inside_BT: Tensor
     observed_BTF: Tensor
     decoder_BHK: Tensor
+    decoder_observed_BHK: Tensor
     target_BHM: Tensor
     target_observed_BHM: Tensor
     last_BM: Tensor

@@ -13,7 +13,7 @@ from torch import Tensor
 from openbook.data.calendar import calendar_columns
 from openbook.data.panel import Panel
 from openbook.windows.batch import Batch
-from openbook.windows.scaling import ColumnScaler, Scaling, window_scale
+from openbook.windows.scaling import ColumnScaler, Scaling, newest, recent, window_scale
 
 _SERIES_TO_SPARE = 10
 
@@ -44,15 +44,25 @@ class Layout:
 
 
 class Resident(NamedTuple):
-    """All series on the device: ``data_RC`` float64 (target raw, inputs standardised, NaN where unknown), bounds [N]."""
+    """All series on the device: ``data_RC`` float64 (target raw, inputs standardised, NaN where unknown), bounds [N].
+
+    ``error_N``: what an error of each series is measured by in a MASE loss, NaN where nothing is known; None elsewhere.
+    """
 
     data_RC: Tensor
     start_N: Tensor
     stop_N: Tensor
     layout: Layout
+    error_N: Tensor | None = None
 
 
-def make_resident(panel: Panel, layout: Layout, columns: ColumnScaler, device: torch.device | str = "cpu") -> Resident:
+def make_resident(
+    panel: Panel,
+    layout: Layout,
+    columns: ColumnScaler,
+    device: torch.device | str = "cpu",
+    error_N: np.ndarray | None = None,
+) -> Resident:
     """Lay a panel out for gathering; ``columns`` scales the past-only and known-future columns together."""
     inputs_RC = columns.apply(np.concatenate([panel.hist, panel.futr], axis=1))
     calendar_RC = calendar_columns(panel.wall_clock(), layout.calendar)
@@ -62,16 +72,23 @@ def make_resident(panel: Panel, layout: Layout, columns: ColumnScaler, device: t
         torch.from_numpy(panel.offsets[:-1].copy()).to(device),
         torch.from_numpy(panel.offsets[1:].copy()).to(device),
         layout,
+        None if error_N is None else torch.from_numpy(error_N).to(device),
     )
 
 
 @dataclass(frozen=True)
 class WindowShape:
-    """Context steps, horizon steps and how the target of a window is scaled."""
+    """Context steps, horizon steps and how a window is scaled.
+
+    ``unit``: the scale that all windows share where they do. ``scale_steps``: how many of the newest context steps location
+    and scale are taken from (0: all; all too where none of these was observed).
+    """
 
     input_size: int
     h: int
     scaling: Scaling = "standard"
+    unit: float = 1.0
+    scale_steps: int = 0
 
 
 def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowShape) -> Batch:
@@ -83,9 +100,14 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
     window_BLC = resident.data_RC[row_BL.clamp(0, len(resident.data_RC) - 1)]
     seen_BLC = window_BLC.isfinite() & inside_BL[..., None]
     n_variables = len(layout.variables)
-    scale = window_scale(window_BLC[:, :T, :1], seen_BLC[:, :T, :1], shape.scaling)
+    scaled_by_BT1 = recent(seen_BLC[:, :T, :1], shape.scale_steps or T)
+    scale = window_scale(window_BLC[:, :T, :1], scaled_by_BT1, shape.scaling, shape.unit)
     target_BL1 = (window_BLC[..., :1] - scale.location_BM[:, None]) / scale.scale_BM[:, None]
-    scaled_BLC = torch.cat([target_BL1, window_BLC[..., 1:]], dim=-1).masked_fill(~seen_BLC, 0.0).float()
+    input_BLC = window_BLC[..., 1:n_variables]
+    if shape.scaling == "difference":
+        input_BLC = input_BLC - newest(window_BLC[:, :T, 1:n_variables], seen_BLC[:, :T, 1:n_variables])[:, None]
+    scaled_BLC = torch.cat([target_BL1, input_BLC, window_BLC[..., n_variables:]], dim=-1)
+    scaled_BLC = scaled_BLC.masked_fill(~seen_BLC, 0.0).float()
     past_BTC, flag_BT1 = scaled_BLC[:, :T], seen_BLC[:, :T, :1].float()
     known = 1 + len(layout.hist)
     position_BH1 = ((step[T:] + 1) / shape.h).float()[None, :, None].expand(len(end_B), -1, -1)
@@ -94,6 +116,7 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
         inside_BT=inside_BL[:, :T],
         observed_BTF=seen_BLC[:, :T, :n_variables],
         decoder_BHK=torch.cat([scaled_BLC[:, T:, known:], position_BH1], dim=-1),
+        decoder_observed_BHK=torch.cat([seen_BLC[:, T:, known:], torch.ones_like(position_BH1, dtype=torch.bool)], dim=-1),
         target_BHM=scaled_BLC[:, T:, :1],
         target_observed_BHM=seen_BLC[:, T:, :1],
         last_BM=((scale.last_BM - scale.location_BM) / scale.scale_BM).float(),

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Scaling = Literal["standard", "last", "none"]
+Scaling = Literal["standard", "last", "none", "fixed", "difference"]
+SCALINGS: tuple[Scaling, ...] = ("standard", "last", "none", "fixed", "difference")
+# Scalings by one unit for all windows, in differences to the last value.
+COMMON: tuple[Scaling, ...] = ("fixed", "difference")
 
 
 class ColumnScaler(NamedTuple):
@@ -36,6 +39,22 @@ def fit_columns(values_RC: np.ndarray) -> ColumnScaler:
     return ColumnScaler(mean, np.where(std > 1e-12 * np.maximum(1.0, np.abs(mean)), std, 1.0))
 
 
+def difference_std(values_RC: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Standard deviation of each column's steps from row to row within its series, [C]; 1 where nothing moves.
+
+    >>> difference_std(np.array([[0.0], [2.0], [0.0], [50.0]]), np.array([0, 3, 4]))
+    array([2.])
+    """
+    step = np.diff(values_RC, axis=0)
+    inner = np.ones(len(step), dtype=bool)
+    inner[offsets[1:-1] - 1] = False
+    step = step[inner]
+    seen = np.isfinite(step)
+    mean = np.where(seen, step, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    power = np.where(seen, (step - mean) ** 2, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    return np.where(power > 0, np.sqrt(power), 1.0)
+
+
 class WindowScale(NamedTuple):
     """Location and scale of each window's target, [B, M] float64, and its last observed value (0 if none)."""
 
@@ -44,22 +63,43 @@ class WindowScale(NamedTuple):
     last_BM: Tensor
 
 
-def window_scale(value_BTM: Tensor, seen_BTM: Tensor, scaling: Scaling) -> WindowScale:
+def newest(value_BTC: Tensor, seen_BTC: Tensor) -> Tensor:
+    """The last observed value of each column of a window, [B, C]; 0 where nothing was observed."""
+    step_T1 = torch.arange(1, value_BTC.shape[1] + 1, device=value_BTC.device)[:, None]
+    place_BC = (seen_BTC * step_T1).amax(dim=1)
+    last_BC = value_BTC.gather(1, (place_BC - 1).clamp(min=0)[:, None]).squeeze(1)
+    return last_BC.masked_fill(place_BC == 0, 0.0)
+
+
+def recent(seen_BTM: Tensor, steps: int) -> Tensor:
+    """What was observed in the newest ``steps`` of each window; where nothing was, all of it.
+
+    >>> recent(torch.tensor([[[True], [True], [False]], [[True], [False], [False]]]), 2)[..., 0]
+    tensor([[False,  True, False],
+            [ True, False, False]])
+    """
+    within_BTM = seen_BTM.clone()
+    within_BTM[:, : max(0, seen_BTM.shape[1] - steps)] = False
+    return torch.where(within_BTM.any(1, keepdim=True), within_BTM, seen_BTM)
+
+
+def window_scale(value_BTM: Tensor, seen_BTM: Tensor, scaling: Scaling, unit: float = 1.0) -> WindowScale:
     """Location and scale of the observed context of every window.
 
-    ``standard``: mean and standard deviation; ``last``: last observed value and standard deviation; ``none``: 0 and 1.
-    A context without spread takes its absolute mean as scale, one of zeros takes 1: never 0, never NaN.
+    ``standard``: mean and standard deviation; ``last``: last observed value and standard deviation; ``fixed`` and
+    ``difference``: last observed value and ``unit``; ``none``: 0 and 1. A context without spread takes its absolute mean
+    as scale, one of zeros takes 1: never 0, never NaN.
     """
     count_BM = seen_BTM.sum(dim=1)
     some_BM = count_BM > 0
     safe_BM = count_BM.clamp(min=1)
     clean_BTM = value_BTM.masked_fill(~seen_BTM, 0.0)
     mean_BM = clean_BTM.sum(dim=1) / safe_BM
-    step_T1 = torch.arange(value_BTM.shape[1], device=value_BTM.device)[:, None]
-    newest_BM = (seen_BTM * (step_T1 + 1)).amax(dim=1)
-    last_BM = clean_BTM.gather(1, (newest_BM - 1).clamp(min=0)[:, None]).squeeze(1)
+    last_BM = newest(clean_BTM, seen_BTM)
     if scaling == "none":
         return WindowScale(torch.zeros_like(mean_BM), torch.ones_like(mean_BM), last_BM)
+    if scaling in COMMON:
+        return WindowScale(last_BM, torch.full_like(mean_BM, unit), last_BM)
     spread_BM = ((clean_BTM - mean_BM[:, None]) * seen_BTM).square().sum(dim=1).div(safe_BM).sqrt()
     flat_BM = spread_BM <= 1e-9 * mean_BM.abs()
     level_BM = torch.where(mean_BM.abs() > 0, mean_BM.abs(), torch.ones_like(mean_BM))

@@ -1,0 +1,104 @@
+"""From a panel to everything a model is built with: season, the model's open fields, windows, layout, scalers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from openbook.data.frequency import Freq
+from openbook.data.panel import Panel
+from openbook.forecast.bands import error_scale
+from openbook.forecast.decisions import (
+    MOST_STEPS,
+    Decision,
+    decide_calendar,
+    decide_gaps,
+    decide_input_size,
+    decide_scaling,
+    decide_season,
+)
+from openbook.forecast.origins import Origins
+from openbook.models.base import ModelConfig, ModelShape
+from openbook.models.day_to_day import DayToDayConfig
+from openbook.training.losses import SCALED, Loss
+from openbook.windows.sampler import Layout, Split, WindowShape
+from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_columns
+
+QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+Decided = Callable[[str, Decision], Any]
+
+
+class Asked(NamedTuple):
+    """What the user fixed; ``None`` is decided from the data."""
+
+    h: int
+    config: ModelConfig
+    freq: Freq | None
+    input_size: int | None
+    scaling: Scaling | None
+    loss: Loss
+    target: str
+
+
+class Setup(NamedTuple):
+    """What a model is built with; ``config`` is the model's own with its open fields decided."""
+
+    config: ModelConfig
+    season: int
+    layout: Layout
+    windows: WindowShape
+    columns: ColumnScaler
+    shape: ModelShape
+
+
+def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
+    """Decide what was left open; ``decided`` is told of each decision by name and gives its value back."""
+    decided("freq", Decision(asked.freq, "as given") if asked.freq else Decision(panel.freq, "the most common step"))
+    season = decided("season_length", decide_season(panel))
+    period = season * -(-asked.h // season)
+    config = asked.config
+    if isinstance(config, DayToDayConfig):
+        config = replace(config, gaps=decided("gaps", decide_gaps(panel, config.gaps, period, asked.h)))
+        size = Decision(config.reach * period, f"back to the farthest day, {config.reach} periods of {period} steps")
+    else:
+        size = decide_input_size(panel, season, asked.h, getattr(config, "longest", MOST_STEPS))
+    calendar = decided("calendar", decide_calendar(panel))
+    input_size = decided("input_size", Decision(asked.input_size, "as given") if asked.input_size else size)
+    told = Decision(asked.scaling, "as given")
+    scaling: Scaling = decided("scaling", told if asked.scaling else decide_scaling(panel, input_size, asked.h))
+    unit = float(difference_std(panel.target[:, None], panel.offsets)[0]) if scaling in COMMON else 1.0
+    layout = Layout(asked.target, panel.hist_columns, panel.futr_columns, calendar)
+    shape = ModelShape(
+        n_variables=len(layout.variables),
+        n_encoder=layout.n_encoder,
+        n_decoder=layout.n_decoder,
+        input_size=input_size,
+        h=asked.h,
+        quantiles=QUANTILES if asked.loss == "pinball" else (0.5,),
+        n_known=len(layout.futr),
+        season=season,
+    )
+    # A day is scaled by the newest one: over months the level would blur.
+    newest = period if isinstance(config, DayToDayConfig) else 0
+    windows = WindowShape(input_size, asked.h, scaling, unit, newest)
+    return Setup(config, season, layout, windows, _columns(panel, scaling), shape)
+
+
+def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray | None:
+    """What a MASE loss measures each series' errors by, [N], from its rows before the held-out ones; else None."""
+    if loss not in SCALED:
+        return None
+    ends = panel.offsets[1:].copy()
+    np.minimum.at(ends, split.validation.series_W, split.validation.end_W)
+    return error_scale(panel, season, Origins(np.arange(len(panel)), ends))
+
+
+def _columns(panel: Panel, scaling: Scaling) -> ColumnScaler:
+    inputs_RC = np.concatenate([panel.hist, panel.futr], axis=1)
+    columns = fit_columns(inputs_RC)
+    if scaling != "difference":
+        return columns
+    return columns._replace(std_C=difference_std(inputs_RC, panel.offsets))

@@ -1,0 +1,166 @@
+"""``day_to_day``: the coming day rebuilt from past days, with attention over which of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from openbook.errors import UsageError
+from openbook.models.base import FREE, AttentionMap, ModelShape, Output, Teaching, check_choice
+from openbook.nn.attention import AdditiveAttention
+from openbook.nn.heads import LEAK, QuantileHead
+from openbook.nn.recurrent import PaddedLSTM
+from openbook.windows.batch import Batch
+
+
+@dataclass(frozen=True)
+class DayToDayConfig:
+    """An LSTM auto-encoder that rebuilds a day from days before it, as ran in operation at the reference work.
+
+    ``gaps``: how many periods back each past day lies (a period is the fewest whole seasons that hold the horizon). One
+    encoder, shared by all gaps, squeezes each day through a bottleneck; hour by hour attention weighs the days, and a
+    decoder rebuilds the day from what it finds: their codes, and with ``same_hour`` also what each day saw at that hour.
+    Without it and with one gap it is the reference's model: encoder → bottleneck → repeated → decoder → dense. In training
+    each day is left out with probability ``gap_dropout``, so that no day is relied on alone. ``mode``: ``forecast`` the
+    coming day, or ``reconstruct`` a day from its own shown part (gap 0) and the days before it, for anomaly scores.
+
+    >>> DayToDayConfig(gaps=(7,)).reach
+    7
+    """
+
+    name: ClassVar[str] = "day_to_day"
+    hidden_size: int = 64
+    bottleneck: int = 32
+    attention_size: int = 32
+    gaps: tuple[int, ...] = (1, 7, 28, 63, 112)
+    mode: Literal["forecast", "reconstruct"] = "forecast"
+    same_hour: bool = True
+    gap_dropout: float = 0.3
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, ("forecast", "reconstruct"))
+        plain = all(isinstance(gap, int) and not isinstance(gap, bool) and gap > 0 for gap in self.gaps)
+        if not plain or not self.gaps or len(set(self.gaps)) < len(self.gaps):
+            raise UsageError(
+                "bad_gaps",
+                expected="different whole numbers of periods, each at least 1",
+                got=repr(self.gaps),
+                where="gaps",
+                fix="e.g. gaps=(1, 7, 28)",
+            )
+
+    @property
+    def reach(self) -> int:
+        """Periods of context that the farthest gap needs."""
+        return max(self.gaps)
+
+
+class DayToDay(nn.Module):
+    """Days encoded and squeezed one by one, weighed hour by hour, and decoded as one; see ``DayToDayConfig``."""
+
+    def __init__(self, config: DayToDayConfig, shape: ModelShape) -> None:
+        super().__init__()
+        size, self.config, self.shape = config.hidden_size, config, shape
+        self.gaps = ((0,) if config.mode == "reconstruct" else ()) + config.gaps
+        self.encoder = PaddedLSTM(input_size=shape.n_encoder, size=size)
+        self.bottleneck = nn.Linear(size, config.bottleneck)
+        self.gap_name_GC = nn.Parameter(torch.zeros(len(self.gaps), config.bottleneck))
+        page_size = config.bottleneck + (shape.n_encoder if config.same_hour else 0)
+        self.attention = AdditiveAttention(
+            query_size=page_size + shape.n_decoder, value_size=page_size, size=config.attention_size
+        )
+        self.decoder = nn.LSTM(page_size + shape.n_decoder, size, batch_first=True)
+        dict(self.decoder.named_parameters())["bias_ih_l0"].data[size : 2 * size] = 1.0
+        self.hidden = nn.Linear(size, size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = QuantileHead(size=size, n_targets=shape.n_targets, quantiles=shape.quantiles)
+
+    def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
+        """All gaps' days in one batch through the encoder, one look-up per step, then the decoder over the steps."""
+        B, H, _ = batch.decoder_BHK.shape
+        day_BGHX, seen_BG = self._days(batch, teaching)
+        page_BHGC, seen_BHG = self._pages(day_BGHX), self._thinned(seen_BG)[:, None].expand(-1, H, -1)
+        count_BH1 = seen_BHG.sum(2, keepdim=True).clamp(min=1)
+        usual_BHC = (page_BHGC * seen_BHG[..., None]).sum(2) / count_BH1
+        query_BH1 = torch.cat([usual_BHC, batch.decoder_BHK], dim=-1)[:, :, None]
+        page_XGC = page_BHGC.flatten(0, 1)
+        key_XGA = self.attention.project(page_XGC)
+        found = self.attention(query_BH1.flatten(0, 1), key_XGA, page_XGC, seen_BHG.flatten(0, 1))
+        context_BHC, weight_BHG = found.context_BHD.view(B, H, -1), found.weight.view(B, H, -1)
+        state_BHD, _ = self.decoder(torch.cat([context_BHC, batch.decoder_BHK], dim=-1))
+        feature_BHD = F.leaky_relu(self.hidden(state_BHD), LEAK)
+        where = AttentionMap("gaps", weight_BHG[..., None], row_HT=self._rows(H, state_BHD.device))
+        return Output(self.head(self.dropout(feature_BHD)), where)
+
+    def _pages(self, day_BGHX: Tensor) -> Tensor:
+        """What can be found at every hour of every day, [B, H, G, C]: its code, and what it saw at that hour."""
+        B, G, H, _ = day_BGHX.shape
+        everywhere = torch.ones(B * G, H, dtype=torch.bool, device=day_BGHX.device)
+        last_BGD = self.encoder(day_BGHX.flatten(0, 1), everywhere).state.hidden_BD.view(B, G, -1)
+        code_BGC = torch.tanh(self.bottleneck(last_BGD)) + self.gap_name_GC
+        repeated_BHGC = code_BGC[:, None].expand(-1, H, -1, -1)
+        if not self.config.same_hour:
+            return repeated_BHGC
+        return torch.cat([repeated_BHGC, day_BGHX.transpose(1, 2)], dim=-1)
+
+    def _thinned(self, seen_BG: Tensor) -> Tensor:
+        """In training some days are left out, never all of a window's."""
+        if not self.training or self.config.gap_dropout <= 0 or seen_BG.shape[1] == 1:
+            return seen_BG
+        kept_BG = seen_BG & (torch.rand(seen_BG.shape, device=seen_BG.device) >= self.config.gap_dropout)
+        return torch.where(kept_BG.any(1, keepdim=True), kept_BG, seen_BG)
+
+    def _rows(self, H: int, device: torch.device) -> Tensor:
+        """Row of each gap's hour relative to the first step ahead, [H, G]."""
+        back_G = torch.tensor(self.gaps, device=device) * self.shape.period
+        return torch.arange(H, device=device)[:, None] - back_G
+
+    def _days(self, batch: Batch, teaching: Teaching) -> tuple[Tensor, Tensor]:
+        """The days at all gaps [B, G, H, X], and which of them [B, G] lie wholly in the series with some target observed."""
+        T, H, M = batch.encoder_BTX.shape[1], batch.decoder_BHK.shape[1], self.shape.n_targets
+        far = max(0, self.config.reach * self.shape.period - T)
+        past_BTX = F.pad(batch.encoder_BTX, (0, 0, far, 0))
+        seen_BT = F.pad(batch.observed_BTF[..., :M].any(-1), (far, 0))
+        inside_BT = F.pad(batch.inside_BT, (far, 0))
+        days, seen = [], []
+        for gap in self.gaps:
+            if gap == 0:
+                day_BHX, shown_BH = self._own_day(batch, teaching)
+                days.append(day_BHX)
+                seen.append(shown_BH.any(1))
+            else:
+                begin = far + T - gap * self.shape.period
+                days.append(past_BTX[:, begin : begin + H])
+                seen.append(inside_BT[:, begin] & seen_BT[:, begin : begin + H].any(1))
+        return torch.stack(days, 1), torch.stack(seen, 1)
+
+    def _own_day(self, batch: Batch, teaching: Teaching) -> tuple[Tensor, Tensor]:
+        """The day itself as an encoder reads days, hidden where it is not shown; and where it is shown [B, H]."""
+        n_variables, n_known, M = self.shape.n_variables, self.shape.n_known, self.shape.n_targets
+        known_BHF, calendar_BHC = batch.decoder_BHK[..., :n_known], batch.decoder_BHK[..., n_known:-1]
+        shown_BH = _shown(batch, teaching) & batch.target_observed_BHM.any(-1)
+        target_BHM = batch.target_BHM.masked_fill(~(shown_BH[..., None] & batch.target_observed_BHM), 0.0)
+        unknown_BHF = known_BHF.new_zeros(*known_BHF.shape[:2], n_variables - n_known - M)
+        flag_BH1 = shown_BH[..., None].to(known_BHF.dtype)
+        return torch.cat([target_BHM, unknown_BHF, known_BHF, flag_BH1, calendar_BHC], dim=-1), shown_BH
+
+
+def _shown(batch: Batch, teaching: Teaching) -> Tensor:
+    """Which steps of its own day a model that rebuilds it may read, [B, H]: as told, or drawn with a stretch left out."""
+    B, H, _ = batch.target_BHM.shape
+    if teaching.shown_BH is not None:
+        return teaching.shown_BH
+    if teaching.probability <= 0:
+        return torch.zeros(B, H, dtype=torch.bool, device=batch.target_BHM.device)
+    draw_B3 = torch.rand(B, 3, generator=teaching.generator)
+    length_B1 = 1 + (draw_B3[:, :1] * max(1, H // 2)).floor()
+    begin_B1 = (draw_B3[:, 1:2] * (H + length_B1 - 1)).floor() - length_B1 + 1
+    step_H = torch.arange(H)
+    hidden_BH = (step_H >= begin_B1) & (step_H < begin_B1 + length_B1)
+    wholly_B1 = draw_B3[:, 2:] >= teaching.probability
+    return (~(hidden_BH | wholly_B1)).to(batch.target_BHM.device)

@@ -1,0 +1,151 @@
+"""The two stages of dual-stage attention: which inputs at every encoder step, then which steps at every decoder step."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from openbook.nn.attention import masked_softmax
+from openbook.nn.recurrent import PaddedLSTM, State, StepLSTM, held
+
+SeriesEncoder = Literal["linear", "conv"]
+_WIDTH = 5  # steps a convolution of the series sees
+
+
+class Weighed(NamedTuple):
+    """The book [B, T, D] an encoder wrote of weighed inputs, and the weights ``alpha_BTF`` of every step."""
+
+    output_BTD: Tensor
+    alpha_BTF: Tensor
+
+
+class ConvKey(nn.Module):
+    """A key for each series from its shape, whatever its length: convolution over time, mean and maximum over its steps.
+
+    >>> ConvKey(3)(torch.ones(2, 4, 50), torch.ones(2, 50, dtype=torch.bool)).shape
+    torch.Size([2, 4, 3])
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, size, _WIDTH)
+        self.dense = nn.Linear(2 * size, size)
+
+    def forward(self, series_BFT: Tensor, inside_BT: Tensor) -> Tensor:
+        """Series [B, F, T], of which the steps ``inside`` count, to keys [B, F, A]."""
+        B, n_features, T = series_BFT.shape
+        padded = F.pad(series_BFT.reshape(B * n_features, 1, T), (_WIDTH - 1, 0))
+        inside_B11T = inside_BT[:, None, None]
+        shape_BFAT = torch.relu(self.conv(padded)).view(B, n_features, -1, T) * inside_B11T
+        mean_BFA = shape_BFAT.sum(-1) / inside_B11T.sum(-1).clamp(min=1)
+        return self.dense(torch.cat([mean_BFA, shape_BFAT.amax(-1)], dim=-1))
+
+
+class InputAttention(nn.Module):
+    """Additive attention over input series: score ``v·tanh(W [h; c] + U x^k)``, softmax over the F series of a step.
+
+    ``series_encoder="linear"`` is the paper's U (Qin et al. 2017, equation 8): it acts on the whole series of a window, so
+    its weights belong to ``input_size`` steps; of a longer window it reads the newest, a shorter one counts as begun by
+    zeros. ``conv`` reads windows of any length.
+
+    >>> layer = InputAttention(state_size=8, input_size=6, size=5)
+    >>> key = layer.project(torch.ones(2, 6, 3), torch.ones(2, 6, dtype=torch.bool))
+    >>> layer(torch.ones(2, 6, 8), key).shape
+    torch.Size([2, 6, 3])
+    """
+
+    def __init__(
+        self, *, state_size: int, input_size: int, size: int, series_encoder: SeriesEncoder = "linear"
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.series: nn.Linear | ConvKey = nn.Linear(input_size, size) if series_encoder == "linear" else ConvKey(size)
+        self.state = nn.Linear(state_size, size)
+        self.score = nn.Linear(size, 1)
+
+    def project(self, series_BTF: Tensor, inside_BT: Tensor) -> Tensor:
+        """Keys of the series of a window, [B, F, A]; ``inside`` is false on padding."""
+        series_BFT = series_BTF.transpose(1, 2)
+        if isinstance(self.series, ConvKey):
+            return self.series(series_BFT, inside_BT)
+        return self.series(F.pad(series_BFT, (self.input_size - series_BFT.shape[2], 0)))
+
+    def forward(self, state_BTD: Tensor, key_BFA: Tensor, mask_BTF: Tensor | None = None) -> Tensor:
+        """Weights [B, T, F] for states [B, T, D] of any number of steps; an all-masked row is 0."""
+        # Without the tanh the softmax would cancel the state: the same weights at every step.
+        score_BTF = self.score((key_BFA[:, None] + self.state(state_BTD)[:, :, None]).tanh_()).squeeze(-1)
+        return masked_softmax(score_BTF, mask_BTF)
+
+
+class InputEncoder(nn.Module):
+    """Stage one: an LSTM over inputs that attention weighs anew at every step.
+
+    ``recurrent`` (Qin et al. 2017, equations 8 to 11): the states that ask are those of the very LSTM that reads the
+    weighed inputs, so the steps follow one another. Otherwise two passes: an LSTM over the raw inputs supplies the states,
+    so the attention of all steps is one batch, and a second LSTM reads the weighed inputs. ``side`` inputs (flags,
+    calendar) are read unweighed.
+
+    >>> encoder = InputEncoder(n_features=3, n_side=2, size=4, input_size=6, attention_size=5)
+    >>> inside, mask = torch.ones(2, 6, dtype=torch.bool), torch.ones(2, 6, 3, dtype=torch.bool)
+    >>> encoder(torch.ones(2, 6, 3), torch.ones(2, 6, 2), inside, mask).alpha_BTF.shape
+    torch.Size([2, 6, 3])
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        n_side: int,
+        size: int,
+        input_size: int,
+        attention_size: int,
+        recurrent: bool = False,
+        series_encoder: SeriesEncoder = "linear",
+    ) -> None:
+        super().__init__()
+        self.attention = InputAttention(
+            state_size=2 * size, input_size=input_size, size=attention_size, series_encoder=series_encoder
+        )
+        self.raw = None if recurrent else PaddedLSTM(input_size=n_features + n_side, size=size)
+        self.weighed: StepLSTM | PaddedLSTM
+        if recurrent:
+            self.weighed = StepLSTM(context_size=n_features, known_size=n_side, size=size)
+            entry = self.weighed.context.weight
+        else:
+            self.weighed = PaddedLSTM(input_size=n_features + n_side, size=size)
+            entry = next(self.weighed.lstm.parameters())
+        with torch.no_grad():  # shares of 1/F would whisper: start as loud as without attention
+            entry[:, :n_features].mul_(n_features)
+
+    def forward(self, series_BTF: Tensor, side_BTS: Tensor, inside_BT: Tensor, mask_BTF: Tensor) -> Weighed:
+        """Inputs [B, T, F] and [B, T, S]; ``inside`` false on padding, ``mask`` false where an input can not be weighed."""
+        key_BFA = self.attention.project(series_BTF, inside_BT)
+        if isinstance(self.weighed, StepLSTM):
+            return self._recurrent(self.weighed, key_BFA, series_BTF, side_BTS, inside_BT, mask_BTF)
+        asked_BTD = self.raw.states(torch.cat([series_BTF, side_BTS], dim=-1), inside_BT)  # type: ignore[union-attr]
+        alpha_BTF = self.attention(asked_BTD, key_BFA, mask_BTF)
+        weighed_BTX = torch.cat([alpha_BTF * series_BTF, side_BTS], dim=-1)
+        return Weighed(self.weighed(weighed_BTX, inside_BT).output_BTD, alpha_BTF)
+
+    def _recurrent(
+        self,
+        lstm: StepLSTM,
+        key_BFA: Tensor,
+        series_BTF: Tensor,
+        side_BTS: Tensor,
+        inside_BT: Tensor,
+        mask_BTF: Tensor,
+    ) -> Weighed:
+        """Step after step: the state of the last step weighs the inputs of this one; padding leaves it at zero."""
+        zero_BD = series_BTF.new_zeros(len(series_BTF), lstm.recurrent.in_features)
+        state, outputs, alphas = State(zero_BD, zero_BD), [], []
+        rows = (series_BTF, lstm.hoist(side_BTS), inside_BT[..., None], mask_BTF[:, :, None])
+        for input_BF, gates_B4, inside_B1, mask_B1F in zip(*(part.unbind(1) for part in rows), strict=True):
+            alpha_B1F = self.attention(torch.cat(state, dim=-1)[:, None], key_BFA, mask_B1F)
+            state = held(lstm(gates_B4, alpha_B1F[:, 0] * input_BF, state), state, inside_B1)
+            outputs.append(state.hidden_BD)
+            alphas.append(alpha_B1F)
+        return Weighed(torch.stack(outputs, 1), torch.cat(alphas, 1))

@@ -1,0 +1,166 @@
+"""Dual-stage attention: what the public ports get wrong must go red here."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.models.test_laws import SHAPE, B, H, T, make_batch, take
+from torch import Tensor, nn
+
+from openbook.errors import UsageError
+from openbook.models.base import ModelShape, Teaching
+from openbook.models.darnn import Darnn, DarnnConfig
+from openbook.models.registry import build_model
+from openbook.nn.attention import masked_softmax
+from openbook.nn.dual_stage import InputAttention, InputEncoder, Weighed
+from openbook.windows.batch import Batch
+
+FORMS = ("two_pass", "recurrent")
+
+
+def made(**changes: object) -> Darnn:
+    model = build_model(DarnnConfig(hidden_size=8, **changes), SHAPE, seed=3).eval()  # type: ignore[arg-type]
+    assert isinstance(model, Darnn)
+    return model
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_step_of_both_stages_is_returned_and_sums_to_one(form: str) -> None:
+    batch = make_batch()
+    stages = made(form=form)(batch).attention.stages
+    assert stages is not None
+    assert stages.alpha_BTF.shape == (B, T, 3)
+    assert stages.beta_BLT.shape == (B, T + H - 1, T)
+    inside = batch.inside_BT.float()
+    torch.testing.assert_close(stages.alpha_BTF.sum(-1), inside, rtol=0, atol=1e-6)
+    torch.testing.assert_close(stages.beta_BLT[:, :T].sum(-1), inside, rtol=0, atol=1e-6)
+    torch.testing.assert_close(stages.beta_BLT[:, T:].sum(-1), torch.ones(B, H - 1), rtol=0, atol=1e-6)
+
+
+def test_weights_are_the_product_of_the_stages() -> None:
+    found = made()(make_batch()).attention
+    assert found.stages is not None
+    product = found.stages.beta_BLT[:, -H:, :, None] * found.stages.alpha_BTF[:, None]
+    torch.testing.assert_close(found.weight_BHTF, product, rtol=0, atol=0)
+
+
+def alpha_moves(model: nn.Module) -> bool:
+    """Whether alpha of a constant input still changes from step to step, as the state does."""
+    batch = make_batch()
+    still = batch.encoder_BTX[:, :1].expand(-1, T, -1)
+    model.encoder.attention.state.weight.data.mul_(4.0)
+    alpha = model(batch._replace(encoder_BTX=still))[1].stages.alpha_BTF[0]
+    return bool((alpha[1:] - alpha[:-1]).abs().amax() > 1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_alpha_changes_over_time(form: str) -> None:
+    assert alpha_moves(made(form=form))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_without_tanh_alpha_would_stand_still(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mistake of popular ports: the score is linear, so the softmax over the series cancels the state."""
+
+    def linear(self: InputAttention, state_BTD: Tensor, key_BFA: Tensor, mask_BTF: Tensor | None = None) -> Tensor:
+        score = self.score(key_BFA[:, None] + self.state(state_BTD)[:, :, None]).squeeze(-1)
+        return masked_softmax(score, mask_BTF)
+
+    monkeypatch.setattr(InputAttention, "forward", linear)
+    assert not alpha_moves(made(form=form))
+
+
+def windows_stand_alone(model: nn.Module) -> bool:
+    """Whether a window gives the same numbers alone and among others."""
+    batch = make_batch()
+    whole = model(batch).quantile_BHMQ
+    return all(torch.allclose(model(take(batch, [row])).quantile_BHMQ[0], whole[row], atol=1e-6) for row in range(B))
+
+
+def test_a_time_major_reshape_would_mix_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference's mistake: a time-major stack read as batch-major mixes windows and times."""
+    assert windows_stand_alone(made())
+    right = InputEncoder.forward
+
+    def mixed(self: InputEncoder, *rows: Tensor) -> Weighed:
+        book = right(self, *rows)
+        return book._replace(output_BTD=book.output_BTD.transpose(0, 1).reshape(book.output_BTD.shape))
+
+    monkeypatch.setattr(InputEncoder, "forward", mixed)
+    assert not windows_stand_alone(made())
+
+
+def test_forecast_and_nowcast_read_different_things() -> None:
+    batch = make_batch()
+    moved = batch.decoder_BHK.clone()
+    moved[:, -1, 0] += 1.0  # the last known input ahead
+    told = batch._replace(decoder_BHK=moved)
+    now, ahead = made(protocol="nowcast"), made()
+    alphas = [now(which).attention.stages.alpha_BTF for which in (batch, told)]  # type: ignore[union-attr]
+    assert not torch.allclose(*alphas)
+    alphas = [ahead(which).attention.stages.alpha_BTF for which in (batch, told)]  # type: ignore[union-attr]
+    assert torch.equal(*alphas)
+    assert now(batch).attention.shift == H
+
+
+def test_a_nowcast_weighs_nothing_that_is_not_known() -> None:
+    batch = make_batch()
+    seen = batch.decoder_observed_BHK.clone()
+    seen[0, -1, 0] = False
+    stages = made(protocol="nowcast")(batch._replace(decoder_observed_BHK=seen)).attention.stages
+    assert stages is not None
+    assert (stages.alpha_BTF[:, -H:, :2] == 0).all()  # target and past-only input of the steps ahead
+    assert (stages.alpha_BTF[1:, -H:, 2] == 1).all()
+    assert (stages.alpha_BTF[0, -1] == 0).all()
+
+
+def test_a_nowcast_without_known_inputs_is_refused() -> None:
+    shape = ModelShape(n_variables=2, n_encoder=3, n_decoder=1, input_size=T, h=1)
+    with pytest.raises(UsageError, match="known at the steps"):
+        build_model(DarnnConfig(protocol="nowcast"), shape, 1)
+
+
+def test_inputs_alone_drive_the_paper_s_form() -> None:
+    stages = made(drivers="inputs")(make_batch()).attention.stages
+    assert stages is not None
+    assert (stages.alpha_BTF[..., 0] == 0).all()
+
+
+def test_the_paper_s_series_weights_belong_to_one_length_conv_to_any() -> None:
+    def size(length: int, **changes: object) -> int:
+        shape = ModelShape(n_variables=3, n_encoder=6, n_decoder=4, input_size=length, h=H, n_known=1)
+        config = DarnnConfig(hidden_size=8, **changes)  # type: ignore[arg-type]
+        return sum(p.numel() for p in build_model(config, shape, 1).parameters())
+
+    assert size(20) > size(10)
+    assert size(20, series_encoder="conv") == size(10, series_encoder="conv")
+
+
+def grow(batch: Batch) -> Batch:
+    return batch._replace(last_BM=batch.last_BM.repeat(1, 2), target_BHM=batch.target_BHM.repeat(1, 1, 2))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_several_targets(form: str) -> None:
+    shape = ModelShape(
+        n_variables=3, n_encoder=6, n_decoder=4, input_size=T, h=H, quantiles=(0.1, 0.5, 0.9), n_targets=2, n_known=1
+    )
+    for mode in ("direct", "free_running"):
+        config = DarnnConfig(hidden_size=8, form=form, mode=mode)  # type: ignore[arg-type]
+        found = build_model(config, shape, seed=3).eval()(grow(make_batch())).quantile_BHMQ
+        assert found.shape == (B, H, 2, 3)
+        assert not torch.allclose(found[..., 0, :], found[..., 1, :])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_agree_with_float64(form: str) -> None:
+    """Float32 gradients stay within what float32 rounding of this depth explains."""
+    batch = make_batch()
+    gradients: list[dict[str, Tensor]] = []
+    for dtype in (torch.float32, torch.float64):
+        model = made(form=form).to(dtype)
+        parts = [part.to(dtype) if part.is_floating_point() else part for part in batch]
+        model(Batch(*parts), Teaching()).quantile_BHMQ.square().mean().backward()
+        gradients.append({name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None})
+    for name, exact in gradients[1].items():
+        torch.testing.assert_close(gradients[0][name], exact, rtol=1e-3, atol=2e-6, msg=name)

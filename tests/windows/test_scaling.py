@@ -1,0 +1,49 @@
+"""Scalings by one unit for all windows, in differences to the last value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from openbook.data.panel import make_panel
+from openbook.windows.sampler import Layout, WindowShape, gather, make_resident
+from openbook.windows.scaling import Scaling, difference_std, fit_columns, newest, window_scale
+
+NAN = float("nan")
+
+
+def test_the_step_s_deviation_stays_within_series_and_skips_what_is_missing() -> None:
+    values = np.array([[1.0, 5.0], [3.0, 5.0], [1.0, 5.0], [100.0, 5.0], [NAN, 5.0], [104.0, 5.0]])
+    found = difference_std(values, np.array([0, 3, 6]))
+    assert found.tolist() == [2.0, 1.0]  # steps +2 and −2; the second column never moves
+
+
+def test_newest_is_the_last_observed_value() -> None:
+    value = torch.tensor([[[1.0, 9.0], [2.0, 8.0], [3.0, 7.0]]])
+    seen = torch.tensor([[[True, False], [True, False], [False, False]]])
+    assert newest(value, seen).tolist() == [[2.0, 0.0]]
+
+
+@pytest.mark.parametrize("scaling", ["fixed", "difference"])
+def test_common_scalings_take_the_last_value_and_one_unit(scaling: Scaling) -> None:
+    value = torch.tensor([[[4.0], [6.0]], [[100.0], [NAN]]])
+    found = window_scale(value, value.isfinite(), scaling, unit=2.5)
+    assert found.location_BM.tolist() == [[6.0], [100.0]]
+    assert found.scale_BM.tolist() == [[2.5], [2.5]]
+
+
+def test_differences_are_taken_of_inputs_too_ahead_as_well() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [1.0, 2.0, 4.0, 7.0, 11.0, 16.0]})
+    frame["past"], frame["known"] = [10.0, 12.0, 11.0, NAN, 15.0, 16.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    panel = make_panel(frame, hist=("past",), futr=("known",))
+    plain = fit_columns(np.empty((0, 2)))
+    resident = make_resident(panel, Layout("y", ("past",), ("known",)), plain)
+    batch = gather(resident, torch.tensor([0]), torch.tensor([4]), WindowShape(3, 2, "difference", unit=2.0))
+    assert batch.encoder_BTX[0, :, 0].tolist() == [-2.5, -1.5, 0.0]
+    assert batch.encoder_BTX[0, :, 1].tolist() == [1.0, 0.0, 0.0]  # of its last observed value, 11
+    assert batch.observed_BTF[0, :, 1].tolist() == [True, True, False]
+    assert batch.decoder_BHK[0, :, 0].tolist() == [1.0, 2.0]
+    assert batch.target_BHM[0, :, 0].tolist() == [2.0, 4.5]
+    assert batch.decoder_observed_BHK.all()
