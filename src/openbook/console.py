@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from openbook.forecast.forecaster import Forecaster
+    from openbook.models.base import ModelConfig
 
 TABLES = (".csv", ".csv.gz", ".parquet")
 Show = Callable[[str], Callable[[int, int, float | None], None]]
@@ -33,7 +34,7 @@ class ModelOptions:
     seed: int
     device: str
 
-    def make(self, model: str) -> Forecaster:
+    def make(self, model: str | ModelConfig) -> Forecaster:
         """A fresh forecaster."""
         from openbook.forecast.forecaster import Forecaster
         from openbook.models.base import check_choice
@@ -89,6 +90,40 @@ def levels_of(text: str) -> tuple[float, ...]:
             where="--level",
             fix="separate percentages by commas",
         ) from error
+
+
+def numbers_of(text: str, option: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas.
+
+    >>> numbers_of("1, 7", "--gaps")
+    (1, 7)
+    """
+    try:
+        return tuple(int(part) for part in names_of(text))
+    except ValueError as error:
+        raise UsageError(
+            "bad_number", expected="whole numbers such as 1,7,28", got=repr(text), where=option, fix="check the list"
+        ) from error
+
+
+def read_table_of(data: Path, id_col: str, time_col: str, target_col: str) -> pd.DataFrame:
+    """The canonical table of a file."""
+    from openbook.data.table import read_table
+
+    return read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
+
+
+def season_of(table: pd.DataFrame, freq: str | None) -> int:
+    """Steps of one season of a canonical table; refuses tables without one."""
+    from openbook.data.panel import make_panel
+    from openbook.forecast.decisions import decide_season
+
+    season = int(decide_season(make_panel(table, freq=freq_of(freq))).value)
+    if season > 1:
+        return season
+    raise UsageError(
+        "no_season", expected="data with a season", got="none found", where="--h", fix="say how many steps: --h 24"
+    )
 
 
 def only_series(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -172,6 +207,23 @@ def check_out(path: Path, suffixes: tuple[str, ...]) -> None:
             fix="choose one of them",
         )
     check_writable(path)
+
+
+def check_explain_out(path: Path, *, view: str, average: bool) -> None:
+    """``check_out`` for tables and pictures: pictures need a package, and tables have no view and no average."""
+    from openbook.plots.images import FIGURES, PICTURES, check_pictures
+
+    check_out(path, (*TABLES, *FIGURES))
+    if path.suffix in PICTURES:
+        check_pictures()
+    if (average or view != "weights") and path.suffix not in FIGURES:
+        raise UsageError(
+            "not_a_picture",
+            expected=f"a picture ({', '.join(FIGURES)}) for --view and --average",
+            got=repr(path.name),
+            where="--out",
+            fix="choose one of these suffixes; a table holds every forecast anyway",
+        )
 
 
 def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,9 @@ from openbook.windows.sampler import (
     spread,
 )
 from openbook.windows.scaling import SCALINGS, ColumnScaler, Scaling
+
+if TYPE_CHECKING:
+    from openbook.forecast.anomalies import Anomalies
 
 log = logging.getLogger("openbook")
 
@@ -256,6 +259,15 @@ class Forecaster(FrameForecaster):
         origins = last_origins(panel, self.h)
         check_all_start(panel, origins, self.h)
         return self.explain_origins(panel, origins)
+
+    def anomalies(self, df: Any, *, quantile: float = 0.995, risk: float = 1e-3) -> Anomalies:
+        """Scores of all stamps of a table that other hours and days do not explain; see ``find_anomalies``.
+
+        For ``model=DayToDayConfig(mode="reconstruct")`` only.
+        """
+        from openbook.forecast.anomalies import find_anomalies
+
+        return find_anomalies(self, df, quantile=quantile, risk=risk)
 
     def save(self, path: str | Path) -> Path:
         """Write a folder, or one zip file where the name ends in ``.ob``: whole or not at all."""

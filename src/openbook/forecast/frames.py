@@ -165,6 +165,13 @@ class FrameForecaster(ABC):
             )
         return self._lay_out(table, learned)
 
+    def table_panel(self, df: Any) -> tuple[Panel, Restore]:
+        """The whole panel of a table like the one learned from, and what gives results the caller's kind of frame."""
+        frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
+        names = self.columns
+        table = read_table(frame, id_col=names.id, time_col=names.time, target_col=names.target)
+        return self.panel_like_history(table), restore
+
     def _read(self, df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Restore]:
         """The canonical table of a frame or path, and how results get the caller's kind of frame back."""
         check_names(names, self.name)
@@ -187,10 +194,8 @@ class FrameForecaster(ABC):
             raise not_fitted(self.name)
         if df is None:
             return self.history_, self._restore
-        frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
-        names = self.columns
-        table = read_table(frame, id_col=names.id, time_col=names.time, target_col=names.target)
-        return _tail(self.panel_like_history(table), self.history_steps()), restore
+        panel, restore = self.table_panel(df)
+        return _tail(panel, self.history_steps()), restore
 
     def _future_rows(self, panel: Panel, futr_df: Any) -> np.ndarray:
         """Known-future values of the h steps after each series, [N, h, K]; refuses what is missing."""

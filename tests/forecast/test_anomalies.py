@@ -1,0 +1,121 @@
+"""Anomalies: planted spikes are found, nothing helps to rebuild itself, thresholds against known distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.errors import DataError, UsageError
+from openbook.forecast.anomalies import Anomalies, peaks_over_threshold
+from openbook.forecast.forecaster import Forecaster
+
+SPIKES = (150, 301, 402)
+HOLE = 200
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Two series of a daily rhythm with noise; the first has three spikes and a hole."""
+    rng = np.random.default_rng(5)
+    hour = np.arange(24 * 25)
+    parts = []
+    for name, level in (("a", 50.0), ("b", 5.0)):
+        y = level * (2 + np.sin(2 * np.pi * hour / 24)) + level * 0.05 * rng.normal(size=len(hour))
+        parts.append(
+            pd.DataFrame({"unique_id": name, "ds": pd.Timestamp("2024-03-01") + pd.to_timedelta(hour, "h"), "y": y})
+        )
+    frame = pd.concat(parts, ignore_index=True)
+    frame.loc[list(SPIKES), "y"] += 100.0
+    frame.loc[HOLE, "y"] = np.nan
+    return frame
+
+
+@pytest.fixture(scope="module")
+def model(table: pd.DataFrame) -> Forecaster:
+    config = ob.DayToDayConfig(hidden_size=16, gaps=(1, 7), mode="reconstruct")
+    return Forecaster(24, model=config, train=ob.TrainConfig(max_steps=150, val_every=50)).fit(table)
+
+
+@pytest.fixture(scope="module")
+def found(model: Forecaster, table: pd.DataFrame) -> Anomalies:
+    return model.anomalies(table)
+
+
+def test_planted_spikes_come_first(found: Anomalies, table: pd.DataFrame) -> None:
+    first = found.found().head(3)
+    assert set(first["ds"]) == set(table.loc[list(SPIKES), "ds"])
+    assert set(first["unique_id"]) == {"a"}
+    assert first["by_quantile"].all()
+
+
+def test_every_stamp_has_a_row_and_scores_where_something_is_known(found: Anomalies, table: pd.DataFrame) -> None:
+    frame = found.frame
+    assert list(frame.columns) == [
+        "unique_id", "ds", "y", "expected", "score", "rebuilt_from", "by_quantile", "by_peaks",
+    ]  # fmt: skip
+    assert len(frame) == len(table)
+    hour = frame.groupby("unique_id").cumcount()
+    hole = (frame["unique_id"] == "a") & (hour == HOLE)
+    assert frame.loc[hole, "expected"].notna().all()
+    assert (frame["score"].isna() == ((hour < 24) | hole)).all()
+    assert frame.loc[hour < 24, "rebuilt_from"].isna().all()
+
+
+def test_rebuilt_from_is_the_same_hour_of_a_configured_day(found: Anomalies) -> None:
+    seen = found.frame.dropna(subset=["rebuilt_from"])
+    distance = (seen["ds"] - seen["rebuilt_from"]) / pd.Timedelta(days=1)
+    assert set(distance.unique()) <= {0.0, 1.0, 7.0}
+
+
+def test_a_stamp_does_not_help_to_rebuild_itself(model: Forecaster, table: pd.DataFrame, found: Anomalies) -> None:
+    moved = table.copy()
+    last = 24 * 25 - 1  # nothing later is rebuilt from it
+    moved.loc[last, "y"] += 1e3
+    again = model.anomalies(moved).frame
+    assert again.loc[last, "expected"] == found.frame.loc[last, "expected"]
+    assert again.loc[last, "score"] > found.frame.loc[last, "score"]
+
+
+def test_thresholds_are_what_they_say(found: Anomalies) -> None:
+    score = found.frame["score"].dropna()
+    assert found.quantile_threshold == pytest.approx(score.quantile(0.995))
+    assert found.frame["by_quantile"].sum() == (score > found.quantile_threshold).sum()
+    assert found.frame["by_peaks"].sum() == (score > found.peaks_threshold).sum()
+
+
+@pytest.mark.parametrize(("shape", "exact"), [(0.0, -np.log(1e-4)), (0.25, (1e-4**-0.25 - 1) / 0.25)])
+def test_peaks_extrapolate_known_tails(shape: float, exact: float) -> None:
+    uniform = np.random.default_rng(1).uniform(size=200_000)
+    draws = -np.log(uniform) if shape == 0 else (uniform**-shape - 1) / shape
+    assert peaks_over_threshold(draws, 1e-4) == pytest.approx(exact, rel=0.08)
+
+
+def test_few_or_equal_peaks_take_the_largest_score() -> None:
+    assert peaks_over_threshold(np.arange(20.0), 1e-3) == 19.0
+    assert peaks_over_threshold(np.repeat([1.0, 9.0], [2000, 30]), 1e-3) == 9.0
+
+
+def test_other_models_bad_shares_and_short_tables_are_refused(model: Forecaster, table: pd.DataFrame) -> None:
+    plain = Forecaster(24, model=ob.DayToDayConfig(gaps=(1,)), train=ob.TrainConfig(max_steps=2)).fit(table)
+    with pytest.raises(UsageError, match="reconstruct"):
+        plain.anomalies(table)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        model.anomalies(table, quantile=99.5)
+    with pytest.raises(DataError, match="at least 24 rows"):
+        model.anomalies(table.groupby("unique_id").head(20))
+
+
+def test_a_reconstruction_also_forecasts_from_past_days(model: Forecaster, table: pd.DataFrame) -> None:
+    forecast = model.predict(level=[80])
+    usual = table.groupby("unique_id")["y"].mean()
+    error = (
+        forecast["OpenBook"] - np.tile(table["y"].iloc[24:48], 2) * forecast["unique_id"].map(usual) / usual["a"]
+    ).abs()
+    assert (error < forecast["unique_id"].map(usual) * 0.3).mean() > 0.9
+
+
+def test_it_survives_saving(model: Forecaster, table: pd.DataFrame, found: Anomalies, tmp_path: object) -> None:
+    loaded = ob.load(model.save(f"{tmp_path}/days.ob"))
+    pd.testing.assert_frame_equal(loaded.anomalies(table).frame, found.frame)
