@@ -131,10 +131,89 @@ def all_targets(cases: Mapping[str, Case]) -> list[Target]:
         _at_most(case["many_series"], memory, lambda run: run["peak_gb"], 24, "GB"),
         _at_most(case["many_series"], duration, lambda run: run["seconds_fit"] + run["seconds_predict"], 600, "s"),
         _at_most(case["demo"], "`openbook demo` within 300 s", lambda run: run["seconds"], 300, "s"),
+        *_reference_targets(case),
     ]
 
 
-_CASES = ("vic_elec", "bike_hour", "epf_np", "planted_lag", "start_up", "gathering", "many_series", "demo")
+_REFERENCE = (
+    "sml2010_nowcast",
+    "sml2010_forecast",
+    "nasdaq100_nowcast",
+    "nasdaq100_forecast",
+    "beijing_pm25",
+    "appliances",
+    "vic_days",
+    "darnn_step",
+)
+_CASES = ("vic_elec", "bike_hour", "epf_np", "planted_lag", "start_up", "gathering", "many_series", "demo", *_REFERENCE)
+
+
+def _reference_targets(case: Mapping[str, Case]) -> list[Target]:
+    """The reference work's models on the protocols of their papers."""
+    return [
+        _score_at_most(case["sml2010_nowcast"], "`darnn` nowcast RMSE at most 0.0170 °C", "rmse", 0.0170, 4),
+        _score_at_most(case["sml2010_forecast"], "`darnn` forecast RMSE at most 0.0195 °C", "rmse", 0.0195, 4),
+        _of_persistence(case["nasdaq100_nowcast"]),
+        _score_at_most(case["beijing_pm25"], "`darnn` RMSE at most 20.9", "rmse", 20.9, 2),
+        _score_at_most(case["beijing_pm25"], "`darnn` MAE at most 11.4", "mae", 11.4, 2),
+        _noise_low(case["appliances"]),
+        _gaps_together(case["vic_days"]),
+        _steps_at_most(case["darnn_step"], "two_pass", 2),
+        _steps_at_most(case["darnn_step"], "recurrent", 6),
+    ]
+
+
+def _metric(case: Case, model: str, metric: str) -> list[float]:
+    return [row[metric] for run in case.runs for row in run["scores"] if row["model"] == model]
+
+
+def _score_at_most(case: Case, asked: str, metric: str, limit: float, digits: int) -> Target:
+    asked = f"{case.name}: {asked}"
+    if not case:
+        return Target(case, asked)
+    mine, ridge = (_metric(case, model, metric) for model in ("darnn", "ridge"))
+    return Target(case, asked, f"{spread(mine, digits)} (ridge {spread(ridge, digits)})", fmean(mine) <= limit)
+
+
+def _of_persistence(case: Case) -> Target:
+    asked = "nasdaq100_nowcast: `darnn` RMSE at most 0.30 of persistence"
+    if not case:
+        return Target(case, asked)
+    naive = _metric(case, "naive", "rmse")
+    mine, ridge = (
+        [error / base for error, base in zip(_metric(case, model, "rmse"), naive, strict=True)]
+        for model in ("darnn", "ridge")
+    )
+    return Target(case, asked, f"{spread(mine)} (ridge {spread(ridge)})", fmean(mine) <= 0.30)
+
+
+def _noise_low(case: Case) -> Target:
+    asked = "appliances: the noise columns rank in the lowest third of the inputs' weights, in every seed"
+    if not case:
+        return Target(case, asked)
+    ranks = [run["rank_from_below"] for run in case.runs]
+    met = all(place <= run["inputs"] / 3 for run in case.runs for place in run["rank_from_below"].values())
+    told = "; ".join(", ".join(f"{name} {place}" for name, place in rank.items()) for rank in ranks)
+    return Target(case, asked, f"ranks from below, of {case.runs[0]['inputs']}: {told}", met)
+
+
+def _gaps_together(case: Case) -> Target:
+    asked = "vic_days: `day_to_day` with four gaps at least 5 % below its best single gap in MAE"
+    if not case:
+        return Target(case, asked)
+    means = {name: fmean(_metric(case, name, "mae")) for name in case.scores() if name.startswith("day_to_day")}
+    together = next(name for name in means if "," in name)
+    best = min((name for name in means if "," not in name), key=means.__getitem__)
+    gains = [a / b - 1 for a, b in zip(_metric(case, together, "mae"), _metric(case, best, "mae"), strict=True)]
+    return Target(case, asked, f"{percent(gains, signed=True)} against {best}", fmean(gains) <= -0.05)
+
+
+def _steps_at_most(case: Case, form: str, limit: int) -> Target:
+    asked = f"darnn_step: a step of `darnn` {form} takes at most {limit} times a step of `luong`, 24 steps ahead"
+    if not case:
+        return Target(case, asked)
+    values = [run["step"]["times luong, H 24"][form] for run in case.runs]
+    return Target(case, asked, f"{spread(values, 2)} ×", fmean(values) <= limit)
 
 
 def _best(case: Case) -> str | None:

@@ -40,6 +40,29 @@ def write_folder(
     return folder
 
 
+def write_stages(folder: Path, model: str, past: int = 12, read: int = 4) -> None:
+    """Two stages for every explained forecast of ``model``; the first input always takes the most, the newest place too."""
+    rng = np.random.default_rng(3)
+    explanation = pd.read_parquet(folder / "explanation.parquet")
+    features = list(dict.fromkeys(explanation["feature"].astype(str)))
+    features = [name for name in features if name != "(all inputs)"]
+    parts = []
+    for (name, cutoff), window in explanation[explanation["model"] == model].groupby(["unique_id", "cutoff"]):
+        sources = np.sort(window["source_ds"].unique())[-past:]
+        steps = np.arange(1 - read, window["step"].max() + 1)
+        for stage, rows, columns in (("inputs", len(sources), len(features)), ("times", len(steps), len(sources))):
+            lean = np.linspace(2, 0, columns) if stage == "inputs" else np.linspace(0, 2, columns)
+            weight = np.exp(lean + rng.normal(0, 0.1, (rows, columns)))
+            weight /= weight.sum(1, keepdims=True)
+            row, column = np.indices(weight.shape).reshape(2, -1)
+            inputs = stage == "inputs"
+            part = {"model": model, "unique_id": name, "cutoff": cutoff, "stage": stage}
+            part |= {"step": 0 if inputs else steps[row], "source_ds": sources[row if inputs else column]}
+            part |= {"feature": np.array(features, object)[column] if inputs else "", "weight": weight.ravel()}
+            parts.append(pd.DataFrame(part))
+    pd.concat(parts, ignore_index=True).to_parquet(folder / "stages.parquet")
+
+
 def _forecasts(rng: np.random.Generator, ids: list[str], n_windows: int, h: int, timezone: str | None) -> pd.DataFrame:
     parts = []
     for order, name in enumerate(ids):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,12 @@ from openbook.cli import main
 from openbook.training.loop import History
 
 QUICK = ["--max-steps", "10", "--input-size", "24", "--h", "6", "--futr-exog", "promo"]
+
+
+HAS_BROWSER = any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))) or "BROWSER_PATH" in os.environ
+needs_pictures = pytest.mark.skipif(
+    not (HAS_BROWSER and importlib.util.find_spec("kaleido")), reason="needs kaleido, and a chromium or google-chrome"
+)
 
 
 def openbook(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -89,6 +97,26 @@ def test_explain(files: Path, tmp_path: Path, suffix: str) -> None:
         assert "plotly" in out.read_text()
 
 
+@needs_pictures
+@pytest.mark.browser
+@pytest.mark.slow
+def test_explain_draws_pictures(files: Path, tmp_path: Path) -> None:
+    command = ["explain", files / "calls.ob", "--futr", files / "next.csv", "--out"]
+    openbook(*command, tmp_path / "one.png")
+    openbook(*command, tmp_path / "all.svg", "--average")
+    assert (tmp_path / "one.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert "median and middle half of 3 forecasts of 3 series" in (tmp_path / "all.svg").read_text()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["all.svg", "one.png"]
+
+
+def test_explain_writes_averages_as_a_page(files: Path, tmp_path: Path) -> None:
+    command = ["explain", files / "calls.ob", "--futr", files / "next.csv", "--out", tmp_path / "all.html"]
+    openbook(*command, "--average")
+    assert "median and middle half of 3 forecasts of 3 series" in (tmp_path / "all.html").read_text()
+    refused = openbook(*command, "--view", "inputs", code=2)
+    assert "the two stages of the model darnn" in refused.stderr
+
+
 def test_inspect_reports_findings_and_refuses_in_its_exit_code(files: Path, tmp_path: Path) -> None:
     document = json.loads(openbook("inspect", files / "calls.csv", "--json").stdout)
     assert document["freq"] == "h"
@@ -109,6 +137,8 @@ WRONG = {
     "bad suffix": (2, ["predict", "{files}/calls.ob", "--futr", "{files}/next.csv", "--out", "f.xlsx"], "xlsx"),
     "unknown option": (2, ["fit", "--horizon", "3"], "horizon"),
     "no out": (2, ["fit", "{files}/calls.csv"], "--out"),
+    "view of a table": (2, ["explain", "{files}/calls.ob", "--out", "e.parquet", "--view", "times"], ".png"),
+    "average of a table": (2, ["explain", "{files}/calls.ob", "--out", "e.csv", "--average"], ".html"),
     "not a backtest": (3, ["report", "{files}"], "scores.csv"),
     "unknown demo": (2, ["demo", "--data", "air"], "calls or co2"),
     "unknown series": (2, ["backtest", "{files}/calls.csv", "--only", "Busan"], "series 0"),
@@ -148,6 +178,10 @@ REFUSED_EARLY = {
     "predict a folder": (["predict", "{files}/calls.ob", "--out", "{tmp}/dd.csv"], "cannot_write"),
     "predict proc": (["predict", "{files}/calls.ob", "--out", "/proc/f.csv"], "cannot_write"),
     "explain suffix": (["explain", "{files}/calls.ob", "--out", "{tmp}/e.txt"], "bad_suffix"),
+    "explain picture below a file": (
+        ["explain", "{files}/calls.ob", "--out", "{files}/calls.csv/e.png"],
+        "cannot_write",
+    ),
     "explain below a file": (["explain", "{files}/calls.ob", "--out", "{files}/calls.csv/e.html"], "cannot_write"),
     "fit proc": (["fit", "{files}/calls.csv", "--out", "/proc/m.ob"], "cannot_write"),
     "fit over a folder": (["fit", "{files}/calls.csv", "--out", "{tmp}"], "would_overwrite"),
@@ -221,3 +255,32 @@ def test_an_interrupt_elsewhere_is_130_without_a_trace(
     monkeypatch.setattr(ob.Forecaster, "predict", stop)
     assert run_here(monkeypatch, "predict", files / "calls.ob") == 130
     assert "bug" not in capsys.readouterr().err
+
+
+def test_anomalies_marks_a_spike(files: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(files / "calls.csv")
+    spike = table.index[table["unique_id"] == table["unique_id"].iloc[0]][100]
+    table.loc[spike, "y"] = table["y"].abs().max() * 20
+    table.to_csv(tmp_path / "odd.csv", index=False)
+    out = tmp_path / "anomalies.csv"
+    arguments = ["--gaps", "1,2", "--max-steps", "60", "--futr-exog", "promo", "--json"]
+    told = json.loads(openbook("anomalies", tmp_path / "odd.csv", "--out", out, *arguments).stdout)
+    assert len(pd.read_csv(out)) >= len(table)  # missing stamps have rows, too
+    assert told["anomalies"][0]["ds"].replace("T", " ").startswith(str(table.loc[spike, "ds"]))
+    assert told["by_quantile"] >= 1
+
+
+def test_a_models_fields_are_set_by_name(files: Path, tmp_path: Path) -> None:
+    common = ["fit", files / "calls.csv", *QUICK, "--model", "darnn"]
+    config = ["--model-config", "protocol=nowcast,form=recurrent,hidden_size=8"]
+    openbook(*common, "--out", tmp_path / "now.ob", *config)
+    saved = ob.load(tmp_path / "now.ob").config
+    assert (saved.protocol, saved.form, saved.hidden_size) == ("nowcast", "recurrent", 8)
+    for wrong, message in (
+        ("shape=3", "field of darnn"),
+        ("hidden_size=big", "a value like 64"),
+        ("form=x", "two_pass"),
+    ):
+        ran = openbook(*common, "--out", tmp_path / "no.ob", "--model-config", wrong, code=2)
+        assert message in ran.stderr
+        assert not (tmp_path / "no.ob").exists()

@@ -13,19 +13,43 @@ import typer
 from openbook.console import (
     TABLES,
     ModelOptions,
+    check_explain_out,
     check_out,
+    config_of,
     freq_of,
     levels_of,
     names_of,
+    numbers_of,
     only_series,
     progress,
+    read_table_of,
     records_of,
     run_and_write,
     say,
+    season_of,
     write_table,
 )
 from openbook.console import show as show_result
 from openbook.errors import OpenBookError
+from openbook.options import (
+    Data,
+    DeviceOption,
+    FreqOption,
+    FutrExog,
+    HistExog,
+    Horizon,
+    IdCol,
+    InputSize,
+    Json,
+    Level,
+    MaxSteps,
+    Model,
+    ModelConfigText,
+    Quiet,
+    Seed,
+    TargetCol,
+    TimeCol,
+)
 from openbook.version import __version__
 
 if TYPE_CHECKING:
@@ -43,25 +67,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Data = Annotated[Path, typer.Argument(help="Table: .csv, .csv.gz or .parquet, long or wide.")]
-IdCol = Annotated[str, typer.Option(help="Column with the series' names.")]
-TimeCol = Annotated[str, typer.Option(help="Column with the stamps.")]
-TargetCol = Annotated[str, typer.Option(help="Column to forecast.")]
-FutrExog = Annotated[str, typer.Option(help="Columns known ahead, separated by commas.")]
-HistExog = Annotated[str | None, typer.Option(help="Columns known up to now; default: all other numeric columns.")]
-FreqOption = Annotated[
-    str | None, typer.Option(help="Frequency such as h, 30min, D, MS or a number; default: inferred.")
-]
-Horizon = Annotated[int, typer.Option("--h", help="Steps to forecast.")]
-InputSize = Annotated[int | None, typer.Option(help="Context steps; default: decided from the data.")]
-Model = Annotated[str, typer.Option(help="Model by name.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-MaxSteps = Annotated[int | None, typer.Option(help="Most training steps.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
-Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
-Level = Annotated[str, typer.Option(help="Interval levels in percent, separated by commas.")]
 
 
 def _version(value: bool) -> None:
@@ -114,6 +119,7 @@ def fit(
     out: Annotated[Path, typer.Option(help="Model file (.ob) or folder to write.")],
     h: Horizon = 24,
     model: Model = "luong",
+    model_config: ModelConfigText = "",
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",
     target_col: TargetCol = "y",
@@ -131,7 +137,7 @@ def fit(
     from openbook.forecast.saving import check_target
 
     options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device)
-    forecaster = options.make(model)
+    forecaster = options.make(config_of(model, model_config))
     check_target(out)
     with progress(quiet or as_json) as bars:
         forecaster.progress = bars(model)
@@ -217,17 +223,19 @@ def explain(
     model: Annotated[Path, typer.Argument(help="Model written by fit.")],
     data: Annotated[Path | None, typer.Argument(help="Table to forecast from; default: the training data.")] = None,
     futr: Annotated[Path | None, typer.Option(help="Table with the known-future columns of the next h steps.")] = None,
-    out: Annotated[Path, typer.Option(help=".parquet, .csv or .html to write.")] = Path("explain.parquet"),
+    out: Annotated[Path, typer.Option(help=".parquet, .csv, .html, .png or .svg.")] = Path("explain.parquet"),
+    view: Annotated[str, typer.Option(help="Picture: weights; of darnn also inputs or times.")] = "weights",
+    average: Annotated[bool, typer.Option("--average", help="Picture: median and middle half of all series.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write where every forecast looked: one row per step, past step and input, or a page."""
-    check_out(out, (*TABLES, ".html"))
-    explanation = _load(model).explain(data, futr_df=futr)
-    if out.suffix == ".html":
-        from openbook.files import write_text_whole
+    """Write where every forecast looked: one row per step, past step and input, or a picture of one forecast or of all."""
+    from openbook.plots.images import FIGURES, write_figure
 
-        write_text_whole(out, explanation.plot().to_html(include_plotlyjs=True))
+    check_explain_out(out, view=view, average=average)
+    explanation = _load(model).explain(data, futr_df=futr)
+    if out.suffix in FIGURES:
+        write_figure(explanation.plot(view=view, average=average), out)
     else:
         write_table(explanation.frame(), out)
     shares = explanation.by_feature()
@@ -235,6 +243,50 @@ def explain(
     show_result(
         {"out": str(out), "features": {str(name): float(share) for name, share in shares.items()}}, lines, as_json
     )
+
+
+@app.command()
+def anomalies(
+    data: Data,
+    out: Annotated[Path, typer.Option(help=".csv or .parquet to write: one row per stamp, with score and verdicts.")],
+    h: Annotated[int | None, typer.Option("--h", help="Steps rebuilt at once; default: one season.")] = None,
+    gaps: Annotated[str, typer.Option(help="Past days to rebuild from, in periods, separated by commas.")] = "1,7,28",
+    quantile: Annotated[float, typer.Option(help="Share of scores below the first threshold.")] = 0.995,
+    risk: Annotated[float, typer.Option(help="Chance of exceeding the second threshold, per stamp.")] = 1e-3,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    futr_exog: Annotated[str, typer.Option(help="Inputs that may explain a stamp, separated by commas.")] = "",
+    freq: FreqOption = None,
+    max_steps: MaxSteps = None,
+    seed: Seed = 1,
+    device: DeviceOption = "auto",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Rebuild every stamp from the rest of its day and from past days; mark those that can not be rebuilt."""
+    from openbook.models.day_to_day import DayToDayConfig
+
+    check_out(out, TABLES)
+    table = read_table_of(data, id_col, time_col, target_col)
+    options = ModelOptions(h or season_of(table, freq), futr_exog, "", freq, None, max_steps, seed, device)
+    forecaster = options.make(DayToDayConfig(gaps=numbers_of(gaps, "--gaps"), mode="reconstruct"))
+    with progress(quiet or as_json) as bars:
+        forecaster.progress = bars("day_to_day")
+        forecaster.fit(table)
+    if forecaster.interrupted():
+        raise KeyboardInterrupt
+    result = forecaster.anomalies(table, quantile=quantile, risk=risk)
+    names = {"unique_id": id_col, "ds": time_col, "y": target_col}
+    frame, marked = (part.rename(columns=names) for part in (result.frame, result.found()))
+    write_table(frame, out)
+    limits = {"quantile_threshold": result.quantile_threshold, "peaks_threshold": result.peaks_threshold}
+    counts = {name: int(result.frame[name].sum()) for name in ("by_quantile", "by_peaks")}
+    lines = [f"wrote {out}: {len(frame)} stamps", *(f"  {name}: {value:.3g}" for name, value in limits.items())]
+    lines += [f"  {name}: {count} stamps" for name, count in counts.items()]
+    lines += marked.head(10).to_string(index=False).splitlines() if len(marked) else []
+    document = {"out": str(out), **limits, **counts, "anomalies": records_of(marked.head(100))}
+    show_result(document, [] if quiet else lines, as_json)
 
 
 @app.command()

@@ -92,6 +92,53 @@ def levels_of(text: str) -> tuple[float, ...]:
         ) from error
 
 
+def config_of(model: str, text: str) -> str | ModelConfig:
+    """A model's name, or with ``field=value,…`` its config; tuples are written ``gaps=1+7+28``.
+
+    >>> config_of("darnn", "protocol=nowcast, hidden_size=32").hidden_size
+    32
+    """
+    if not text.strip():
+        return model
+    from dataclasses import fields
+
+    from openbook.models.registry import make_config
+
+    plain = make_config(model)
+    known = {field.name: getattr(plain, field.name) for field in fields(plain)}
+    values: dict[str, Any] = {}
+    for part in names_of(text):
+        name, found, value = (piece.strip() for piece in part.partition("="))
+        if not found or name not in known:
+            raise UsageError(
+                "unknown_field",
+                expected=f"field=value with a field of {model}: {', '.join(known)}",
+                got=repr(part),
+                where="--model-config",
+                fix="check the spelling; fields are separated by commas",
+            )
+        values[name] = _typed(name, value, known[name])
+    return type(plain)(**values)  # type: ignore[no-any-return]
+
+
+def _typed(name: str, text: str, like: Any) -> Any:
+    """A field's value in the type of its default."""
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(like, tuple):
+            return tuple(int(part) for part in text.split("+"))
+        return type(like)(text)
+    except (ValueError, KeyError) as error:
+        raise UsageError(
+            "bad_value",
+            expected=f"a value like {like!r}",
+            got=repr(text),
+            where=f"--model-config, {name}",
+            fix="write numbers plainly, true or false, and lists as 1+7+28",
+        ) from error
+
+
 def numbers_of(text: str, option: str) -> tuple[int, ...]:
     """Whole numbers separated by commas.
 

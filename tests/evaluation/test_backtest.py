@@ -13,6 +13,7 @@ import openbook as ob
 from openbook.errors import DataError, UsageError
 from openbook.evaluation import backtest as module
 from openbook.evaluation.backtest import BacktestResult, Plan, run_backtest, write_backtest
+from openbook.models.darnn import DarnnConfig
 
 H = 6
 SCORES = ["model", "mae", "rmse", "mase", "wape", "smape", "pinball", "coverage_80", "seconds_fit", "seconds_predict"]
@@ -20,6 +21,7 @@ SCORES = ["model", "mae", "rmse", "mase", "wape", "smape", "pinball", "coverage_
 
 def make_model(name: str) -> ob.Forecaster:
     configs = {"luong": ob.LuongConfig(hidden_size=8), "bahdanau": ob.BahdanauConfig(hidden_size=8)}
+    configs |= {"darnn": DarnnConfig(hidden_size=8, attention_size=4)}
     train = ob.TrainConfig(max_steps=12, val_every=6, batch_size=16)
     return ob.Forecaster(H, model=configs[name], input_size=24, futr_exog_list=["promo"], train=train)
 
@@ -133,6 +135,24 @@ def test_unknown_models_and_too_many_windows_are_refused(hourly: pd.DataFrame) -
         run_backtest(ob.read_table(hourly), Plan(H, models=("prophet",)), make_model)
     with pytest.raises(DataError, match="rows"):
         run_backtest(ob.read_table(hourly), Plan(H, n_windows=500), make_model)
+
+
+def test_stages_are_written_only_where_a_model_has_them(hourly: pd.DataFrame, tmp_path: Path) -> None:
+    plan = Plan(H, n_windows=2, models=("luong", "darnn"))
+    found = run_backtest(ob.read_table(hourly), plan, make_model)
+    assert found.run["failed"] == {}
+    stages = pd.read_parquet(write_backtest(found, tmp_path / "out") / "stages.parquet")
+    assert list(stages) == ["model", "unique_id", "cutoff", "stage", "step", "source_ds", "feature", "weight"]
+    assert set(stages["model"]) == {"darnn"}
+    inputs = (
+        stages[stages["stage"] == "inputs"].groupby(["unique_id", "cutoff", "source_ds"], observed=True)["weight"].sum()
+    )
+    np.testing.assert_allclose(inputs, 1.0, atol=1e-5)
+    times = stages[stages["stage"] == "times"]
+    np.testing.assert_allclose(times.groupby(["unique_id", "cutoff", "step"])["weight"].sum(), 1.0, atol=1e-5)
+    assert times["step"].max() == H
+    alone = run_backtest(ob.read_table(hourly), Plan(H, n_windows=2, models=("luong",)), make_model)
+    assert not (write_backtest(alone, tmp_path / "out") / "stages.parquet").exists()
 
 
 def test_run_json_is_strict(result: BacktestResult, tmp_path: Path) -> None:

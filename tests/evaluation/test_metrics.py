@@ -6,7 +6,8 @@ import pytest
 
 from openbook.data.panel import make_panel
 from openbook.errors import DataError, UsageError
-from openbook.evaluation.metrics import score_frame, seasonal_scale
+from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
+from openbook.forecast.origins import Origins
 
 NAN = float("nan")
 SCALE = pd.Series({"a": 2.0, "b": 10.0})
@@ -134,3 +135,24 @@ def test_scale_by_id() -> None:
     assert scale["a"] == 1.5
     assert scale["b"] == 4
     assert np.isnan(scale["c"])
+
+
+def test_lag_mase_divides_each_window_by_its_distance_from_the_one_before() -> None:
+    """Two windows of two steps, gap 2: denominators (|3 − 1| + |9 − 5|) / 2 = 3 and (|3 − 3| + |9 − 9|) / 2 = 0 → 4."""
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [1.0, 5.0, 3.0, 9.0, 3.0, 9.0]})
+    panel = make_panel(frame)
+    origins = Origins(np.array([0, 0]), np.array([2, 4]))
+    scale = gap_scale(panel, origins, 2, 2, pd.Series({"a": 4.0}))
+    assert scale.tolist() == [3.0, 4.0]
+    told = frame.iloc[2:].assign(cutoff=[1, 1, 3, 3], m=[6.0, 9.0, 3.0, 1.0])
+    scored = score_frame(told, models=["m"], scale=pd.Series({"a": 1.0}), lag_scale=scale)
+    assert scored["lag_mase"].item() == pytest.approx((3 / 3 + 0 + 0 + 8 / 4) / 4)
+    perfect = score_frame(told.assign(m=told["y"]), models=["m"], scale=pd.Series({"a": 1.0}), lag_scale=scale)
+    assert perfect["lag_mase"].item() == 0.0
+
+
+def test_lag_mase_with_a_gap_beyond_the_history_falls_back() -> None:
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(3), "y": [1.0, np.nan, 3.0]}))
+    origins = Origins(np.array([0]), np.array([2]))
+    assert gap_scale(panel, origins, 1, 7, pd.Series({"a": 4.0})).tolist() == [4.0]
+    assert gap_scale(panel, origins, 1, 1, pd.Series({"a": 4.0})).tolist() == [4.0]  # the value before is missing

@@ -37,7 +37,7 @@ def test_weights_default_to_the_latest_forecast(explanation: pd.DataFrame) -> No
     figure = plot_weights(explanation)
     assert figure.data[1].customdata[0][0] == "Wed 14 May 00:00"
     time_only = plot_weights(explanation, model="bahdanau")
-    assert list(time_only.data[2].y) == ["all inputs"]
+    assert [trace.type for trace in time_only.data] == ["bar", "heatmap"]
 
 
 def test_unknown_choices_are_refused(explanation: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from openbook.plots.times import Clock, clock_of, distance_words, stamp_label
+from openbook.plots.times import Clock, clock_of, distance_words, span_ticks, span_words, stamp_label, steps_between
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,55 @@ def test_labels(unit: str, words: str) -> None:
 )
 def test_distances(source: str, unit: str, words: str) -> None:
     assert distance_words(pd.Timestamp(source), pd.Timestamp("2025-05-13 14:00"), Clock(unit)) == words
+
+
+@pytest.mark.parametrize("freq", ["h", "30min", "6h", "D", "W", "MS", "QS", "YS"])
+def test_neighbours_are_one_step_apart(freq: str) -> None:
+    stamps = pd.Series(pd.date_range("2024-01-01", periods=30, freq=freq))
+    clock = clock_of(stamps)
+    last = pd.Series([stamps.iloc[-1]] * 30)
+    assert steps_between(stamps, last, clock).tolist() == list(range(29, -1, -1))
+    assert steps_between(last, stamps, clock).tolist() == list(range(-29, 1))
+
+
+def test_steps_follow_the_clock_on_the_wall() -> None:
+    stamps = pd.Series(pd.to_datetime(["2024-03-30 12:00", "2024-03-31 12:00"]).tz_localize("Europe/Berlin"))
+    assert steps_between(stamps[:1], stamps[1:], Clock("hour")).tolist() == [24]
+    assert steps_between(pd.Series([3]), pd.Series([10]), Clock("step")).tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("steps", "clock", "words"),
+    [
+        (3, Clock("hour", 6), "18 hours"),
+        (4, Clock("hour", 6), "1 day"),
+        (5, Clock("week"), "5 weeks"),
+        (5, Clock("month"), "5 months"),
+        (4, Clock("quarter"), "1 year"),
+        (3, Clock("quarter"), "3 quarters"),
+        (24, Clock("month"), "2 years"),
+        (1, Clock("step"), "1 step"),
+    ],
+)
+def test_spans_in_words(steps: int, clock: Clock, words: str) -> None:
+    assert span_words(steps, clock) == words
+    assert span_words(-steps, clock) == words
+
+
+@pytest.mark.parametrize(
+    ("high", "clock", "every"),
+    [
+        (24, Clock("hour"), 3),
+        (336, Clock("hour"), 48),
+        (5_000, Clock("hour"), 672),
+        (96, Clock("minute", 30), 12),
+        (60, Clock("day"), 14),
+        (36, Clock("month"), 6),
+        (3, Clock("step"), 1),
+        (900, Clock("step"), 200),
+    ],
+)
+def test_ticks_are_round(high: int, clock: Clock, every: int) -> None:
+    ticks = span_ticks(0, high, clock)
+    assert ticks == list(range(0, high + 1, every))
+    assert 2 <= len(ticks) <= 9

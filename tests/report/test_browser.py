@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from openbook.report import build_page
-from report_folders import NASTY_FEATURES, NASTY_IDS, RUN, write_folder
+from report_folders import NASTY_FEATURES, NASTY_IDS, RUN, write_folder, write_stages
 
 CHROMIUM = os.environ.get("OPENBOOK_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -46,14 +46,18 @@ frame.addEventListener("load", async () => {
     await wait(30);
   };
   const labels = (place) => [...doc.querySelectorAll(`#${place} label`)].map((label) => label.firstChild.textContent);
-  for (const place of ["forecast-pickers", "book-pickers"]) {
+  for (const place of ["forecast-pickers", "book-pickers", "average-pickers"]) {
     for (const label of labels(place)) {
       const all = () => [...doc.querySelectorAll(`#${place} label`)];
       const select = () => all().find((one) => one.firstChild.textContent === label).lastChild;
       for (let index = Math.min(3, select().options.length) - 1; index >= 0; index -= 1) {
         await turn(select(), index);
-        const words = doc.getElementById(place === "book-pickers" ? "book-words" : "forecast-words");
-        seen.sentences.push(words.textContent);
+        const shown = { "book-pickers": ["book-words"], "forecast-pickers": ["forecast-words"] }[place];
+        const average = ["map", "lags", "inputs", "alpha", "beta"].map((part) => `average-${part}-words`);
+        for (const id of shown || average) {
+          const words = doc.getElementById(id);
+          if (words && words.checkVisibility()) seen.sentences.push(words.textContent);
+        }
       }
     }
   }
@@ -75,6 +79,8 @@ frame.addEventListener("load", async () => {
   seen.printWidth = Math.max(0, ...[...doc.querySelectorAll(".main-svg")].map((svg) => svg.getBoundingClientRect().width));
   seen.plots = doc.querySelectorAll(".plot .main-svg").length;
   seen.heat = doc.querySelectorAll("#book-plot .hm image, #book-plot .heatmaplayer image").length;
+  const heats = (id) => doc.querySelectorAll(`#${id} .heatmaplayer image`).length;
+  seen.averages = ["average-map", "average-beta"].map(heats);
   seen.errors = JSON.parse(doc.documentElement.dataset.errors);
   seen.alerts = window.alerts;
   seen.scripts = doc.scripts.length;
@@ -112,9 +118,10 @@ def test_nasty_names_draw_and_never_run(tmp_path: Path) -> None:
     assert seen["ready"] == "yes"
     assert seen["errors"] == []
     assert seen["alerts"] == []
-    assert (seen["scripts"], seen["images"]) == (6, 0)
+    assert (seen["scripts"], seen["images"]) == (7, 0)
     assert seen["plots"] >= 3
     assert seen["heat"] == 1
+    assert seen["averages"] == [1, 0]
     assert sorted(seen["series"]) == sorted(NASTY_IDS)
     assert seen["inputs"] == NASTY_FEATURES
     assert seen["overflow"] <= 0
@@ -128,6 +135,24 @@ def test_nasty_names_draw_and_never_run(tmp_path: Path) -> None:
     assert "Tue 13 May 01:00 (1 day before; " in seen["clicked"]
     assert "mean error, <b>calls</b><img src=x onerror=alert(3)>" in seen["svg"]
     assert not re.search("undefined|NaN|null|Invalid", words)
+
+
+def test_averages_of_every_model_and_of_two_stages(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, ids=["a", "b"], features=NASTY_FEATURES, past=48)
+    write_stages(folder, "bahdanau")
+    seen = look(folder)
+    assert seen["errors"] == []
+    assert seen["alerts"] == []
+    assert seen["overflow"] <= 0
+    assert seen["averages"] == [1, 1]
+    words = " ".join(seen["sentences"])
+    assert "What openbook usually looks at" in words
+    assert "What bahdanau usually looks at" in words
+    assert "openbook usually looked most 1 day before" in words
+    assert "Stage one: at every past moment bahdanau" in words
+    assert "Stage two: for each step bahdanau" in words
+    assert "Stage one: at every past moment openbook" not in words
+    assert all(name in seen["svg"] for name in ("calls", "holiday", "<img src=x onerror=alert(2)>"))
 
 
 def test_phone_width_has_no_sideways_scroll(tmp_path: Path) -> None:

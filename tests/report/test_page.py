@@ -74,7 +74,7 @@ def test_json_gives_back_the_exact_names(nasty: str) -> None:
 
 def test_only_our_scripts_may_run(nasty: str) -> None:
     scripts = [text for attributes, text in Reader(nasty).scripts if "type" not in attributes]
-    assert len(scripts) == 5
+    assert len(scripts) == 6
     policy = re.search(_POLICY, nasty)
     assert policy is not None
     rules = policy[1].replace("&#39;", "'")

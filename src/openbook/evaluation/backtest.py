@@ -64,15 +64,17 @@ class BacktestResult:
     explanation: pd.DataFrame
     history: pd.DataFrame
     run: dict[str, Any] = field(default_factory=dict)
+    stages: pd.DataFrame | None = None
 
 
 class _Ran(NamedTuple):
-    """One model's run: what it forecast, or why it failed."""
+    """One model's run: what it forecast and where it looked, or why it failed."""
 
     rolled: Rolled | None
     decisions: dict[str, Any]
     explanation: pd.DataFrame | None
     failure: str | None
+    stages: pd.DataFrame | None = None
 
 
 MakeModel = Callable[[str], Forecaster]
@@ -128,11 +130,13 @@ def run_backtest(
     history = _history(panel, plan, season)
     empty = pd.DataFrame(columns=["model", ID, "cutoff", "step", TIME, "source_ds", "feature", "weight", "memory"])
     explanation = pd.concat(explained, ignore_index=True) if explained else empty
-    return BacktestResult(*scored, forecasts, explanation, history, run)
+    stages = [ran[name].stages for name in alive if ran[name].stages is not None]
+    two_stage = pd.concat(stages, ignore_index=True) if stages else None
+    return BacktestResult(*scored, forecasts, explanation, history, run, two_stage)
 
 
 def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
-    """Write the files of a backtest, each whole or not at all, ``run.json`` last."""
+    """Write the files of a backtest, each whole or not at all, ``run.json`` last; without stages no ``stages.parquet``."""
     folder = Path(folder)
     for name, frame in (
         ("scores", result.scores),
@@ -146,6 +150,10 @@ def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
         ("history", result.history),
     ):
         write_whole(folder / f"{name}.parquet", frame.to_parquet)
+    if result.stages is not None:
+        write_whole(folder / "stages.parquet", result.stages.to_parquet)
+    else:  # of an earlier run in this folder
+        (folder / "stages.parquet").unlink(missing_ok=True)
     write_text_whole(folder / "run.json", json_text(result.run, indent=1))
     return folder
 
@@ -168,11 +176,15 @@ def _run_model(model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
     model.name = model.config.name
     try:
         rolled = roll(model, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)
-        explained = model.explain_origins(panel, _shown_origins(panel, plan)).frame()
+        explanation = model.explain_origins(panel, _shown_origins(panel, plan))
+        explained, stages = explanation.frame(), explanation.stages_frame()
     except Exception as error:  # a model's failure is a row of the report, whatever it is
         return _Ran(None, {}, None, _reason(error))
     explained.insert(0, "model", model.name)
-    return _Ran(rolled, {name: decision._asdict() for name, decision in model.decisions.items()}, explained, None)
+    if stages is not None:
+        stages.insert(0, "model", model.name)
+    decisions = {name: decision._asdict() for name, decision in model.decisions.items()}
+    return _Ran(rolled, decisions, explained, None, stages)
 
 
 def _run_floor(name: str, panel: Panel, plan: Plan, season: int) -> _Ran:

@@ -11,11 +11,11 @@ from utilsforecast import losses
 
 from openbook.data.panel import ID, TARGET, TIME, Panel
 from openbook.errors import DataError, UsageError
-from openbook.forecast.bands import error_scale
+from openbook.forecast.bands import error_scale, lagged
 from openbook.forecast.origins import Origins
 
 CUTOFF, STEP = "cutoff", "step"
-_GROUP = "_group"
+_GROUP, _LAG = "_group", "_lag_scale"
 _QUANTILES = {0.1: "-lo-80", 0.5: "", 0.9: "-hi-80"}
 
 
@@ -26,6 +26,7 @@ def score_frame(
     scale: pd.Series,
     levels: Sequence[float] = (80,),
     by: Sequence[str] = (),
+    lag_scale: pd.Series | None = None,
 ) -> pd.DataFrame:
     """One row of scores per model, and per group where ``by`` names ``unique_id`` or ``step``.
 
@@ -37,7 +38,8 @@ def score_frame(
 
     Units: mae, rmse and pinball those of the target; wape, smape, coverage and missing 0..1 (smape as |e| / (|y| + |f|),
     half of the M4 definition). pinball is the mean over the quantiles 0.1, 0.5 (the point forecast) and 0.9, NaN
-    without an 80 % band; wape is NaN for a series whose y are all zero, mase where ``scale`` is NaN or absent.
+    without an 80 % band; wape is NaN for a series whose y are all zero, mase where ``scale`` is NaN or absent. With
+    ``lag_scale``, the windows' own denominators by id and cutoff (see ``gap_scale``), lag_mase is scored too.
     Raises ``DataError`` for missing columns or where no row has y, ``UsageError`` for another ``by``.
 
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2], "cutoff": 0, "y": [2.0, 4.0], "naive": [1.0, 1.0]})
@@ -49,6 +51,9 @@ def score_frame(
     frame = forecasts.sort_values([ID, CUTOFF, TIME], kind="stable").reset_index(drop=True)
     frame[STEP] = frame.groupby([ID, CUTOFF], sort=False, observed=True).cumcount() + 1
     frame = frame[frame[TARGET].notna()]
+    if lag_scale is not None:
+        windows = pd.MultiIndex.from_frame(frame[[ID, CUTOFF]])
+        frame = frame.assign(**{_LAG: lag_scale.reindex(windows).to_numpy()})
     keys = list(dict.fromkeys([*by, ID]))
     numbered = frame.assign(**{_GROUP: frame.groupby(keys, sort=False, observed=True).ngroup()})
     groups = numbered.drop_duplicates(_GROUP).set_index(_GROUP)[keys]
@@ -74,6 +79,30 @@ def seasonal_scale(panel: Panel, season_length: int) -> pd.Series:
     """
     everything = Origins(np.arange(len(panel)), panel.offsets[1:])
     return pd.Series(error_scale(panel, season_length, everything), index=panel.ids, name="scale")
+
+
+def gap_scale(panel: Panel, origins: Origins, h: int, gap: int, fallback: pd.Series) -> pd.Series:
+    """The lag_mase denominator of every window, by ``unique_id`` and ``cutoff``: how far it lies from the one ``gap`` before.
+
+    The mean absolute difference between the h values from each origin on and those ``gap`` rows earlier, over steps where
+    both were observed; where that is zero or unknown, the series' ``fallback`` (see ``seasonal_scale``). It reads the truth
+    of the window, as the reference work's loss did: it says how hard the day was to guess, and is no training scale.
+
+    >>> from openbook.data.panel import make_panel
+    >>> panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 5.0, 3.0, 6.0]}))
+    >>> scale = gap_scale(panel, Origins(np.array([0]), np.array([2])), 2, 2, pd.Series({"a": 9.0}))
+    >>> scale.loc[("a", 1)]
+    1.5
+    """
+    rows = origins.end[:, None] + np.arange(h)
+    difference = np.abs(panel.target - lagged(panel, gap))[rows]
+    both = np.isfinite(difference)
+    mean = np.where(both, difference, 0.0).sum(1) / np.maximum(both.sum(1), 1)
+    ids = panel.ids[origins.series]
+    stamps = panel.local_times(panel.times).iloc[origins.end - 1]
+    usual = fallback.reindex(ids).to_numpy(np.float64)
+    index = pd.MultiIndex.from_arrays([ids, stamps.array], names=[ID, CUTOFF])
+    return pd.Series(np.where(mean > 0, mean, usual), index=index, name="lag_scale")
 
 
 def _scores(
@@ -105,6 +134,9 @@ def _scores(
     for level in levels:
         covered = mean_of(partial(losses.coverage, level=_plain(level)), _with_band(told, model, level), [model])
         table[f"coverage_{_plain(level)}"] = covered.astype(float)
+    if _LAG in told:
+        error = (told[model] - told[TARGET]).abs() / told[_LAG]
+        table["lag_mase"] = error.groupby(told[_GROUP]).mean().reindex(groups.index)
     table["missing"] = 1.0 - told.groupby(_GROUP).size().reindex(rows.index, fill_value=0) / rows
     return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 INK = "#1d1d1f"
 ACTUAL = "#1d1d1f"
@@ -52,3 +53,25 @@ def line_styles(models: Sequence[str], floors: set[str]) -> dict[str, dict[str, 
     for i, model in enumerate(simple):
         styles[model] = {"color": FLOORS[i % len(FLOORS)], "dash": DASHES[i % len(DASHES)]}
     return styles
+
+
+def faint(color: str) -> str:
+    """The colour of a band around a line of ``color``.
+
+    >>> faint("#0a5c99")
+    'rgba(10,92,153,0.16)'
+    """
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.16)"
+
+
+def figure_layout(title: str) -> dict[str, Any]:
+    """What all figures share: fonts, margins, a title on the left."""
+    return {
+        "title": {"text": title, "x": 0.01, "font": {"size": 16}},
+        "font": {"family": FONT, "color": INK, "size": 13},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 60, "r": 20, "t": 50, "b": 50},
+        "template": "simple_white",
+    }

@@ -10,8 +10,17 @@ import numpy as np
 import pandas as pd
 
 from openbook.errors import UsageError
-from openbook.plots.colors import ACTUAL, FONT, INK, KNOWN_FLOORS, WEIGHT_SCALE, line_styles, weight_scale
-from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
+from openbook.plots.colors import (
+    ACTUAL,
+    INK,
+    KNOWN_FLOORS,
+    WEIGHT_SCALE,
+    faint,
+    figure_layout,
+    line_styles,
+    weight_scale,
+)
+from openbook.plots.cube import Cube, weight_cube
 from openbook.plots.times import Clock, clock_of, distance_words, stamp_label, wall_clock
 
 if TYPE_CHECKING:
@@ -52,14 +61,14 @@ def plot_forecast(
         color = styles[names[0]]["color"]
         quiet = {"x": x, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         figure.add_scatter(y=table[f"{names[0]}-lo-{level}"], **quiet)
-        fill = {"fill": "tonexty", "fillcolor": _faint(color), "name": f"{level} % band", "showlegend": True}
+        fill = {"fill": "tonexty", "fillcolor": faint(color), "name": f"{level} % band", "showlegend": True}
         figure.add_scatter(y=table[f"{names[0]}-hi-{level}"], **{**quiet, **fill})
     if "y" in table:
         figure.add_scatter(x=x, y=table["y"], name="actual", mode="lines", line={"color": ACTUAL, "width": 2})
     for name in names:
         figure.add_scatter(x=x, y=table[name], name=escape(name), mode="lines", line={**styles[name], "width": 1.8})
     title = escape(str(table["unique_id"].iloc[0])) if len(table) else ""
-    return figure.update_layout(**_layout(title), hovermode="x unified")
+    return figure.update_layout(**figure_layout(title), hovermode="x unified")
 
 
 def plot_weights(
@@ -87,9 +96,11 @@ def plot_weights(
     chosen = cube.weight.mean(0) if step is None else cube.weight[_step_row(steps, step)]
     clock = clock_of(pd.concat([wall_clock(cube.sources), wall_clock(cube.targets)]))
     past = [stamp_label(stamp, clock) for stamp in wall_clock(cube.sources)]
+    alone = len(cube.features) < 2
+    two = {"column_widths": [0.76, 0.24], "horizontal_spacing": 0.16, "specs": [[{}, None], [{}, {}]]}
     figure = make_subplots(
-        rows=2, cols=2, row_heights=[0.2, 0.8], column_widths=[0.76, 0.24], vertical_spacing=0.03,
-        horizontal_spacing=0.16, shared_xaxes="columns", specs=[[{}, None], [{}, {}]],
+        rows=2, row_heights=[0.2, 0.8], vertical_spacing=0.03, shared_xaxes="columns",
+        cols=1 if alone else 2, **({} if alone else two),
     )  # fmt: skip
     position = np.arange(len(past))
     bar = {"marker": {"color": WEIGHT_SCALE[4]}, "showlegend": False}
@@ -97,16 +108,18 @@ def plot_weights(
         x=position, y=chosen.sum(1), customdata=past, hovertemplate="%{customdata}: %{y:.1%}<extra></extra>", **bar
     )
     figure.add_heatmap(**_heat(cube, past, clock), row=2, col=1)
-    inputs = {"x": chosen.sum(0)[::-1], "y": _feature_names(cube)[::-1], "orientation": "h"}
-    figure.add_bar(**inputs, hovertemplate="%{x:.1%}<extra></extra>", **bar, row=2, col=2)
+    if not alone:
+        inputs = {"x": chosen.sum(0)[::-1], "y": [escape(name) for name in cube.features][::-1], "orientation": "h"}
+        figure.add_bar(**inputs, hovertemplate="%{x:.1%}<extra></extra>", **bar, row=2, col=2)
+        figure.update_xaxes(tickformat=".0%", row=2, col=2)
     every = max(1, -(-len(past) // 5))
     figure.update_xaxes(tickvals=position[::every], ticktext=past[::every], tickangle=0, row=2, col=1)
     figure.update_yaxes(autorange="reversed", title_text="step of the forecast", row=2, col=1)
-    figure.update_yaxes(tickformat=".0%", row=1, col=1)
-    figure.update_xaxes(tickformat=".0%", row=2, col=2)
+    figure.update_yaxes(tickformat=".1~%", nticks=4, row=1, col=1)
     which = "mean of all steps" if step is None else f"step {step}"
-    title = f"{escape(str(table['unique_id'].iloc[0]))}: where the model read (bars: {which})"
-    return figure.update_layout(**_layout(title), bargap=0.15)
+    darkest = f"{cube.weight.sum(2).max():.1%}"
+    title = f"{escape(str(table['unique_id'].iloc[0]))}: where the model read (bars: {which}; darkest: {darkest})"
+    return figure.update_layout(**figure_layout(title), bargap=0.15)
 
 
 def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None = None) -> go.Figure:
@@ -145,7 +158,7 @@ def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None 
     if len(base):
         figure.add_vline(x=float(base.iloc[0]), line={"color": INK, "dash": "dot", "width": 1})
     figure.update_yaxes(autorange="reversed")
-    return figure.update_layout(**_layout(""), xaxis_title=metric.upper())
+    return figure.update_layout(**figure_layout(""), xaxis_title=metric.upper())
 
 
 def _heat(cube: Cube, past: list[str], clock: Clock) -> dict[str, Any]:
@@ -163,12 +176,9 @@ def _heat(cube: Cube, past: list[str], clock: Clock) -> dict[str, Any]:
         "hovertemplate": "for %{customdata}<br>read %{text}<br>%{z:.1%} of the look-up<extra></extra>",
         "colorscale": weight_scale(),
         "zmin": 0,
+        "zmax": float(cube.weight.sum(2).max()) or 1.0,
         "showscale": False,
     }
-
-
-def _feature_names(cube: Cube) -> list[str]:
-    return ["all inputs" if name == ALL_INPUTS else escape(name) for name in cube.features]
 
 
 def _step_row(steps: list[Any], step: int) -> int:
@@ -209,19 +219,3 @@ def _matching(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
 
 def _is_bound(name: str, columns: pd.Index) -> bool:
     return any(f"-{side}-" in name and name.rsplit(f"-{side}-", 1)[0] in columns for side in ("lo", "hi"))
-
-
-def _faint(color: str) -> str:
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.16)"
-
-
-def _layout(title: str) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "x": 0, "font": {"size": 16}},
-        "font": {"family": FONT, "color": INK, "size": 13},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-        "margin": {"l": 60, "r": 20, "t": 50, "b": 50},
-        "template": "simple_white",
-    }

@@ -9,6 +9,17 @@ import pandas as pd
 
 _SECONDS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 7 * 86_400}
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
+# Distances worth a tick, in the unit itself; beyond the last they double.
+_ROUND = {
+    "minute": (1, 5, 15, 30, 60, 180, 360, 1_440, 2 * 1_440, 7 * 1_440),
+    "hour": (1, 3, 6, 24, 48, 7 * 24),
+    "day": (1, 7, 14, 28),
+    "week": (1, 2, 4, 13, 26, 52),
+    "month": (1, 3, 6, 12),
+    "quarter": (1, 2, 4),
+    "year": (1, 2, 5, 10),
+    "step": (1, 2, 5, 10, 20, 50, 100),
+}
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,51 @@ def distance_words(source: object, target: object, clock: Clock) -> str:
     if distance == 0:
         return "the same stamp"
     return f"{words} {'before' if distance > 0 else 'after'}"
+
+
+def steps_between(source: pd.Series, target: pd.Series, clock: Clock) -> np.ndarray:
+    """How many steps of the clock ``target`` lies after ``source``, row by row: [N], negative where it is earlier.
+
+    >>> days = pd.Series(pd.to_datetime(["2025-05-01", "2025-05-11"]))
+    >>> steps_between(days, pd.Series(pd.to_datetime(["2025-05-08"] * 2)), Clock("day"))
+    array([ 7, -3])
+    """
+    source, target = wall_clock(source).reset_index(drop=True), wall_clock(target).reset_index(drop=True)
+    if clock.unit == "step":
+        return target.to_numpy(np.int64) - source.to_numpy(np.int64)
+    if clock.unit in _MONTHS:
+        months = (target.dt.year - source.dt.year) * 12 + target.dt.month - source.dt.month
+        return np.round(months.to_numpy() / _MONTHS[clock.unit] / clock.multiple).astype(np.int64)
+    seconds = (target - source).to_numpy("timedelta64[s]").astype(np.int64)
+    return np.round(seconds / (_SECONDS[clock.unit] * clock.multiple)).astype(np.int64)
+
+
+def span_words(steps: int, clock: Clock) -> str:
+    """A number of steps as a length of time.
+
+    >>> span_words(168, Clock("hour")), span_words(3, Clock("minute", 30)), span_words(12, Clock("month"))
+    ('7 days', '1 hour 30 minutes', '1 year')
+    """
+    steps = abs(int(steps)) * clock.multiple
+    if clock.unit == "step" or steps == 0:
+        return _count(steps, clock.unit)
+    if clock.unit in _MONTHS:
+        months = steps * _MONTHS[clock.unit]
+        return _count(months // 12, "year") if months % 12 == 0 else _count(steps, clock.unit)
+    return _span_words(steps * _SECONDS[clock.unit], clock.unit)
+
+
+def span_ticks(low: int, high: int, clock: Clock, most: int = 8) -> list[int]:
+    """Round distances between ``low`` and ``high`` steps, about ``most`` of them: whole days, weeks, years where these fit.
+
+    >>> span_ticks(0, 168, Clock("hour"))
+    [0, 24, 48, 72, 96, 120, 144, 168]
+    """
+    rounds = [number // clock.multiple for number in _ROUND[clock.unit] if number % clock.multiple == 0] or [1]
+    while (high - low) / rounds[-1] > most:
+        rounds.append(2 * rounds[-1])
+    every = next(number for number in rounds if (high - low) / number <= most)
+    return list(range(-(-low // every) * every, high + 1, every))
 
 
 def _count(number: int, unit: str) -> str:

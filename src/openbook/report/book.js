@@ -79,6 +79,7 @@ OB.bookTraces = (data, entry, page, weights, bars, line) => {
   const text = entry.targets.map(say);
   const heat = {
     type: "heatmap", x: at, y: entry.targets.map((_, h) => h + 1), z: weights, text, zmin: 0, showscale: false,
+    zmax: weights.reduce((most, row) => row.reduce((top, value) => Math.max(top, value), most), 0) || 1,
     customdata: entry.targets.map((target) => page.sources.map(() => OB.stamp(target, clock))),
     colorscale: data.weightScale.map((color, index) => [index / (data.weightScale.length - 1), color]),
     hovertemplate: "for %{customdata}<br>read %{text}<br><b>%{z:.2%}</b> of the look-up<extra></extra>",

@@ -109,9 +109,9 @@ def _entry(model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame) -> tupl
         "memory": _memory(frame),
     }
     if drawn.size <= MAX_CUBE:
-        entry["cube"] = _whole_numbers(drawn)
+        entry["cube"] = whole_numbers(drawn)
         return entry, drawn.size, bins
-    entry["time"], entry["input"] = _whole_numbers(drawn.sum(2)), _whole_numbers(drawn.sum(1))
+    entry["time"], entry["input"] = whole_numbers(drawn.sum(2)), whole_numbers(drawn.sum(1))
     return entry, drawn.sum(2).size + drawn.sum(1).size, bins
 
 
@@ -129,7 +129,7 @@ def _binned(weight: np.ndarray, bins: int) -> np.ndarray:
     return np.add.reduceat(weight, np.arange(0, weight.shape[1], bins), axis=1)
 
 
-def _whole_numbers(weight: np.ndarray) -> dict[str, Any]:
+def whole_numbers(weight: np.ndarray) -> dict[str, Any]:
     """Weights as 16-bit whole numbers of their largest: an error below a hundred-thousandth of it."""
     largest = float(weight.max()) or 1.0
     return {"largest": largest, **pack(np.round(weight / largest * 65_535), "u2")}

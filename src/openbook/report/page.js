@@ -100,7 +100,7 @@ OB.preparePrint = () => {
 
 {
   const data = JSON.parse(document.getElementById("page-data").textContent);
-  const figures = [OB.drawForecasts(data), OB.drawSteps(data), OB.drawBook(data)];
+  const figures = [OB.drawForecasts(data), OB.drawSteps(data), OB.drawBook(data), OB.drawAverages(data)];
   OB.preparePrint();
   Promise.all(figures).then(() => {
     document.documentElement.dataset.ready = "yes";

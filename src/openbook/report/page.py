@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openbook.files import write_text_whole
+from openbook.report.average import average_part
 from openbook.report.book import book_part
 from openbook.report.payload import common_part, forecast_part, page_clock, script_json
 from openbook.report.source import Backtest, clean_text, read_backtest
@@ -47,7 +48,7 @@ def build_page(folder: Path) -> str:
 
     backtest = read_backtest(folder)
     data, context = _page_data(backtest)
-    scripts = [_read("units.js"), get_plotlyjs(), *map(_read, ("forecast.js", "book.js", "page.js"))]
+    scripts = [_read("units.js"), get_plotlyjs(), *map(_read, ("forecast.js", "book.js", "average.js", "page.js"))]
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("template.html").render(
         **clean_text(context),
@@ -64,8 +65,9 @@ def _page_data(backtest: Backtest) -> tuple[dict[str, Any], dict[str, Any]]:
     run = backtest.run
     forecasts, left_forecasts = forecast_part(backtest)
     book, left_book = book_part(backtest)
+    averages = average_part(backtest, clock)
     series, left_series = series_table(backtest)
-    data = {**common_part(backtest, clock), "forecasts": forecasts, "book": book}
+    data = {**common_part(backtest, clock), "forecasts": forecasts, "book": book, "averages": averages}
     facts = mapping(run.get("data"))
     context = {
         "headline": headline(backtest, clock),
@@ -82,6 +84,8 @@ def _page_data(backtest: Backtest) -> tuple[dict[str, Any], dict[str, Any]]:
         "has_steps": len(data["steps"]["steps"]) > 1,
         "has_forecasts": bool(forecasts),
         "has_book": bool(book),
+        "has_averages": bool(averages),
+        "has_stages": any("inputs" in entry for entry in averages),
         "explained": [shown(model) for model in dict.fromkeys(entry["model"] for entry in book)],
         "command": command_line(run),
         "facts": fact_rows(run),

@@ -30,7 +30,7 @@ _KEYS = ["model", "unique_id", "cutoff"]
 
 @dataclass(frozen=True)
 class Backtest:
-    """The files of one backtest: scores (best first), forecasts with text ids, run facts, the path of the explanation.
+    """The files of one backtest: scores (best first), forecasts with text ids, run facts, the paths of the weights.
 
     ``ranked`` names the models with a score, best first; ``metric`` is the one they are ranked by (``mase``, or ``mae``
     where no series has a MASE); ``floors`` are those of them that are simple methods.
@@ -44,6 +44,7 @@ class Backtest:
     run: dict[str, Any]
     explanation: Path | None
     metric: str
+    stages: Path | None = None
 
     @property
     def ranked(self) -> list[str]:
@@ -76,7 +77,7 @@ def read_backtest(folder: Path) -> Backtest:
     scores = _scores(_required(folder, "scores.csv"))
     metric = "mase" if scores["mase"].notna().any() else "mae"
     scores = scores.sort_values(metric, kind="stable", na_position="last").reset_index(drop=True)
-    explanation = folder / "explanation.parquet"
+    explanation, stages = folder / "explanation.parquet", folder / "stages.parquet"
     return Backtest(
         scores=scores,
         by_series=_optional_table(folder / "scores_by_series.csv", "unique_id"),
@@ -86,6 +87,7 @@ def read_backtest(folder: Path) -> Backtest:
         run=_run(folder / "run.json"),
         explanation=explanation if explanation.is_file() else None,
         metric=metric,
+        stages=stages if stages.is_file() else None,
     )
 
 
@@ -115,6 +117,34 @@ def read_weights(backtest: Backtest, unique_id: Any, cutoff: Any) -> pd.DataFram
 
     filters = [("unique_id", "==", unique_id), ("cutoff", "==", cutoff)]
     return pq.read_table(backtest.explanation, filters=filters).to_pandas()
+
+
+def summed_weights(path: Path, keys: Sequence[str]) -> pd.DataFrame:
+    """Weights of a file added up by ``keys``, memory taken off, read batch by batch; empty where a column is missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    known = file.schema_arrow.names
+    empty = pd.DataFrame(columns=[*keys, "weight"])
+    if not {*keys, "weight"} <= set(known):
+        return empty
+    columns = [*keys, "weight", *({"memory"} & set(known))]
+    parts = []
+    for batch in file.iter_batches(columns=columns, batch_size=1 << 18):
+        table = pa.Table.from_batches([batch])
+        weight = pc.cast(table["weight"], pa.float64())
+        if "memory" in columns:
+            weight = pc.multiply(weight, pc.subtract(1.0, pc.fill_null(pc.cast(table["memory"], pa.float64()), 0.0)))
+        table = table.select(list(keys)).append_column("weight", weight)
+        part = table.group_by(list(keys)).aggregate([("weight", "sum")]).to_pandas()
+        parts.append(part.rename(columns={"weight_sum": "weight"}))
+    if not any(map(len, parts)):
+        return empty
+    texts = [key for key in keys if key in ("model", "unique_id", "feature", "stage")]
+    whole = pd.concat([part.astype(dict.fromkeys(texts, str)) for part in parts], ignore_index=True)
+    return whole.groupby(list(keys), sort=False, as_index=False)["weight"].sum()
 
 
 def clean_text(value: Any) -> Any:

@@ -88,6 +88,15 @@ OB.span = (source, target, clock) => {
   return parts.filter(([number]) => number).map(([number, unit]) => OB.count(number, unit)).join(" ") || "less than a minute";
 };
 
+OB.stepLengths = { minute: 60000, hour: 3600000, day: DAY, week: 7 * DAY };
+
+/** A number of steps as a length of time: '7 days'. */
+OB.steps = (number, clock) => {
+  const count = Math.abs(number) * clock.multiple;
+  if (!OB.stepLengths[clock.unit]) return OB.count(count, clock.unit);
+  return OB.span(0, count * OB.stepLengths[clock.unit], clock);
+};
+
 OB.distance = (source, target, clock) => {
   if (source === target) return "the same stamp";
   return `${OB.span(source, target, clock)} ${source < target ? "before" : "after"}`;

@@ -1,0 +1,30 @@
+"""Options that commands share, as typer reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[Path, typer.Argument(help="Table: .csv, .csv.gz or .parquet, long or wide.")]
+IdCol = Annotated[str, typer.Option(help="Column with the series' names.")]
+TimeCol = Annotated[str, typer.Option(help="Column with the stamps.")]
+TargetCol = Annotated[str, typer.Option(help="Column to forecast.")]
+FutrExog = Annotated[str, typer.Option(help="Columns known ahead, separated by commas.")]
+HistExog = Annotated[str | None, typer.Option(help="Columns known up to now; default: all other numeric columns.")]
+FreqOption = Annotated[
+    str | None, typer.Option(help="Frequency such as h, 30min, D, MS or a number; default: inferred.")
+]
+Horizon = Annotated[int, typer.Option("--h", help="Steps to forecast.")]
+InputSize = Annotated[int | None, typer.Option(help="Context steps; default: decided from the data.")]
+Model = Annotated[str, typer.Option(help="Model by name.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+MaxSteps = Annotated[int | None, typer.Option(help="Most training steps.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
+Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
+Level = Annotated[str, typer.Option(help="Interval levels in percent, separated by commas.")]
+ModelConfigText = Annotated[
+    str, typer.Option("--model-config", help="Fields of the model's config, such as protocol=nowcast,hidden_size=32.")
+]

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openbook.report.average import average_part
+from openbook.report.payload import page_clock, script_json
+from openbook.report.source import read_backtest, summed_weights
+from report_folders import NASTY_FEATURES, write_folder, write_stages
+
+
+def unpack(packed: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(packed["data"]), f"<{packed['kind']}").reshape(packed["shape"])
+
+
+def entries_of(folder: Path) -> list[dict[str, Any]]:
+    backtest = read_backtest(folder)
+    return average_part(backtest, page_clock(backtest))
+
+
+def test_every_model_that_explains_has_its_medians(nasty_folder: Path) -> None:
+    entries = entries_of(nasty_folder)
+    assert [entry["model"] for entry in entries] == ["openbook", "bahdanau"]
+    frame = pd.read_parquet(nasty_folder / "explanation.parquet")
+    own = frame[frame["model"] == "openbook"].assign(weight=lambda rows: rows["weight"] * (1 - rows["memory"]))
+    back = (own["cutoff"] - own["source_ds"]) // pd.Timedelta(hours=1)
+    grid = (
+        own.groupby(["unique_id", "cutoff", "step", back.rename("back")])["weight"].sum().unstack([0, 1]).median(axis=1)
+    )
+    cells = entries[0]["map"]["cells"]
+    drawn = unpack(cells) * cells["largest"] / 65_535
+    np.testing.assert_allclose(drawn, grid.unstack()[entries[0]["map"]["places"]], atol=cells["largest"] / 65_535)
+    share = own.groupby(["unique_id", "cutoff", "feature"])["weight"].sum() / 24 / 0.75
+    quartiles = share.groupby("feature").quantile([0.25, 0.5, 0.75]).unstack()
+    for name, *values in entries[0]["features"]:
+        np.testing.assert_allclose(values, quartiles.loc[name], atol=1e-4)
+    assert [row[0] for row in entries[0]["features"]] == NASTY_FEATURES
+    assert entries[1]["features"] == []
+    lags = dict(zip(entries[0]["lags"]["places"], unpack(entries[0]["lags"]["median"]).tolist(), strict=True))
+    assert max(lags, key=lambda lag: lags[lag]) == 24
+
+
+def test_sentences_count_and_name(nasty_folder: Path) -> None:
+    words = entries_of(nasty_folder)[0]["words"]
+    assert "median of 9 forecasts of 3 series" in words["map"]
+    assert "25% looked nowhere and is not drawn" in words["map"]
+    assert "Counted back from each hour it forecast, openbook usually looked most 1 day before (" in words["lags"]
+    assert words["features"].startswith("Of all it looked up, openbook usually drew ")
+
+
+def test_stages_are_averaged_where_the_file_has_them(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, ids=["a", "b"], features=["calls", "holiday"], h=4, past=12)
+    assert all("inputs" not in entry for entry in entries_of(folder))
+    write_stages(folder, "bahdanau")
+    plain, two = entries_of(folder)
+    assert "inputs" not in plain
+    assert [panel["name"] for panel in two["inputs"]["panels"]] == ["calls", "holiday"]
+    stages = pd.read_parquet(folder / "stages.parquet")
+    alpha = stages[stages["feature"] == "calls"].groupby(["unique_id", "cutoff"])["weight"].mean()
+    assert two["inputs"]["features"][0] == ["calls", *np.round(alpha.quantile([0.25, 0.5, 0.75]), 4)]
+    assert two["times"]["map"]["steps"] == [-3, -2, -1, 0, 1, 2, 3, 4]
+    assert two["times"]["line"]["places"] == list(range(11, -1, -1))
+    assert two["times"]["pool"] == "6 forecasts of 2 series"
+    median = unpack(two["times"]["line"]["median"])
+    assert median.argmax() == 11
+    assert "usually most at the last moment known (" in two["times"]["words"]
+    json.loads(script_json([plain, two]), parse_constant=pytest.fail)
+
+
+def test_folders_without_weights_have_no_averages(small_folder: Path) -> None:
+    (small_folder / "explanation.parquet").unlink()
+    assert entries_of(small_folder) == []
+
+
+def test_weights_are_added_up_across_batches(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small_folder / "explanation.parquet"
+    whole = summed_weights(path, ["model", "step"]).sort_values(["model", "step"], ignore_index=True)
+    frame = pd.read_parquet(path)
+    frame.to_parquet(path, row_group_size=7)
+    parted = summed_weights(path, ["model", "step"]).sort_values(["model", "step"], ignore_index=True)
+    pd.testing.assert_frame_equal(whole, parted)
+    openbook = whole[whole["model"] == "openbook"]["weight"]
+    np.testing.assert_allclose(openbook, 0.75 * 3)
+    frame.drop(columns="weight").to_parquet(path)
+    assert summed_weights(path, ["model"]).empty
+
+
+def test_an_even_look_up_is_called_even(small_folder: Path) -> None:
+    path = small_folder / "explanation.parquet"
+    assert not any("nearly evenly" in entry["words"]["lags"] for entry in entries_of(small_folder))
+    frame = pd.read_parquet(path)
+    size = frame.groupby(["model", "unique_id", "cutoff", "step"])["weight"].transform("size")
+    frame.assign(weight=1 / size).to_parquet(path)
+    assert all(
+        "spread nearly evenly: no place stands out" in entry["words"]["lags"] for entry in entries_of(small_folder)
+    )
