@@ -74,7 +74,7 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
     made = build_model(CONFIGS[request.param], SHAPE, seed=3).eval()
     with torch.no_grad():  # lag tables and joint keys start at zero, which would hide mistakes
         for name, parameter in made.named_parameters():
-            if "table" in name or ".key_" in name:
+            if "table" in name or ".key_" in name or "liking" in name:
                 parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(9))
     return made
 

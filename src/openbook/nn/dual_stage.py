@@ -13,6 +13,7 @@ from openbook.nn.recurrent import PaddedLSTM, State, StepLSTM, held
 
 SeriesEncoder = Literal["linear", "conv"]
 _WIDTH = 5  # steps a convolution of the series sees
+_GAIN = 10.0  # a single number per series then learns as fast as the layers around it
 
 
 class Weighed(NamedTuple):
@@ -47,6 +48,9 @@ class ConvKey(nn.Module):
 class InputAttention(nn.Module):
     """Additive attention over input series: score ``v·tanh(W [h; c] + U x^k)``, softmax over the F series of a step.
 
+    ``n_features`` gives every series a liking of its own, added to its score: by its shape alone a series of noise can not
+    be told from one that matters. Likings start at zero, where the score is the paper's.
+
     ``series_encoder="linear"`` is the paper's U (Qin et al. 2017, equation 8): it acts on the whole series of a window, so
     its weights belong to ``input_size`` steps; of a longer window it reads the newest, a shorter one counts as begun by
     zeros. ``conv`` reads windows of any length.
@@ -58,11 +62,18 @@ class InputAttention(nn.Module):
     """
 
     def __init__(
-        self, *, state_size: int, input_size: int, size: int, series_encoder: SeriesEncoder = "linear"
+        self,
+        *,
+        state_size: int,
+        input_size: int,
+        size: int,
+        n_features: int = 0,
+        series_encoder: SeriesEncoder = "linear",
     ) -> None:
         super().__init__()
         self.input_size = input_size
         self.series: nn.Linear | ConvKey = nn.Linear(input_size, size) if series_encoder == "linear" else ConvKey(size)
+        self.liking_F = nn.Parameter(torch.zeros(n_features)) if n_features else None
         self.state = nn.Linear(state_size, size)
         self.score = nn.Linear(size, 1)
 
@@ -77,6 +88,8 @@ class InputAttention(nn.Module):
         """Weights [B, T, F] for states [B, T, D] of any number of steps; an all-masked row is 0."""
         # Without the tanh the softmax would cancel the state: the same weights at every step.
         score_BTF = self.score((key_BFA[:, None] + self.state(state_BTD)[:, :, None]).tanh_()).squeeze(-1)
+        if self.liking_F is not None:
+            score_BTF = score_BTF + _GAIN * self.liking_F
         return masked_softmax(score_BTF, mask_BTF)
 
 
@@ -107,7 +120,11 @@ class InputEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = InputAttention(
-            state_size=2 * size, input_size=input_size, size=attention_size, series_encoder=series_encoder
+            state_size=2 * size,
+            input_size=input_size,
+            size=attention_size,
+            n_features=n_features,
+            series_encoder=series_encoder,
         )
         self.raw = None if recurrent else PaddedLSTM(input_size=n_features + n_side, size=size)
         self.weighed: StepLSTM | PaddedLSTM

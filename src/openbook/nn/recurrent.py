@@ -60,7 +60,9 @@ class PaddedLSTM(nn.Module):
         """
         packed_BTX = _packed(input_BTX, inside_BT)
         output_BTD, _ = self.lstm(packed_BTX)
-        entry_weight, recurrent_weight, entry_bias, recurrent_bias = (value for _, value in self.lstm.named_parameters())
+        entry_weight, recurrent_weight, entry_bias, recurrent_bias = (
+            value for _, value in self.lstm.named_parameters()
+        )
         before_BTD = nn.functional.pad(output_BTD[:, :-1], (0, 0, 1, 0))
         gates_BT4 = nn.functional.linear(packed_BTX, entry_weight, entry_bias + recurrent_bias)
         gates_BT4 = gates_BT4 + nn.functional.linear(before_BTD, recurrent_weight)
