@@ -35,7 +35,7 @@ def result(hourly: pd.DataFrame) -> BacktestResult:
 def test_every_model_and_floor_has_its_row_best_first(result: BacktestResult) -> None:
     assert set(result.scores["model"]) == {"luong", "bahdanau", "naive", "seasonal_naive", "ridge"}
     assert result.scores["mase"].is_monotonic_increasing
-    assert [column for column in result.scores.columns if column != "missing"] == SCORES
+    assert [column for column in result.scores.columns if column not in ("lag_mase", "missing")] == SCORES
     assert set(result.run["floors"]) == {"naive", "seasonal_naive", "ridge"}
 
 
@@ -191,3 +191,17 @@ def test_an_interrupted_training_ends_the_backtest(hourly: pd.DataFrame) -> None
 
     with pytest.raises(KeyboardInterrupt):
         run_backtest(ob.read_table(hourly), Plan(H, n_windows=1, models=("luong",)), interrupted)
+
+
+def test_scores_tell_lag_mase_in_units_of_each_window(hourly: pd.DataFrame, result: BacktestResult) -> None:
+    """By hand for one model: errors of every window by its distance from the window a season before, then by series."""
+    known = hourly.set_index(["unique_id", "ds"])["y"]
+    told = result.forecasts.dropna(subset=["y"])
+    before = pd.MultiIndex.from_arrays([told["unique_id"], told["ds"] - pd.Timedelta(hours=result.run["season"])])
+    moved = told["y"].to_numpy() - known.reindex(before).to_numpy()
+    told = told.assign(moved=np.abs(moved), error=(told["y"] - told["ridge"]).abs())
+    unit = told.groupby(["unique_id", "cutoff"])["moved"].transform("mean")
+    by_hand = (told["error"] / unit).groupby(told["unique_id"]).mean().mean()
+    scores = result.scores.set_index("model")
+    assert scores.loc["ridge", "lag_mase"] == pytest.approx(by_hand)
+    assert scores["lag_mase"].notna().all()

@@ -16,7 +16,7 @@ import pandas as pd
 
 from openbook.data.panel import ID, TIME, Panel, make_panel
 from openbook.errors import DataError, OpenBookError, UsageError
-from openbook.evaluation.metrics import score_frame, seasonal_scale
+from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
 from openbook.files import json_text, write_text_whole, write_whole
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.decisions import decide_season
@@ -46,6 +46,11 @@ class Plan:
     level: tuple[float, ...] = (80.0, 95.0)
     refit: bool | int = False
     limit_s: float = 120.0
+
+    @property
+    def windows(self) -> tuple[int, int, int]:
+        """Horizon, number of windows, and rows between cutoffs."""
+        return self.h, self.n_windows, self.step
 
     @property
     def step(self) -> int:
@@ -118,7 +123,10 @@ def run_backtest(
             fix="see openbook inspect for what is wrong with the data",
         )
     forecasts = _joined({name: ran[name].rolled for name in alive})  # type: ignore[misc]
-    scored = _scored(forecasts, ran, alive, models, seasonal_scale(train, season))
+    usual = seasonal_scale(train, season)
+    origins = Origins(*(np.concatenate(part) for part in zip(*rolling_origins(panel, *plan.windows), strict=True)))
+    scales = {"scale": usual, "lag_scale": gap_scale(panel, origins, plan.h, season, usual)}
+    scored = _scored(forecasts, ran, alive, models, scales)
     explained = [ran[name].explanation for name in alive if ran[name].explanation is not None]
     evaluated = set(forecasts[ID])
     left_out = [name for name in panel.ids if name not in evaluated]
@@ -232,10 +240,10 @@ def _joined(rolled: dict[str, Rolled]) -> pd.DataFrame:
 
 
 def _scored(
-    forecasts: pd.DataFrame, ran: dict[str, _Ran], alive: list[str], models: Sequence[str], scale: Any
+    forecasts: pd.DataFrame, ran: dict[str, _Ran], alive: list[str], models: Sequence[str], scales: dict[str, pd.Series]
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Scores by model (best MASE first, failures last), by series and by step."""
-    scores = score_frame(forecasts, models=alive, scale=scale, levels=(80,))
+    scores = score_frame(forecasts, models=alive, **scales, levels=(80,))
     timed = pd.DataFrame(
         {
             "model": alive,
@@ -245,8 +253,8 @@ def _scored(
     )
     failed = pd.DataFrame({"model": [name for name in models if name not in alive]})
     scores = pd.concat([scores.merge(timed, on="model").sort_values("mase", kind="stable"), failed], ignore_index=True)
-    by_series = score_frame(forecasts, models=alive, scale=scale, levels=(80,), by=(ID,))
-    by_step = score_frame(forecasts, models=alive, scale=scale, levels=(80,), by=("step",))
+    by_series = score_frame(forecasts, models=alive, **scales, levels=(80,), by=(ID,))
+    by_step = score_frame(forecasts, models=alive, **scales, levels=(80,), by=("step",))
     return scores, by_series, by_step
 
 
