@@ -20,10 +20,22 @@ QUICK = ob.TrainConfig(max_steps=12, val_every=6, batch_size=16)
 H, T = 6, 24
 
 
+SMALL: dict[object, object] = {
+    "luong": ob.LuongConfig(hidden_size=8),
+    "bahdanau": ob.BahdanauConfig(hidden_size=8),
+    "darnn": ob.DarnnConfig(hidden_size=8),
+    "recurrent": ob.DarnnConfig(hidden_size=8, form="recurrent"),
+    "nowcast": ob.DarnnConfig(hidden_size=8, protocol="nowcast"),
+    "day_to_day": ob.DayToDayConfig(hidden_size=8, gaps=(1,)),
+    "reconstruct": ob.DayToDayConfig(hidden_size=8, gaps=(1,), mode="reconstruct"),
+}
+
+
 def forecaster(model: object = "luong", **changes: object) -> ob.Forecaster:
     options: dict[str, object] = {"input_size": T, "train": QUICK, "futr_exog_list": ["promo"]} | changes
-    small = {"luong": ob.LuongConfig(hidden_size=8), "bahdanau": ob.BahdanauConfig(hidden_size=8)}
-    return ob.Forecaster(H, model=small.get(model, model), **options)
+    if model == "nowcast":
+        options = {"hist_exog_list": ["wind"]} | options
+    return ob.Forecaster(H, model=SMALL.get(model, model), **options)
 
 
 def future(frame: pd.DataFrame, value: float = 0.0) -> pd.DataFrame:
@@ -41,7 +53,7 @@ def daily(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(ds=pd.Timestamp("2024-01-01") + pd.to_timedelta(number, unit="D"))
 
 
-@pytest.fixture(scope="module", params=["luong", "bahdanau"])
+@pytest.fixture(scope="module", params=SMALL)
 def fitted(request: pytest.FixtureRequest, hourly: pd.DataFrame) -> ob.Forecaster:
     return forecaster(request.param).fit(hourly)
 
@@ -128,14 +140,15 @@ def test_explanations_name_dates_and_columns_and_sum_to_one(fitted: ob.Forecaste
     total = frame.groupby(["unique_id", "cutoff", "step"], observed=True)["weight"].sum()
     np.testing.assert_allclose(total, 1.0, atol=1e-5)
     assert len(total) == 3 * H
-    assert (frame["source_ds"] <= frame["cutoff"]).all()
+    nowcast = getattr(fitted.config, "protocol", "") == "nowcast"
+    assert (frame["source_ds"] <= (frame["ds"].max() if nowcast else frame["cutoff"])).all()
     assert (frame["cutoff"] < frame["ds"]).all()
     if explanation.axis == "joint":
         assert set(frame["feature"]) == {"y", "wind", "promo"}
     np.testing.assert_allclose(explanation.by_feature().sum(), 1.0, atol=1e-5)
     lags = explanation.by_lag()
-    assert lags["lag"].min() == 1
-    assert lags["lag"].max() == T + H - 1
+    assert lags["lag"].min() == (1 - H if nowcast else 1)
+    assert lags["lag"].max() == (T - 1 if nowcast else T + H - 1)
 
 
 def test_an_explanation_without_the_future_explains_the_last_known_steps(
@@ -148,10 +161,11 @@ def test_an_explanation_without_the_future_explains_the_last_known_steps(
 def test_lags_of_an_explanation_are_means_over_the_steps_that_reach_them(fitted: ob.Forecaster) -> None:
     explanation = fitted.explain()
     lags = explanation.by_lag().set_index(["lag", "feature"])["weight"]
-    weight, feature = explanation.looked_up(), explanation.features[0]
-    assert lags[(1, feature)] == pytest.approx(weight[:, 0, -1, 0].mean())
-    reached = [weight[:, step, T - 2 + step, 0].mean() for step in range(2)]
-    assert lags[(2, feature)] == pytest.approx(np.mean(reached))
+    weight, feature = explanation.looked_up(), explanation.features[-1]
+    shift = H if getattr(fitted.config, "protocol", "") == "nowcast" else 0  # a nowcast reads on to its last step
+    assert lags[(1 - shift, feature)] == pytest.approx(weight[:, 0, -1, -1].mean())
+    reached = [weight[:, step, T - 2 + step, -1].mean() for step in range(2)]
+    assert lags[(2 - shift, feature)] == pytest.approx(np.mean(reached))
 
 
 @pytest.mark.parametrize("kind", ["zip", "folder"])
@@ -275,7 +289,8 @@ def test_integer_time_and_no_inputs() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["constant", "missing", "short", "zeros", "huge"])
-def test_troubled_series_train_and_forecast(trouble: str, hourly: pd.DataFrame) -> None:
+@pytest.mark.parametrize("model", ["luong", "darnn", "nowcast", "day_to_day", "reconstruct"])
+def test_troubled_series_train_and_forecast(model: str, trouble: str, hourly: pd.DataFrame) -> None:
     rng = np.random.default_rng(0)
     frame = hourly.copy()
     if trouble == "constant":
@@ -288,7 +303,8 @@ def test_troubled_series_train_and_forecast(trouble: str, hourly: pd.DataFrame) 
         frame.loc[rng.random(len(frame)) < 0.3, ["y", "wind", "promo"]] = np.nan
     else:
         frame = frame.groupby("unique_id").head(20)
-    found = forecaster(input_size=30 if trouble == "short" else T).fit(frame).predict(futr_df=future(frame), level=[80])
+    learner = forecaster(model, input_size=30 if trouble == "short" else T)
+    found = learner.fit(frame).predict(futr_df=future(frame), level=[80])
     assert np.isfinite(found.iloc[:, 2:].to_numpy(float)).all()
     if trouble == "constant":
         np.testing.assert_allclose(found["OpenBook"], 42.0, rtol=0.5)

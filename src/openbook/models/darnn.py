@@ -48,7 +48,7 @@ class DarnnConfig:
     """
 
     name: ClassVar[str] = "darnn"
-    longest: ClassVar[int] = 168  # steps of context decided for: the decoder reads the past step by step
+    longest: ClassVar[int] = 96  # steps of context decided for: the decoder reads the past step by step
     hidden_size: int = 64
     attention_size: int = 32
     entry_size: int = 8
