@@ -177,19 +177,17 @@ class Darnn(nn.Module):
         rows, shift = self._rows(batch)
         book = self.encoder(*rows)
         told, gates_BL4, inside = self._decoder_inputs(batch, shift)
-        key_BTA = self.decoder.attention.project(book.output_BTD)
-        state, context_BD = (
-            State(*[torch.zeros_like(book.output_BTD[:, 0])] * 2),
-            torch.zeros_like(book.output_BTD[:, 0]),
-        )
+        key_BTA, context_BD = self.decoder.attention.project(book.output_BTD), torch.zeros_like(book.output_BTD[:, 0])
+        state, padded = State(context_BD, context_BD), not bool(rows.inside_BT.all())
+        open_BT = rows.inside_BT if padded else None  # without padding no step needs a mask
         states, contexts, betas, quantiles = [], [], [], []
         first, feeds_back, told_BM = len(told) - 1, self.config.mode != "direct", told[0]
         for step, gates_B4 in enumerate(gates_BL4.unbind(1)):
             told_BM = told[step] if step <= first else told_BM if feeds_back else torch.zeros_like(told_BM)
             new, found_BD, beta_BT = self.decoder(
-                gates_B4, told_BM, context_BD, state, key_BTA, book.output_BTD, rows.inside_BT
+                gates_B4, told_BM, context_BD, state, key_BTA, book.output_BTD, open_BT
             )
-            if step <= first:  # padding before the series leaves state and context at zero
+            if padded and step <= first:  # padding before the series leaves state and context at zero
                 here_B1 = inside[step]
                 new, found_BD, beta_BT = held(new, state, here_B1), found_BD * here_B1, beta_BT * here_B1
             state, context_BD = new, found_BD
