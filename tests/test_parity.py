@@ -200,12 +200,12 @@ def test_darnn_two_pass(numbers: Numbers, together: bool) -> None:
         with torch.no_grad():
             inside = torch.ones(x[rows].shape[:2], dtype=torch.bool)
             book = encoder(x[rows], x[rows, :, :0], inside, torch.ones_like(x[rows], dtype=torch.bool))
-            key = decoder.attention.project(book.output_BTD)
-            context = torch.zeros(len(key), size)
+            pages = (decoder.attention.project(book.output_BTD), book.output_BTD)
+            context = torch.zeros(len(pages[0]), size)
             state = State(context, context)
             for told in history[rows].unbind(1):
-                known = decoder.cell.hoist(torch.zeros(len(key), 1))
-                state, context, beta = decoder(known, told, context, state, key, book.output_BTD)
+                known = decoder.cell.hoist(torch.zeros(len(context), 1))
+                state, context, beta = decoder(known, told, context, state, pages)
             close(readout(state.hidden_BD[:, None], context[:, None])[..., 0], numbers["out.y"][rows])
         close(book.alpha_BTF[:, -1], numbers["out.alpha_last"][rows])
         close(beta, numbers["out.beta_last"][rows])

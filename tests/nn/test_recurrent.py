@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from openbook.nn.heads import QuantileHead
-from openbook.nn.recurrent import PaddedLSTM, State, StepLSTM
+from openbook.nn.recurrent import PaddedLSTM, State, StepLSTM, lstm_cell, plain_lstm_cell
 
 
 def test_left_padding_changes_nothing_not_even_a_bit_of_the_gradient() -> None:
@@ -71,3 +71,13 @@ def test_all_states_of_the_fused_lstm_are_those_of_its_steps() -> None:
         state = lstm(x[:, :length], inside[:, :length]).state
         torch.testing.assert_close(found[:, length - 1], torch.cat(state, -1), rtol=0, atol=1e-6)
     assert (found[1, :2] == 0).all()
+
+
+def test_the_cell_in_one_node_equals_its_equations_and_their_gradient() -> None:
+    g = torch.Generator().manual_seed(2)
+    gates = torch.randn(3, 20, generator=g, dtype=torch.float64, requires_grad=True)
+    cell = torch.randn(3, 5, generator=g, dtype=torch.float64, requires_grad=True)
+    state = State(torch.zeros(3, 5, dtype=torch.float64), cell)
+    for fast, plain in zip(lstm_cell(gates, state), plain_lstm_cell(gates, state), strict=True):
+        torch.testing.assert_close(fast, plain, rtol=0, atol=1e-15)
+    assert torch.autograd.gradcheck(lambda x, c: tuple(lstm_cell(x, State(c, c))), (gates, cell))

@@ -102,9 +102,9 @@ class TemporalDecoder(nn.Module):
     """Stage two: a step reads ``[y; context]`` and asks all encoder steps ``v·tanh(W [d; c'] + U e_t)`` (equations 12 to 15).
 
     >>> decoder = TemporalDecoder(n_targets=1, known_size=2, size=4, entry_size=1, attention_size=3)
-    >>> key, book = decoder.attention.project(torch.ones(1, 5, 4)), torch.ones(1, 5, 4)
-    >>> zero = torch.zeros(1, 4)
-    >>> state, context, beta = decoder(torch.zeros(1, 16), torch.ones(1, 1), zero, State(zero, zero), key, book)
+    >>> book, zero = torch.ones(1, 5, 4), torch.zeros(1, 4)
+    >>> pages = (decoder.attention.project(book), book)
+    >>> state, context, beta = decoder(torch.zeros(1, 16), torch.ones(1, 1), zero, State(zero, zero), pages)
     >>> beta.shape
     torch.Size([1, 5])
     """
@@ -121,13 +121,15 @@ class TemporalDecoder(nn.Module):
         told_BM: Tensor,
         context_BD: Tensor,
         state: State,
-        key_BTA: Tensor,
-        book_BTD: Tensor,
+        pages: tuple[Tensor, Tensor],
         inside_BT: Tensor | None = None,
     ) -> tuple[State, Tensor, Tensor]:
-        """State, context and beta [B, T] after one step from the hoisted gates and what it is told of the last one."""
+        """State, context and beta [B, T] after one step from the hoisted gates.
+
+        ``pages``: the keys [B, T, A] and the book [B, T, D]; ``told``: the target's last value, [B, M].
+        """
         state = self.cell(gates_B4, self.entry(torch.cat([told_BM, context_BD], dim=-1)), state)
-        found = self.attention(torch.cat(state, dim=-1)[:, None], key_BTA, book_BTD, inside_BT)
+        found = self.attention(torch.cat(state, dim=-1)[:, None], *pages, inside_BT)
         return state, found.context_BHD[:, 0], found.weight[:, 0]
 
 
@@ -177,16 +179,15 @@ class Darnn(nn.Module):
         rows, shift = self._rows(batch)
         book = self.encoder(*rows)
         told, gates_BL4, inside = self._decoder_inputs(batch, shift)
-        key_BTA, context_BD = self.decoder.attention.project(book.output_BTD), torch.zeros_like(book.output_BTD[:, 0])
+        pages = (self.decoder.attention.project(book.output_BTD), book.output_BTD)
+        context_BD = torch.zeros_like(book.output_BTD[:, 0])
         state, padded = State(context_BD, context_BD), not bool(rows.inside_BT.all())
         open_BT = rows.inside_BT if padded else None  # without padding no step needs a mask
         states, contexts, betas, quantiles = [], [], [], []
         first, feeds_back, told_BM = len(told) - 1, self.config.mode != "direct", told[0]
         for step, gates_B4 in enumerate(gates_BL4.unbind(1)):
             told_BM = told[step] if step <= first else told_BM if feeds_back else torch.zeros_like(told_BM)
-            new, found_BD, beta_BT = self.decoder(
-                gates_B4, told_BM, context_BD, state, key_BTA, book.output_BTD, open_BT
-            )
+            new, found_BD, beta_BT = self.decoder(gates_B4, told_BM, context_BD, state, pages, open_BT)
             if padded and step <= first:  # padding before the series leaves state and context at zero
                 here_B1 = inside[step]
                 new, found_BD, beta_BT = held(new, state, here_B1), found_BD * here_B1, beta_BT * here_B1
