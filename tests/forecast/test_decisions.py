@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import openbook as ob
 from openbook.data.panel import Panel, make_panel
+from openbook.errors import UsageError
 from openbook.forecast.decisions import (
     decide_calendar,
     decide_hist,
@@ -72,3 +74,24 @@ def test_inputs_calendar_and_bounds() -> None:
 )
 def test_only_counts_and_amounts_are_bounded_below(values: np.ndarray, bound: float | None) -> None:
     assert decide_lower_bound(panel(values)).value == bound
+
+
+def test_day_to_day_keeps_the_gaps_that_window_and_history_reach() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=24 * 12, freq="h")})
+    frame["y"] = np.sin(np.arange(len(frame)))
+    quick = ob.TrainConfig(max_steps=2)
+    config = ob.DayToDayConfig(gaps=(1, 7, 28))
+    model = ob.Forecaster(24, model=config, train=quick).fit(frame)
+    assert model.decisions["gaps"].value == (1, 7)
+    assert model.decisions["input_size"].value == 168
+    assert model.config.gaps == (1, 7, 28)  # what was asked for stays, for longer tables
+    assert ob.Forecaster(24, model=config, input_size=48, train=quick).fit(frame).decisions["gaps"].value == (1,)
+    with pytest.raises(UsageError, match="at least 24"):
+        ob.Forecaster(24, model=config, input_size=12, train=quick).fit(frame)
+
+
+def test_darnn_decides_for_shorter_windows() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=24 * 20, freq="h"), "y": 1.0})
+    frame["y"] += np.arange(len(frame)) % 24
+    model = ob.Forecaster(6, model="darnn", train=ob.TrainConfig(max_steps=1)).fit(frame)
+    assert model.decisions["input_size"].value == 96

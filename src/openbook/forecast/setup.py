@@ -10,6 +10,7 @@ import numpy as np
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
+from openbook.errors import UsageError
 from openbook.forecast.bands import error_scale
 from openbook.forecast.decisions import (
     MOST_STEPS,
@@ -61,7 +62,8 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     period = season * -(-asked.h // season)
     config = asked.config
     if isinstance(config, DayToDayConfig):
-        config = replace(config, gaps=decided("gaps", decide_gaps(panel, config.gaps, period, asked.h)))
+        within = _within(config.gaps, period, asked.input_size)
+        config = replace(config, gaps=decided("gaps", decide_gaps(panel, within, period, asked.h)))
         size = Decision(config.reach * period, f"back to the farthest day, {config.reach} periods of {period} steps")
     else:
         size = decide_input_size(panel, season, asked.h, getattr(config, "longest", MOST_STEPS))
@@ -85,6 +87,20 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     newest = period if isinstance(config, DayToDayConfig) else 0
     windows = WindowShape(input_size, asked.h, scaling, unit, newest)
     return Setup(config, season, layout, windows, _columns(panel, scaling), shape)
+
+
+def _within(gaps: tuple[int, ...], period: int, input_size: int | None) -> tuple[int, ...]:
+    """The gaps that a given window reaches; refuses a window that reaches none."""
+    kept = tuple(gap for gap in gaps if input_size is None or gap * period <= input_size)
+    if kept:
+        return kept
+    raise UsageError(
+        "window_too_short",
+        expected=f"input_size of at least {min(gaps) * period}, back to the nearest day",
+        got=str(input_size),
+        where="day_to_day",
+        fix="leave input_size open, or choose nearer gaps",
+    )
 
 
 def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray | None:

@@ -116,7 +116,9 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
         inside_BT=inside_BL[:, :T],
         observed_BTF=seen_BLC[:, :T, :n_variables],
         decoder_BHK=torch.cat([scaled_BLC[:, T:, known:], position_BH1], dim=-1),
-        decoder_observed_BHK=torch.cat([seen_BLC[:, T:, known:], torch.ones_like(position_BH1, dtype=torch.bool)], dim=-1),
+        decoder_observed_BHK=torch.cat(
+            [seen_BLC[:, T:, known:], torch.ones_like(position_BH1, dtype=torch.bool)], dim=-1
+        ),
         target_BHM=scaled_BLC[:, T:, :1],
         target_observed_BHM=seen_BLC[:, T:, :1],
         last_BM=((scale.last_BM - scale.location_BM) / scale.scale_BM).float(),
