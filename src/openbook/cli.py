@@ -265,11 +265,15 @@ def anomalies(
     as_json: Json = False,
 ) -> None:
     """Rebuild every stamp from the rest of its day and from past days; mark those that can not be rebuilt."""
+    from openbook.forecast.anomalies import check_shares
     from openbook.models.day_to_day import DayToDayConfig
 
     check_out(out, TABLES)
+    check_shares(quantile=quantile, risk=risk)
     table = read_table_of(data, id_col, time_col, target_col)
-    options = ModelOptions(h or season_of(table, freq), futr_exog, "", freq, None, max_steps, seed, device)
+    options = ModelOptions(
+        season_of(table, freq) if h is None else h, futr_exog, "", freq, None, max_steps, seed, device
+    )
     forecaster = options.make(DayToDayConfig(gaps=numbers_of(gaps, "--gaps"), mode="reconstruct"))
     with progress(quiet or as_json) as bars:
         forecaster.progress = bars("day_to_day")

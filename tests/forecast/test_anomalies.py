@@ -119,3 +119,17 @@ def test_a_reconstruction_also_forecasts_from_past_days(model: Forecaster, table
 def test_it_survives_saving(model: Forecaster, table: pd.DataFrame, found: Anomalies, tmp_path: object) -> None:
     loaded = ob.load(model.save(f"{tmp_path}/days.ob"))
     pd.testing.assert_frame_equal(loaded.anomalies(table).frame, found.frame)
+
+
+def test_a_period_after_a_long_outage_is_not_scored(model: Forecaster, table: pd.DataFrame) -> None:
+    """With nothing observed in its whole window a day has no level: it must not drown what is odd."""
+    dark = table.copy()
+    dark.loc[24 * 14 : 24 * 22 - 1, "y"] = np.nan  # longer than the window of seven days
+    found = model.anomalies(dark)
+    back = found.frame.loc[24 * 22 : 24 * 23 - 1]
+    assert back["score"].isna().all()
+    assert found.quantile_threshold < 100
+
+
+def test_a_risk_within_the_body_is_a_quantile() -> None:
+    assert peaks_over_threshold(np.arange(101.0), 0.3) == pytest.approx(70.0)

@@ -77,7 +77,7 @@ def test_only_counts_and_amounts_are_bounded_below(values: np.ndarray, bound: fl
 
 
 def test_day_to_day_keeps_the_gaps_that_window_and_history_reach() -> None:
-    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=24 * 12, freq="h")})
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=24 * 14, freq="h")})
     frame["y"] = np.sin(np.arange(len(frame)))
     quick = ob.TrainConfig(max_steps=2)
     config = ob.DayToDayConfig(gaps=(1, 7, 28))

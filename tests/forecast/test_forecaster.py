@@ -206,7 +206,7 @@ def test_weights_of_other_shapes_are_refused_even_with_a_right_hash(fitted: ob.F
 
     path = fitted.save(tmp_path / "model")
     config = json.loads((path / "config.json").read_text())
-    config["model"]["hidden_size"] = 4
+    config["fitted_model"]["hidden_size"] = 4
     text = json.dumps(config).encode()
     (path / "config.json").write_bytes(text)
     manifest = json.loads((path / "manifest.json").read_text())
@@ -442,3 +442,23 @@ def test_an_interrupted_training_is_kept_by_fit_and_ends_cross_validation(hourly
     assert model.predict(futr_df=future(hourly))["OpenBook"].notna().all()
     with pytest.raises(KeyboardInterrupt):
         model.cross_validation(hourly, n_windows=2, refit=True)
+
+
+def test_a_nowcast_takes_what_was_named_or_else_everything(hourly: pd.DataFrame) -> None:
+    config = SMALL["nowcast"]
+    named = ob.Forecaster(H, model=config, input_size=T, train=QUICK, futr_exog_list=["promo"]).fit(hourly)
+    assert named.inputs.futr == ("promo",)
+    assert named.inputs.hist == ("wind",)
+    whole = ob.Forecaster(H, model=config, input_size=T, train=QUICK).fit(hourly)
+    assert whole.inputs.futr == ("promo", "wind")
+    again = whole.fit(hourly.drop(columns="wind"))  # decided anew, not taken for asked
+    assert again.inputs.futr == ("promo",)
+
+
+def test_a_loaded_model_learns_anew_as_it_was_asked(hourly: pd.DataFrame, tmp_path: Path) -> None:
+    config = ob.DayToDayConfig(hidden_size=8, gaps=(1, 90))
+    fitted = ob.Forecaster(H, model=config, train=QUICK).fit(hourly)
+    assert fitted.fitted().config.gaps == (1,)
+    loaded = ob.load(fitted.save(tmp_path / "m.ob"))
+    assert loaded.fitted().config.gaps == (1,)
+    assert loaded.config.gaps == (1, 90)

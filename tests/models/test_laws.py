@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from openbook.errors import UsageError
 from openbook.models.base import ModelShape, Output, Teaching
 from openbook.models.darnn import DarnnConfig
 from openbook.models.day_to_day import DayToDayConfig
@@ -225,3 +226,10 @@ def test_several_targets_have_heads_of_their_own() -> None:
         found = build_model(config, shape, seed=3).eval()(batch).quantile_BHMQ
         assert found.shape == (B, H, 2, 3)
         assert not torch.allclose(found[..., 0, :], found[..., 1, :])
+
+
+@pytest.mark.parametrize("kind", [LuongConfig, BahdanauConfig, DarnnConfig, DayToDayConfig])
+@pytest.mark.parametrize("wrong", [{"hidden_size": 0}, {"hidden_size": 1.5}, {"dropout": 3.0}, {"dropout": -0.1}])
+def test_sizes_and_shares_that_can_not_be_are_refused(kind: Callable[..., object], wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        kind(**wrong)

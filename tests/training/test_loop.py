@@ -178,3 +178,9 @@ def test_training_on_a_gpu_comes_close_to_the_cpu() -> None:
         history = train_model(model.to(device), resident, split, WINDOWS, shape=shape, config=config, seed=1)
         losses.append(history.best_loss)
     assert losses[1] == pytest.approx(losses[0], rel=0.3)
+
+
+@pytest.mark.parametrize("gap", [0, -5, 2.5, True])
+def test_gaps_that_are_no_steps_are_refused(gap: object) -> None:
+    with pytest.raises(UsageError, match="whole number"):
+        TrainConfig(gap=gap)  # type: ignore[arg-type]

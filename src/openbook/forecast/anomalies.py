@@ -32,10 +32,10 @@ class Anomalies:
 
     ``score`` is the error of rebuilding a stamp without having seen it, in units of the stamp's own 80 % band (1: at its
     edge), so that restless hours and series are measured by their own unrest. It is NaN where nothing was observed, and in
-    a series' first period, which has nothing before it. Models trained without quantiles take the series' median error as
-    unit. ``by_quantile`` and ``by_peaks`` say whether it lies above ``quantile_threshold`` and ``peaks_threshold``.
-    ``rebuilt_from`` is the stamp with the largest weight: of a past day, or the stamp itself where the rest of its own day
-    told most.
+    periods without anything observed before them, such as a series' first. Models trained without quantiles take the
+    series' median error as unit. ``by_quantile`` and ``by_peaks`` say whether it lies above ``quantile_threshold`` and
+    ``peaks_threshold``. ``rebuilt_from`` is the stamp with the largest weight: of a past day, or the stamp itself where
+    the rest of its own day told most.
     """
 
     frame: pd.DataFrame
@@ -71,25 +71,29 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
             where="anomalies",
             fix="fit such a model",
         )
-    for name, share in (("quantile", quantile), ("risk", risk)):
-        if not 0 < share < 1:
-            raise UsageError(
-                "bad_share", expected="a share between 0 and 1", got=repr(share), where=name, fix="e.g. 0.995"
-            )
+    check_shares(quantile=quantile, risk=risk)
     panel, _ = forecaster.table_panel(df)
     windows = _every_period(panel, forecaster.h)
     rebuilt = _rebuild(forecaster, panel, windows)
     rows = windows.end[:, None] + np.arange(forecaster.h)
     band, source = np.full((len(panel.target), 3), np.nan), np.full(len(panel.target), -1)
     band[rows], source[rows] = rebuilt.band_WH3, rebuilt.source_WH
-    begun = np.concatenate([np.arange(begin, min(begin + forecaster.h, end)) for begin, end in _bounds(panel)])
-    band[begun] = np.nan  # with nothing before it a first period has no level to be rebuilt at
+    band[rows[forecaster.blind(panel, windows)]] = np.nan  # with nothing seen before there is no level to be rebuilt at
     expected, score = band[:, 1], _scores(panel, band)
     seen = score[np.isfinite(score)]
     limits = (float(np.quantile(seen, quantile)), peaks_over_threshold(seen, risk)) if len(seen) else (np.nan, np.nan)
     frame = _frame(panel, expected, score, source, forecaster.columns)
     frame["by_quantile"], frame["by_peaks"] = score > limits[0], score > limits[1]
     return Anomalies(frame, *limits)
+
+
+def check_shares(**shares: float) -> None:
+    """Refuse shares outside 0 to 1, by name."""
+    for name, share in shares.items():
+        if not 0 < share < 1:
+            raise UsageError(
+                "bad_share", expected="a share between 0 and 1", got=repr(share), where=name, fix="e.g. 0.995"
+            )
 
 
 def peaks_over_threshold(scores: np.ndarray, risk: float, tail: float = _TAIL) -> float:
@@ -103,6 +107,8 @@ def peaks_over_threshold(scores: np.ndarray, risk: float, tail: float = _TAIL) -
     >>> round(peaks_over_threshold(draws, 1e-4), 1)  # exactly: -log(1e-4) = 9.2
     9.2
     """
+    if risk >= 1 - tail:
+        return float(np.quantile(scores, 1 - risk))
     start = float(np.quantile(scores, tail))
     excess = np.sort(scores[scores > start]) - start
     if len(excess) < 10 or excess[-1] == excess[0]:
@@ -115,10 +121,6 @@ def peaks_over_threshold(scores: np.ndarray, risk: float, tail: float = _TAIL) -
     if abs(shape) < 1e-6:
         return start - scale * float(np.log(ratio))
     return start + scale / shape * (ratio**-shape - 1)
-
-
-def _bounds(panel: Panel) -> Iterator[tuple[int, int]]:
-    return zip(panel.offsets[:-1].tolist(), panel.offsets[1:].tolist(), strict=True)
 
 
 def _every_period(panel: Panel, h: int) -> Origins:

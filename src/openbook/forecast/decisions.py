@@ -80,13 +80,13 @@ def decide_input_size(panel: Panel, season: int, h: int, most: int = MOST_STEPS)
 
 
 def decide_gaps(panel: Panel, gaps: tuple[int, ...], period: int, h: int) -> Decision:
-    """Which of a day-to-day model's gaps the series reach back to with a horizon to learn from; at least the nearest.
+    """Which of a day-to-day model's gaps the series reach with a third of their history left to learn; at least the nearest.
 
     >>> from types import SimpleNamespace
-    >>> decide_gaps(SimpleNamespace(lengths=np.array([24 * 10])), (1, 7, 28), 24, 24).value
+    >>> decide_gaps(SimpleNamespace(lengths=np.array([24 * 14])), (1, 7, 28), 24, 24).value
     (1, 7)
     """
-    room = int(panel.lengths.max()) - 2 * h
+    room = (int(panel.lengths.max()) - 2 * h) * 2 // 3
     kept = tuple(gap for gap in gaps if gap * period <= room) or (min(gaps),)
     unit = f"periods of {period} steps"
     if len(kept) == len(gaps):

@@ -117,6 +117,7 @@ class Forecaster(FrameForecaster):
             check_choice("scaling", scaling, SCALINGS)
         self.scaling = scaling
         self.seed = whole_number("seed", seed, least=0)
+        self.futr_exog_list = given.futr
         self.hist_exog_list = None if hist_exog_list is None else given.hist
         self.decisions: dict[str, Decision] = {}
         self.training_: History | None = None
@@ -136,7 +137,7 @@ class Forecaster(FrameForecaster):
             model=self.config,
             input_size=self.input_size,
             freq=self.freq,
-            futr_exog_list=self.inputs.futr,
+            futr_exog_list=self.futr_exog_list,
             hist_exog_list=self.hist_exog_list,
             stat_exog_list=self.inputs.stat,
             scaling=self.scaling,
@@ -163,9 +164,9 @@ class Forecaster(FrameForecaster):
         others = [column for column in table.columns if column not in ("unique_id", "ds", "y")]
         numeric = [c for c in others if pd.api.types.is_numeric_dtype(table[c]) or pd.api.types.is_bool_dtype(table[c])]
         constant = [column for column in numeric if table[column].nunique(dropna=True) <= 1]
-        decision = decide_hist(others, numeric, constant, (*self.inputs.futr, *self.inputs.stat))
-        if getattr(self.config, "protocol", "forecast") == "nowcast":
-            told = Decision((*self.inputs.futr, *decision.value), "a nowcast knows the inputs of the step it tells")
+        decision = decide_hist(others, numeric, constant, (*self.futr_exog_list, *self.inputs.stat))
+        if getattr(self.config, "protocol", "forecast") == "nowcast" and not self.futr_exog_list:
+            told = Decision(decision.value, "a nowcast knows the inputs of the step it tells; none were named")
             self.decisions["futr_exog_list"] = told
             return self.inputs._replace(futr=told.value)
         self.decisions["hist_exog_list"] = decision
@@ -216,12 +217,15 @@ class Forecaster(FrameForecaster):
         }
         return PanelForecast(joined(points), pairs)
 
+    def blind(self, panel: Panel, origins: Origins) -> np.ndarray:
+        """Which windows [W] hold no observed value of the target at all."""
+        seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
+        begin = np.maximum(origins.end - self.fitted().windows.input_size, panel.offsets[origins.series])
+        return seen[origins.end] == seen[begin]
+
     def _limits(self, panel: Panel, origins: Origins) -> tuple[np.ndarray, np.ndarray]:
         """The lower bound of every window [W, 1], and which windows [W] hold no observed value at all."""
-        fitted = self.fitted()
-        seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
-        begin = np.maximum(origins.end - fitted.windows.input_size, panel.offsets[origins.series])
-        blind = seen[origins.end] == seen[begin]
+        fitted, blind = self.fitted(), self.blind(panel, origins)
         if blind.any():
             names = ", ".join(np.unique(panel.ids[origins.series[blind]].astype(str))[:10])
             log.warning("%d forecast(s) are NaN, nothing was observed in their window: %s", blind.sum(), names)

@@ -33,7 +33,7 @@ from openbook.windows.scaling import ColumnScaler
 if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
 
-SCHEMA = 1
+SCHEMA = 2
 _CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
 _FILES = (_CONFIG, _WEIGHTS, _MANIFEST)
 _KINDS = {"int": int, "float": float, "bool": bool, "str": str}  # of series names
@@ -103,11 +103,13 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         )
     config = {
         "h": forecaster.h,
-        "model": config_to_dict(fitted.config),
+        "model": config_to_dict(forecaster.config),
+        "fitted_model": config_to_dict(fitted.config),
         "input_size": forecaster.input_size,
         "freq": forecaster.freq,
         "inputs": forecaster.inputs._asdict(),
         "hist_exog_list": forecaster.hist_exog_list,
+        "futr_exog_list": forecaster.futr_exog_list,
         "train": asdict(forecaster.train),
         "seed": forecaster.seed,
         "scaling": forecaster.scaling,
@@ -183,7 +185,7 @@ def _rebuild(
         model=config_from_dict(config["model"]),
         input_size=config["input_size"],
         freq=config["freq"],
-        futr_exog_list=inputs.futr,
+        futr_exog_list=config["futr_exog_list"],
         hist_exog_list=config["hist_exog_list"],
         stat_exog_list=inputs.stat,
         train=TrainConfig(**config["train"]),
@@ -191,7 +193,8 @@ def _rebuild(
         scaling=config["scaling"],
     )
     shape = ModelShape(**{**config["shape"], "quantiles": tuple(config["shape"]["quantiles"])})
-    model = build_model(forecaster.config, shape, forecaster.seed)
+    made = config_from_dict(config["fitted_model"])
+    model = build_model(made, shape, forecaster.seed)
     _fill(model, {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}, path)
     arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("model.")}
     history = _history(config, arrays, inputs)
@@ -202,7 +205,7 @@ def _rebuild(
     forecaster.history_ = history
     forecaster.fitted_ = Fitted(
         model.eval(),
-        forecaster.config,
+        made,
         shape,
         Layout(**{name: _plain(value) for name, value in config["layout"].items()}),
         WindowShape(**config["windows"]),

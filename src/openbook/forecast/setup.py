@@ -62,15 +62,17 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     period = season * -(-asked.h // season)
     config = asked.config
     if isinstance(config, DayToDayConfig):
-        within = _within(config.gaps, period, asked.input_size)
-        config = replace(config, gaps=decided("gaps", decide_gaps(panel, within, period, asked.h)))
+        config = replace(config, gaps=decided("gaps", _decide_gaps(panel, config.gaps, period, asked)))
         size = Decision(config.reach * period, f"back to the farthest day, {config.reach} periods of {period} steps")
     else:
         size = decide_input_size(panel, season, asked.h, getattr(config, "longest", MOST_STEPS))
     calendar = decided("calendar", decide_calendar(panel))
     input_size = decided("input_size", Decision(asked.input_size, "as given") if asked.input_size else size)
+    # A day is scaled by the newest one: over months the level would blur.
+    newest, least = (period, min(config.gaps) * period) if isinstance(config, DayToDayConfig) else (0, 0)
     told = Decision(asked.scaling, "as given")
-    scaling: Scaling = decided("scaling", told if asked.scaling else decide_scaling(panel, input_size, asked.h))
+    judged = told if asked.scaling else decide_scaling(panel, newest or input_size, asked.h)
+    scaling: Scaling = decided("scaling", judged)
     unit = float(difference_std(panel.target[:, None], panel.offsets)[0]) if scaling in COMMON else 1.0
     layout = Layout(asked.target, panel.hist_columns, panel.futr_columns, calendar)
     shape = ModelShape(
@@ -83,24 +85,27 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         n_known=len(layout.futr),
         season=season,
     )
-    # A day is scaled by the newest one: over months the level would blur.
-    newest = period if isinstance(config, DayToDayConfig) else 0
-    windows = WindowShape(input_size, asked.h, scaling, unit, newest)
+    windows = WindowShape(input_size, asked.h, scaling, unit, newest, least)
     return Setup(config, season, layout, windows, _columns(panel, scaling), shape)
 
 
-def _within(gaps: tuple[int, ...], period: int, input_size: int | None) -> tuple[int, ...]:
-    """The gaps that a given window reaches; refuses a window that reaches none."""
-    kept = tuple(gap for gap in gaps if input_size is None or gap * period <= input_size)
-    if kept:
-        return kept
-    raise UsageError(
-        "window_too_short",
-        expected=f"input_size of at least {min(gaps) * period}, back to the nearest day",
-        got=str(input_size),
-        where="day_to_day",
-        fix="leave input_size open, or choose nearer gaps",
-    )
+def _decide_gaps(panel: Panel, gaps: tuple[int, ...], period: int, asked: Asked) -> Decision:
+    """The gaps that a given window and the history reach; refuses a window that reaches none."""
+    size = asked.input_size
+    near = tuple(gap for gap in gaps if size is None or gap * period <= size)
+    if not near:
+        raise UsageError(
+            "window_too_short",
+            expected=f"input_size of at least {min(gaps) * period}, back to the nearest day",
+            got=str(size),
+            where="day_to_day",
+            fix="leave input_size open, or choose nearer gaps",
+        )
+    decision = decide_gaps(panel, near, period, asked.h)
+    if len(near) == len(gaps):
+        return decision
+    far = ", ".join(str(gap) for gap in gaps if gap not in near)
+    return decision._replace(why=f"{decision.why}; a window of {size} steps does not reach {far}")
 
 
 def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray | None:

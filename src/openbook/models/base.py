@@ -162,3 +162,23 @@ def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
             where=name,
             fix="choose one of them",
         )
+
+
+def check_number(name: str, value: object, *, least: int) -> None:
+    """Refuse a config value that is no whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(
+            "bad_number",
+            expected=f"a whole number of at least {least}",
+            got=repr(value),
+            where=name,
+            fix="pass one",
+        )
+
+
+def check_share(name: str, value: object) -> None:
+    """Refuse a config value that is no share from 0 to below 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise UsageError(
+            "bad_share", expected="a number from 0 to below 1", got=repr(value), where=name, fix="e.g. 0.1"
+        )

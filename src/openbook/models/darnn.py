@@ -19,6 +19,8 @@ from openbook.models.base import (
     Stages,
     Teaching,
     check_choice,
+    check_number,
+    check_share,
     next_feedback,
 )
 from openbook.nn.attention import AdditiveAttention
@@ -65,6 +67,9 @@ class DarnnConfig:
         check_choice("drivers", self.drivers, ("all", "inputs"))
         check_choice("series_encoder", self.series_encoder, ("linear", "conv"))
         check_choice("mode", self.mode, MODES)
+        for name in ("hidden_size", "attention_size", "entry_size"):
+            check_number(name, getattr(self, name), least=1)
+        check_share("dropout", self.dropout)
 
 
 class DarnnReadout(nn.Module):

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openbook.errors import UsageError
-from openbook.models.base import FREE, AttentionMap, ModelShape, Output, Teaching, check_choice
+from openbook.models.base import (
+    FREE,
+    AttentionMap,
+    ModelShape,
+    Output,
+    Teaching,
+    check_choice,
+    check_number,
+    check_share,
+)
 from openbook.nn.attention import AdditiveAttention
 from openbook.nn.heads import LEAK, QuantileHead
 from openbook.nn.recurrent import PaddedLSTM
@@ -44,8 +53,13 @@ class DayToDayConfig:
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, ("forecast", "reconstruct"))
-        plain = all(isinstance(gap, int) and not isinstance(gap, bool) and gap > 0 for gap in self.gaps)
-        if not plain or not self.gaps or len(set(self.gaps)) < len(self.gaps):
+        for name in ("hidden_size", "bottleneck", "attention_size"):
+            check_number(name, getattr(self, name), least=1)
+        check_share("dropout", self.dropout)
+        check_share("gap_dropout", self.gap_dropout)
+        listed = self.gaps if isinstance(self.gaps, tuple | list) else ()
+        plain = all(isinstance(gap, int) and not isinstance(gap, bool) and gap > 0 for gap in listed)
+        if not plain or not listed or len(set(listed)) < len(listed):
             raise UsageError(
                 "bad_gaps",
                 expected="different whole numbers of periods, each at least 1",

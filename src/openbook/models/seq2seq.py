@@ -18,6 +18,8 @@ from openbook.models.base import (
     Output,
     Teaching,
     check_choice,
+    check_number,
+    check_share,
     feedback_size,
     next_feedback,
 )
@@ -61,6 +63,8 @@ class LuongConfig:
         check_choice("score", self.score, ("dot", "scaled_dot", "general"))
         check_choice("axis", self.axis, ("time", "joint"))
         check_choice("heads", self.heads, tuple(range(1, 17)))
+        check_number("hidden_size", self.hidden_size, least=1)
+        check_share("dropout", self.dropout)
         check_choice("mode", self.mode, MODES)
 
 
@@ -88,6 +92,9 @@ class BahdanauConfig:
         check_choice("axis", self.axis, ("time", "feature"))
         check_choice("mode", self.mode, MODES)
         check_choice("norm", self.norm, ("none", "layer", "batch"))
+        check_number("hidden_size", self.hidden_size, least=2)
+        check_number("attention_size", self.attention_size, least=1)
+        check_share("dropout", self.dropout)
 
 
 class LuongReadout(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from openbook.errors import UsageError
-from openbook.models.base import ModelShape, Output, Teaching
+from openbook.models.base import ModelShape, Output, Teaching, check_number
 from openbook.training.losses import Loss, attention_entropy, loss_value
 from openbook.training.scales import loss_unit
 from openbook.windows.batch import Batch
@@ -61,6 +61,8 @@ class TrainConfig:
     budget_s: float | None = None
 
     def __post_init__(self) -> None:
+        if self.gap is not None:
+            check_number("TrainConfig.gap", self.gap, least=1)
         for name in (
             "max_steps",
             "batch_size",
@@ -241,7 +243,7 @@ class _Trainer:
 
     def _unit(self, series_B: Tensor, end_B: Tensor, batch: Batch) -> Tensor | None:
         """What a MASE loss measures the windows' errors by, in scaled units."""
-        gap = self.config.gap or self.shape.season
+        gap = self.shape.season if self.config.gap is None else self.config.gap
         unit_BM = loss_unit(self.resident, series_B, end_B, h=self.shape.h, loss=self.config.loss, gap=gap)
         return None if unit_BM is None else (unit_BM / batch.scale_BM).float()
 

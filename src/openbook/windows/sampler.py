@@ -81,7 +81,8 @@ class WindowShape:
     """Context steps, horizon steps and how a window is scaled.
 
     ``unit``: the scale that all windows share where they do. ``scale_steps``: how many of the newest context steps location
-    and scale are taken from (0: all; all too where none of these was observed).
+    and scale are taken from (0: all; all too where none of these was observed). ``least_context``: from how many steps of
+    history on a window is worth learning from (0: all its context, where the series is long enough).
     """
 
     input_size: int
@@ -89,6 +90,7 @@ class WindowShape:
     scaling: Scaling = "standard"
     unit: float = 1.0
     scale_steps: int = 0
+    least_context: int = 0
 
 
 def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowShape) -> Batch:
@@ -166,7 +168,8 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
     least = h + min(shape.input_size, max(1, h // 2))  # the shortest history a window is worth learning from
     held = np.where(lengths - tail >= least, tail, 0) if tail >= h else np.zeros_like(lengths)
     stop = lengths - held
-    first = np.where(stop >= shape.input_size + h, shape.input_size, np.minimum(max(1, h // 2), stop - h))
+    whole = shape.least_context or shape.input_size
+    first = np.where(stop >= whole + h, whole, np.minimum(max(1, h // 2), stop - h))
     first = np.where(stop > h, np.maximum(first, 1), stop + 1)
     train = _spans(panel, first, stop - h)
     validation = _spans(panel, np.where(held > 0, stop, lengths + 1), lengths - h)
