@@ -42,7 +42,7 @@ def make_explanation(
     ds = stamps[end[:, None] + np.arange(h)]
     found = (ids, stamps[end - 1], ds, source_ds, inside_WT, weight, memory, features, ("unique_id", "ds"))
     name = {"two_stage": "darnn", "gaps": "day_to_day"}.get(axis, "luong")
-    return Explanation(name, axis, *found, alpha, beta)
+    return Explanation(name, axis, *found, alpha, beta, shift)
 
 
 def _shares(score: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -462,3 +462,16 @@ def test_a_loaded_model_learns_anew_as_it_was_asked(hourly: pd.DataFrame, tmp_pa
     loaded = ob.load(fitted.save(tmp_path / "m.ob"))
     assert loaded.fitted().config.gaps == (1,)
     assert loaded.config.gaps == (1, 90)
+
+
+def test_static_columns_have_no_differences(hourly: pd.DataFrame) -> None:
+    frame = hourly.assign(size=hourly["unique_id"].str[-1].astype(float))
+    learner = forecaster(stat_exog_list=["size"], hist_exog_list=["wind"], scaling="difference")
+    with pytest.raises(UsageError, match="static columns"):
+        learner.fit(frame)
+
+
+def test_lags_of_a_nowcast_longer_than_its_window(hourly: pd.DataFrame) -> None:
+    model = forecaster("nowcast", input_size=4).fit(hourly)
+    lags = model.explain().by_lag()["lag"]
+    assert (lags.min(), lags.max()) == (1 - H, 3)

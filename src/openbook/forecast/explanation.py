@@ -25,7 +25,8 @@ class Explanation:
     padding before a series' start; ``features`` names the F columns (``(all inputs)`` for models that weigh time only).
     Models of two stages also have ``alpha_WTF``, the share of each input at every encoder step (stage one), and
     ``beta_WLT``, the share of each encoder step at every decoder step (stage two): the last H of its L steps are the
-    forecast's, those before read the target's own past. ``weight_WHTF`` is then the product of both.
+    forecast's, those before read the target's own past. ``weight_WHTF`` is then the product of both. ``shift``: by how
+    many rows the book of a nowcast reaches beyond the cutoff.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Explanation:
     columns: tuple[str, str] = ("unique_id", "ds")
     alpha_WTF: np.ndarray | None = None
     beta_WLT: np.ndarray | None = None
+    shift: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,14 +83,12 @@ class Explanation:
         """
         _, H, T, F = self.weight_WHTF.shape
         mean_HTF = self.looked_up().mean(axis=0)
-        # Rows of the book beyond the cutoff.
-        shift = int(((self.source_ds > self.cutoff[:, None]) & self.inside_WT).sum(axis=1).max())
         row_HT = T - np.arange(T) + np.arange(H)[:, None]
         total, count = np.zeros((T + H, F)), np.zeros(T + H)
         np.add.at(total, row_HT.ravel(), mean_HTF.reshape(-1, F))
         np.add.at(count, row_HT.ravel(), 1)
         mean = total[1:] / count[1:, None]
-        lags = range(1 - shift, T + H - shift)
+        lags = range(1 - self.shift, T + H - self.shift)
         grid = pd.MultiIndex.from_product([lags, self.features], names=["lag", "feature"])
         return pd.DataFrame({"weight": mean.ravel()}, index=grid).reset_index()
 
@@ -182,6 +182,7 @@ def make_explanation(
         memory_WH=_joined([found.memory() for found in maps]),
         features=features if F > 1 else (ALL_INPUTS,),
         columns=columns,
+        shift=maps[0].shift,
         alpha_WTF=_joined([found.alpha_BTF for found in stages]) if stages else None,
         beta_WLT=_joined([found.beta_BLT for found in stages]) if stages else None,
     )

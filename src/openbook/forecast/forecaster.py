@@ -15,7 +15,7 @@ from torch import nn
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
-from openbook.errors import DataError
+from openbook.errors import DataError, UsageError
 from openbook.forecast.arguments import names_of, not_fitted, whole_number
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
@@ -175,6 +175,14 @@ class Forecaster(FrameForecaster):
     def fit_panel(self, panel: Panel) -> None:
         """Decide what was left open, train, calibrate."""
         device = pick_device(self.train.device)
+        if self.scaling == "difference" and self.inputs.stat:
+            raise UsageError(
+                "static_differences",
+                expected="another scaling, or no static columns",
+                got=f"scaling='difference' and {', '.join(self.inputs.stat)}",
+                where="Forecaster",
+                fix="use scaling='fixed': what never changes has no differences",
+            )
         given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.target)
         made = set_up(panel, Asked(*given), self._decided)
         config, season, layout, windows, columns, shape = made
