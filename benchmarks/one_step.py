@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from openbook.data.calendar import calendar_columns
 from openbook.data.panel import Panel, make_panel
 from openbook.models.base import ModelShape
 from openbook.models.registry import build_model
@@ -24,7 +23,7 @@ from openbook.windows.sampler import (
     gather,
     make_resident,
 )
-from openbook.windows.scaling import ColumnScaler, Scaling, difference_std, fit_columns
+from openbook.windows.scaling import ColumnScaler, Scaling, difference_std, fit_inputs
 
 PENALTIES = tuple(10.0**power for power in range(-3, 7))
 
@@ -86,21 +85,15 @@ def windows_of(panel: Panel, split: tuple[int, int], input_size: int) -> Windows
 
 def scalers(panel: Panel, end: int, scaling: Scaling) -> tuple[ColumnScaler, float]:
     """Column scaler and the windows' common unit, from the training rows alone."""
-    inputs = np.concatenate([panel.hist, panel.futr], axis=1)[:end]
-    offsets = np.unique(np.minimum(panel.offsets, end))
-    columns = fit_columns(inputs)
-    if scaling == "difference":
-        columns = columns._replace(std_C=difference_std(inputs, offsets))
-    return columns, float(difference_std(panel.target[:end, None], offsets)[0])
+    inputs, offsets = np.concatenate([panel.hist, panel.futr], axis=1)[:end], np.unique(np.minimum(panel.offsets, end))
+    return fit_inputs(inputs, offsets, scaling), float(difference_std(panel.target[:end, None], offsets)[0])
 
 
 class Told(NamedTuple):
-    """Forecasts [W, H] in units of the target by part, and the training's best validation loss."""
+    """Forecasts [W] of the test rows in units of the target, and the training's best validation loss."""
 
-    validation: np.ndarray
     test: np.ndarray
     best_loss: float
-    steps: int
 
 
 def run_model(
@@ -110,14 +103,13 @@ def run_model(
     seed: int,
     train: TrainConfig,
     scaling: Scaling = "difference",
-    calendar: tuple[str, ...] = (),
 ) -> Told:
-    """Train on the training windows, keep the weights that validate best, forecast validation and test rows."""
+    """Train on the training windows, keep the weights that validate best, forecast the test rows."""
     panel = task.panel()
     bounds = task.bounds(panel)
     windows = windows_of(panel, bounds, task.input_size)
     columns, unit = scalers(panel, bounds[0], scaling)
-    layout = Layout("y", panel.hist_columns, panel.futr_columns, calendar)
+    layout = Layout("y", panel.hist_columns, panel.futr_columns)
     cut = WindowShape(task.input_size, 1, scaling, unit)
     shape = ModelShape(
         n_variables=len(layout.variables),
@@ -128,14 +120,11 @@ def run_model(
         quantiles=(0.5,),
         n_known=len(layout.futr),
     )
-    if calendar:
-        calendar_columns(panel.wall_clock(), calendar)
     resident = make_resident(panel, layout, columns)
     model = build_model(config, shape, seed)
     split = Split(windows.train, windows.validation, 0)
     history = train_model(model, resident, split, cut, shape=shape, config=train, seed=seed)
-    told = [forecast(model, resident, part, cut) for part in windows[1:]]
-    return Told(*told, history.best_loss, history.best_step)
+    return Told(forecast(model, resident, windows.test, cut), history.best_loss)
 
 
 @torch.no_grad()
@@ -185,16 +174,7 @@ def ridge(task: Task) -> np.ndarray:
 
 
 def truth(task: Task) -> dict[str, np.ndarray]:
-    """Truth and persistence of validation and test rows."""
+    """Truth and persistence of the test rows."""
     panel = task.panel()
     windows = windows_of(panel, task.bounds(panel), task.input_size)
-    return {
-        "validation": panel.target[windows.validation.end_W],
-        "test": panel.target[windows.test.end_W],
-        "naive": panel.target[windows.test.end_W - 1],
-    }
-
-
-def as_protocol(config: Any, nowcast: bool) -> Any:
-    """The config under the task's protocol."""
-    return replace(config, protocol="nowcast" if nowcast else "forecast")
+    return {"test": panel.target[windows.test.end_W], "naive": panel.target[windows.test.end_W - 1]}

@@ -22,7 +22,6 @@ from openbook.console import (
     numbers_of,
     only_series,
     progress,
-    read_table_of,
     records_of,
     run_and_write,
     say,
@@ -265,12 +264,13 @@ def anomalies(
     as_json: Json = False,
 ) -> None:
     """Rebuild every stamp from the rest of its day and from past days; mark those that can not be rebuilt."""
+    from openbook.data.table import read_table
     from openbook.forecast.anomalies import check_shares
     from openbook.models.day_to_day import DayToDayConfig
 
     check_out(out, TABLES)
     check_shares(quantile=quantile, risk=risk)
-    table = read_table_of(data, id_col, time_col, target_col)
+    table = read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
     options = ModelOptions(
         season_of(table, freq) if h is None else h, futr_exog, "", freq, None, max_steps, seed, device
     )

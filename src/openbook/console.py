@@ -153,13 +153,6 @@ def numbers_of(text: str, option: str) -> tuple[int, ...]:
         ) from error
 
 
-def read_table_of(data: Path, id_col: str, time_col: str, target_col: str) -> pd.DataFrame:
-    """The canonical table of a file."""
-    from openbook.data.table import read_table
-
-    return read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
-
-
 def season_of(table: pd.DataFrame, freq: str | None) -> int:
     """Steps of one season of a canonical table; refuses tables without one."""
     from openbook.data.panel import make_panel

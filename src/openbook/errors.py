@@ -1,6 +1,9 @@
-"""The exceptions of openbook: one tree, every message says expected, got, where and fix."""
+"""The exceptions of openbook: one tree, every message says expected, got, where and fix; and the check all share."""
 
 from __future__ import annotations
+
+import operator
+from typing import Any
 
 
 class OpenBookError(Exception):
@@ -50,3 +53,24 @@ class MissingDependencyError(OpenBookError, ImportError):
 
 def _rebuild(kind: type[OpenBookError], code: str, expected: str, got: str, where: str, fix: str) -> OpenBookError:
     return kind(code, expected=expected, got=got, where=where, fix=fix)
+
+
+def whole_number(name: str, value: Any, *, least: int) -> int:
+    """A plain int of at least ``least``; numpy integers are welcome, booleans and fractions are not.
+
+    >>> whole_number("h", 24, least=1)
+    24
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise UsageError(
+            "bad_number",
+            expected=f"{name} as a whole number of at least {least}",
+            got=repr(value),
+            where=name,
+            fix="pass one",
+        )
+    return number

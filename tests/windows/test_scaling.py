@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from openbook.data.panel import make_panel
-from openbook.windows.sampler import Layout, WindowShape, gather, make_resident
+from openbook.windows.sampler import Layout, WindowShape, gather, make_resident, split_windows
 from openbook.windows.scaling import Scaling, difference_std, fit_columns, newest, window_scale
 
 NAN = float("nan")
@@ -47,3 +47,23 @@ def test_differences_are_taken_of_inputs_too_ahead_as_well() -> None:
     assert batch.decoder_BHK[0, :, 0].tolist() == [1.0, 2.0]
     assert batch.target_BHM[0, :, 0].tolist() == [2.0, 4.5]
     assert batch.decoder_observed_BHK.all()
+
+
+def test_a_window_may_be_scaled_by_its_newest_steps() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [100.0, 300.0, 4.0, 8.0, 10.0, 2.0]})
+    resident = make_resident(make_panel(frame), Layout("y"), fit_columns(np.empty((0, 0))))
+    place = (torch.tensor([0]), torch.tensor([4]))
+    near = gather(resident, *place, WindowShape(4, 2, scale_steps=2))
+    assert (near.location_BM.item(), near.scale_BM.item()) == (6.0, 2.0)
+    assert near.target_BHM[0, :, 0].tolist() == [2.0, -2.0]
+    assert near.encoder_BTX[0, :, 0].tolist() == [47.0, 147.0, -1.0, 1.0]
+    assert gather(resident, *place, WindowShape(4, 2)).location_BM.item() == 103.0
+
+
+def test_windows_may_begin_before_their_context_is_whole() -> None:
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(40), "y": 1.0}))
+    first = [
+        int(split_windows(panel, WindowShape(20, 2, least_context=least), validation_size=4).train.end_W[0])
+        for least in (0, 5)
+    ]
+    assert first == [20, 5]

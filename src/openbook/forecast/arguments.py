@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import ID, TARGET, TIME
-from openbook.errors import UsageError
+from openbook.errors import UsageError, whole_number
 
 Restore = Callable[[pd.DataFrame], Any]
 # Columns of results: as names of id, time or target they would stand there twice.
@@ -33,27 +32,6 @@ def is_path(df: Any) -> bool:
 def as_it_is(result: pd.DataFrame) -> Any:
     """Results as pandas frames."""
     return result
-
-
-def whole_number(name: str, value: Any, *, least: int) -> int:
-    """A plain int of at least ``least``; numpy integers are welcome, booleans and fractions are not.
-
-    >>> whole_number("h", 24, least=1)
-    24
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise UsageError(
-            "bad_number",
-            expected=f"{name} as a whole number of at least {least}",
-            got=repr(value),
-            where=name,
-            fix="pass one",
-        )
-    return number
 
 
 def names_of(columns: str | Sequence[str]) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from torch import nn
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
-from openbook.errors import DataError, UsageError
-from openbook.forecast.arguments import names_of, not_fitted, whole_number
+from openbook.errors import DataError, UsageError, whole_number
+from openbook.forecast.arguments import names_of, not_fitted
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
 from openbook.forecast.explanation import Explanation, make_explanation

@@ -14,7 +14,7 @@ import pandas as pd
 from openbook.data.frequency import Freq, same_freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.data.table import as_input, read_table
-from openbook.errors import DataError
+from openbook.errors import DataError, whole_number
 from openbook.forecast.arguments import (
     ColumnNames,
     Restore,
@@ -23,7 +23,6 @@ from openbook.forecast.arguments import (
     is_path,
     not_fitted,
     plain_freq,
-    whole_number,
 )
 from openbook.forecast.conformal import check_levels, level_name
 from openbook.forecast.future import known_ahead

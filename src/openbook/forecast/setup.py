@@ -22,11 +22,11 @@ from openbook.forecast.decisions import (
     decide_season,
 )
 from openbook.forecast.origins import Origins
-from openbook.models.base import ModelConfig, ModelShape
+from openbook.models.base import ModelConfig, ModelShape, whole_seasons
 from openbook.models.day_to_day import DayToDayConfig
 from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Layout, Split, WindowShape
-from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_columns
+from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs
 
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 Decided = Callable[[str, Decision], Any]
@@ -59,7 +59,7 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     """Decide what was left open; ``decided`` is told of each decision by name and gives its value back."""
     decided("freq", Decision(asked.freq, "as given") if asked.freq else Decision(panel.freq, "the most common step"))
     season = decided("season_length", decide_season(panel))
-    period = season * -(-asked.h // season)
+    period = whole_seasons(season, asked.h)
     config = asked.config
     if isinstance(config, DayToDayConfig):
         config = replace(config, gaps=decided("gaps", _decide_gaps(panel, config.gaps, period, asked)))
@@ -86,7 +86,8 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         season=season,
     )
     windows = WindowShape(input_size, asked.h, scaling, unit, newest, least)
-    return Setup(config, season, layout, windows, _columns(panel, scaling), shape)
+    columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, scaling)
+    return Setup(config, season, layout, windows, columns, shape)
 
 
 def _decide_gaps(panel: Panel, gaps: tuple[int, ...], period: int, asked: Asked) -> Decision:
@@ -115,11 +116,3 @@ def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarra
     ends = panel.offsets[1:].copy()
     np.minimum.at(ends, split.validation.series_W, split.validation.end_W)
     return error_scale(panel, season, Origins(np.arange(len(panel)), ends))
-
-
-def _columns(panel: Panel, scaling: Scaling) -> ColumnScaler:
-    inputs_RC = np.concatenate([panel.hist, panel.futr], axis=1)
-    columns = fit_columns(inputs_RC)
-    if scaling != "difference":
-        return columns
-    return columns._replace(std_C=difference_std(inputs_RC, panel.offsets))

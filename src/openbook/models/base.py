@@ -16,6 +16,15 @@ Mode = Literal["direct", "teacher_forcing", "scheduled", "free_running"]
 MODES: tuple[Mode, ...] = ("direct", "teacher_forcing", "scheduled", "free_running")
 
 
+def whole_seasons(season: int, h: int) -> int:
+    """Steps of the fewest whole seasons that hold a horizon.
+
+    >>> whole_seasons(24, 30)
+    48
+    """
+    return season * -(-h // season)
+
+
 @dataclass(frozen=True)
 class ModelShape:
     """Sizes a model takes from the data: F variables, X encoder and K decoder inputs, M targets, T, H and the quantiles.
@@ -35,12 +44,8 @@ class ModelShape:
 
     @property
     def period(self) -> int:
-        """Steps of the fewest whole seasons that hold the horizon.
-
-        >>> ModelShape(1, 2, 1, input_size=48, h=30, season=24).period
-        48
-        """
-        return self.season * -(-self.h // self.season)
+        """Steps of the fewest whole seasons that hold the horizon."""
+        return whole_seasons(self.season, self.h)
 
     def windows_at_once(self, *, most: int = 256, cells: int = 32_000_000) -> int:
         """Windows to forecast in one call, so that their weights [B, H, T, F] stay within ``cells``."""
@@ -161,18 +166,6 @@ def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
             got=repr(value),
             where=name,
             fix="choose one of them",
-        )
-
-
-def check_number(name: str, value: object, *, least: int) -> None:
-    """Refuse a config value that is no whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(
-            "bad_number",
-            expected=f"a whole number of at least {least}",
-            got=repr(value),
-            where=name,
-            fix="pass one",
         )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from openbook.errors import UsageError
+from openbook.errors import UsageError, whole_number
 from openbook.models.base import (
     FREE,
     MODES,
@@ -19,7 +19,6 @@ from openbook.models.base import (
     Stages,
     Teaching,
     check_choice,
-    check_number,
     check_share,
     next_feedback,
 )
@@ -68,7 +67,7 @@ class DarnnConfig:
         check_choice("series_encoder", self.series_encoder, ("linear", "conv"))
         check_choice("mode", self.mode, MODES)
         for name in ("hidden_size", "attention_size", "entry_size"):
-            check_number(name, getattr(self, name), least=1)
+            whole_number(name, getattr(self, name), least=1)
         check_share("dropout", self.dropout)
 
 

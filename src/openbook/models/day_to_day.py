@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openbook.errors import UsageError
+from openbook.errors import UsageError, whole_number
 from openbook.models.base import (
     FREE,
     AttentionMap,
@@ -17,7 +17,6 @@ from openbook.models.base import (
     Output,
     Teaching,
     check_choice,
-    check_number,
     check_share,
 )
 from openbook.nn.attention import AdditiveAttention
@@ -54,7 +53,7 @@ class DayToDayConfig:
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, ("forecast", "reconstruct"))
         for name in ("hidden_size", "bottleneck", "attention_size"):
-            check_number(name, getattr(self, name), least=1)
+            whole_number(name, getattr(self, name), least=1)
         check_share("dropout", self.dropout)
         check_share("gap_dropout", self.gap_dropout)
         listed = self.gaps if isinstance(self.gaps, tuple | list) else ()

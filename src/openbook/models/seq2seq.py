@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openbook.errors import whole_number
 from openbook.models.base import (
     FREE,
     MODES,
@@ -18,7 +19,6 @@ from openbook.models.base import (
     Output,
     Teaching,
     check_choice,
-    check_number,
     check_share,
     feedback_size,
     next_feedback,
@@ -63,7 +63,7 @@ class LuongConfig:
         check_choice("score", self.score, ("dot", "scaled_dot", "general"))
         check_choice("axis", self.axis, ("time", "joint"))
         check_choice("heads", self.heads, tuple(range(1, 17)))
-        check_number("hidden_size", self.hidden_size, least=1)
+        whole_number("hidden_size", self.hidden_size, least=1)
         check_share("dropout", self.dropout)
         check_choice("mode", self.mode, MODES)
 
@@ -92,8 +92,8 @@ class BahdanauConfig:
         check_choice("axis", self.axis, ("time", "feature"))
         check_choice("mode", self.mode, MODES)
         check_choice("norm", self.norm, ("none", "layer", "batch"))
-        check_number("hidden_size", self.hidden_size, least=2)
-        check_number("attention_size", self.attention_size, least=1)
+        whole_number("hidden_size", self.hidden_size, least=2)
+        whole_number("attention_size", self.attention_size, least=1)
         check_share("dropout", self.dropout)
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from openbook.errors import UsageError
-from openbook.models.base import ModelShape, Output, Teaching, check_number
+from openbook.errors import UsageError, whole_number
+from openbook.models.base import ModelShape, Output, Teaching
 from openbook.training.losses import Loss, attention_entropy, loss_value
 from openbook.training.scales import loss_unit
 from openbook.windows.batch import Batch
@@ -62,7 +62,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.gap is not None:
-            check_number("TrainConfig.gap", self.gap, least=1)
+            whole_number("TrainConfig.gap", self.gap, least=1)
         for name in (
             "max_steps",
             "batch_size",

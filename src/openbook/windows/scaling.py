@@ -55,6 +55,16 @@ def difference_std(values_RC: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.where(power > 0, np.sqrt(power), 1.0)
 
 
+def fit_inputs(values_RC: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> ColumnScaler:
+    """The scaler of input columns that goes with a scaling of windows: by levels, or for ``difference`` by their steps.
+
+    >>> fit_inputs(np.array([[0.0], [2.0], [0.0]]), np.array([0, 3]), "difference").std_C
+    array([2.])
+    """
+    columns = fit_columns(values_RC)
+    return columns._replace(std_C=difference_std(values_RC, offsets)) if scaling == "difference" else columns
+
+
 class WindowScale(NamedTuple):
     """Location and scale of each window's target, [B, M] float64, and its last observed value (0 if none)."""
 
