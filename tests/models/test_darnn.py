@@ -164,3 +164,17 @@ def test_gradients_agree_with_float64(form: str) -> None:
         gradients.append({name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None})
     for name, exact in gradients[1].items():
         torch.testing.assert_close(gradients[0][name], exact, rtol=1e-3, atol=2e-6, msg=name)
+
+
+@pytest.mark.parametrize(("protocol", "begin"), [("forecast", 0), ("nowcast", H)])
+def test_a_step_told_of_one_row_reads_what_is_known_of_the_next(
+    protocol: str, begin: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = made(protocol=protocol), make_batch()
+    monkeypatch.setattr(model.decoder.cell, "hoist", lambda known: known)
+    told, known, _ = model._decoder_inputs(batch, H if protocol == "nowcast" else 0)
+    rows = torch.cat([batch.encoder_BTX[..., [2, 4, 5]], batch.decoder_BHK[..., :3]], dim=1)  # known input and calendar
+    assert torch.equal(known[..., :3], rows[:, begin + 1 :])
+    assert torch.equal(torch.stack(told, 1)[..., 0], batch.encoder_BTX[:, begin:, 0])
+    flags = torch.cat([batch.encoder_BTX[:, begin:, 3], torch.zeros(B, H - 1)], dim=1)  # direct: told nothing ahead
+    assert torch.equal(known[..., -1], flags)

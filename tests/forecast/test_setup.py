@@ -1,0 +1,52 @@
+"""From a panel to what a model is built with: what a loss measures by, and what a day is scaled by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.data.panel import make_panel
+from openbook.forecast.setup import loss_scale
+from openbook.windows.sampler import Split, WindowIndex
+
+
+def test_a_loss_measures_by_rows_before_the_held_out_ones() -> None:
+    """Steps of 1 in the training part, of 50 in the held-out tail: the tail must not be seen."""
+    values = np.concatenate([np.tile([0.0, 1.0], 10), np.tile([0.0, 50.0], 5)])
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(len(values)), "y": values}))
+    windows = [WindowIndex(np.zeros(4, np.int64), np.arange(first, first + 4)) for first in (5, 20)]
+    split = Split(*windows, held_out=10)
+    found = loss_scale(panel, split, 1, "mase")
+    assert found is not None
+    assert found.tolist() == [1.0]
+    assert loss_scale(panel, split, 1, "pinball") is None
+
+
+def test_windows_without_a_unit_are_counted() -> None:
+    hour = np.arange(80)
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": hour, "y": values})
+        for name, values in (("a", hour % 7.0), ("b", 0.0 * hour))
+    ]
+    train = ob.TrainConfig(max_steps=3, loss="mase", batch_size=32)
+    model = ob.Forecaster(4, input_size=8, train=train).fit(pd.concat(parts))
+    assert model.training_ is not None
+    assert 0 < model.training_.unscaled < 3 * 32
+    assert f"{model.training_.unscaled} drawn window(s) left out" in model.decisions["training_steps"].why
+
+
+@pytest.mark.parametrize(("model", "wanted"), [("day_to_day", "standard"), ("luong", "last")])
+def test_a_day_s_scaling_is_judged_on_the_day_it_is_scaled_by(model: str, wanted: str) -> None:
+    """A daily wave on a slow level: over the whole window the level wanders, within a day it stands still."""
+    hour = np.arange(24 * 200)
+    values = 100 + np.sin(2 * np.pi * hour / 24) + 20 * np.sin(2 * np.pi * hour / (24 * 150))
+    frame = pd.DataFrame(
+        {"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=len(hour), freq="h"), "y": values}
+    )
+    size = 24 * 112 if model == "luong" else None
+    learner = ob.Forecaster(
+        24, model=model, input_size=size, train=ob.TrainConfig(max_steps=1, batch_size=2, val_windows=2)
+    )
+    assert learner.fit(frame).decisions["scaling"].value == wanted
