@@ -38,3 +38,4 @@ bench: $(STAMP)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	find src -name '*.nb[ic]' -delete

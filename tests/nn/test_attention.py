@@ -16,8 +16,8 @@ from openbook.nn.attention import (
     JointAttention,
     JointHead,
     LagBias,
-    masked_softmax,
 )
+from openbook.ops.softmax import masked_softmax
 
 B, H, T, F, D = 3, 4, 7, 5, 6
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from openbook.errors import UsageError, whole_number
 from openbook.models.base import (
@@ -25,7 +26,10 @@ from openbook.models.base import (
 from openbook.nn.attention import AdditiveAttention
 from openbook.nn.dual_stage import InputEncoder, SeriesEncoder
 from openbook.nn.heads import QuantileHead
-from openbook.nn.recurrent import State, StepLSTM, held
+from openbook.nn.recurrent import State, StepLSTM
+from openbook.ops.additive_attention import hoist
+from openbook.ops.recurrence import attending_decoder
+from openbook.ops.types import Decoded, DecoderWeights, Pages, Powers, Start
 from openbook.windows.batch import Batch
 
 Form = Literal["two_pass", "recurrent"]
@@ -106,35 +110,50 @@ class TemporalDecoder(nn.Module):
     """Stage two: a step reads ``[y; context]`` and asks all encoder steps ``v·tanh(W [d; c'] + U e_t)`` (equations 12 to 15).
 
     >>> decoder = TemporalDecoder(n_targets=1, known_size=2, size=4, entry_size=1, attention_size=3)
-    >>> book, zero = torch.ones(1, 5, 4), torch.zeros(1, 4)
-    >>> pages = (decoder.attention.project(book), book)
-    >>> state, context, beta = decoder(torch.zeros(1, 16), torch.ones(1, 1), zero, State(zero, zero), pages)
-    >>> beta.shape
-    torch.Size([1, 5])
+    >>> book = torch.ones(1, 5, 4)
+    >>> decoder(torch.zeros(1, 6, 16), torch.ones(1, 6, 1), decoder.open(book)).weight_BLT.shape
+    torch.Size([1, 6, 5])
     """
 
     def __init__(self, *, n_targets: int, known_size: int, size: int, entry_size: int, attention_size: int) -> None:
         super().__init__()
+        self.n_targets = n_targets
         self.entry = nn.Linear(n_targets + size, entry_size)
         self.cell = StepLSTM(context_size=entry_size, known_size=known_size, size=size)
         self.attention = AdditiveAttention(query_size=2 * size, value_size=size, size=attention_size)
 
+    def open(self, book_BTD: Tensor, mask_BT: Tensor | None = None) -> Pages:
+        """The book as the steps ask it, keys projected once."""
+        return Pages(self.attention.project(book_BTD), book_BTD, mask_BT)
+
     def forward(
         self,
-        gates_B4: Tensor,
-        told_BM: Tensor,
-        context_BD: Tensor,
-        state: State,
-        pages: tuple[Tensor, Tensor],
-        inside_BT: Tensor | None = None,
-    ) -> tuple[State, Tensor, Tensor]:
-        """State, context and beta [B, T] after one step from the hoisted gates.
+        gates_BL4: Tensor,
+        told_BLM: Tensor,
+        pages: Pages,
+        inside_BL: Tensor | None = None,
+        start: Start | None = None,
+    ) -> Decoded:
+        """L steps from the hoisted gates and what each is told of the target, from zero or from ``start``."""
+        ask, cell = self.attention, self.cell
+        told_EM, found_ED = self.entry.weight[:, : self.n_targets], self.entry.weight[:, self.n_targets :]
+        gates_BL4 = gates_BL4 + F.linear(F.linear(told_BLM, told_EM, self.entry.bias), cell.context.weight)
+        weights = DecoderWeights(
+            cell.recurrent.weight, cell.context.weight, found_ED, ask.query.weight, ask.query.bias, ask.score.weight[0]
+        )
+        zero_BD = torch.zeros_like(pages.value_BTD[:, 0])
+        start = Start(zero_BD, zero_BD, zero_BD) if start is None else start
+        return attending_decoder(gates_BL4, start, pages, weights, inside_BL)
 
-        ``pages``: the keys [B, T, A] and the book [B, T, D]; ``told``: the target's last value, [B, M].
-        """
-        state = self.cell(gates_B4, self.entry(torch.cat([told_BM, context_BD], dim=-1)), state)
-        found = self.attention(torch.cat(state, dim=-1)[:, None], *pages, inside_BT)
-        return state, found.context_BHD[:, 0], found.weight[:, 0]
+    def step(
+        self, gates_B4: Tensor, told_BM: Tensor, start: Start, pages: Pages, powers: Powers | None
+    ) -> tuple[Start, Tensor]:
+        """One step, for a caller who knows no more than the next: where it leads, and beta [B, T]."""
+        entry_BE = self.entry(torch.cat([told_BM, start.context_BD], dim=-1))
+        state = self.cell(gates_B4, entry_BE, State(start.hidden_BD, start.cell_BD))
+        query_B1D = torch.cat(state, dim=-1)[:, None]
+        found = self.attention(query_B1D, pages.key_BTA, pages.value_BTD, pages.mask_BT, None, powers)
+        return Start(state.hidden_BD, state.cell_BD, found.context_BHD[:, 0]), found.weight[:, 0]
 
 
 class Darnn(nn.Module):
@@ -182,34 +201,60 @@ class Darnn(nn.Module):
         """Stage one writes the book; the decoder reads the target's past with it, then goes on for H steps."""
         rows, shift = self._rows(batch)
         book = self.encoder(*rows)
-        told, gates_BL4, inside = self._decoder_inputs(batch, shift)
-        pages = (self.decoder.attention.project(book.output_BTD), book.output_BTD)
-        context_BD = torch.zeros_like(book.output_BTD[:, 0])
-        state, padded = State(context_BD, context_BD), not bool(rows.inside_BT.all())
-        open_BT = rows.inside_BT if padded else None  # without padding no step needs a mask
-        states, contexts, betas, quantiles = [], [], [], []
-        first, feeds_back, told_BM = len(told) - 1, self.config.mode != "direct", told[0]
+        past_BPM, gates_BL4, inside_BL = self._decoder_inputs(batch, shift)
+        padded = not bool(rows.inside_BT.all())  # without padding no step needs a mask
+        pages = self.decoder.open(book.output_BTD, rows.inside_BT if padded else None)
+        later_BHM = self._later(batch, teaching)
+        if later_BHM is None:
+            quantile_BHMQ, beta_BLT = self._stepwise(
+                past_BPM, gates_BL4, inside_BL if padded else None, pages, batch, teaching
+            )
+        else:
+            told_BLM = torch.cat([past_BPM, later_BHM], dim=1)
+            found = self.decoder(gates_BL4, told_BLM, pages, inside_BL if padded else None)
+            last = slice(past_BPM.shape[1] - 1, None)
+            quantile_BHMQ = self.readout(found.hidden_BLD[:, last], found.context_BLD[:, last], batch.decoder_BHK)
+            beta_BLT = found.weight_BLT
+        stages = Stages(book.alpha_BTF, beta_BLT)
+        weight_BHTF = beta_BLT[:, past_BPM.shape[1] - 1 :, :, None] * book.alpha_BTF[:, None]
+        return Output(quantile_BHMQ, AttentionMap("two_stage", weight_BHTF, stages, shift))
+
+    def _later(self, batch: Batch, teaching: Teaching) -> Tensor | None:
+        """What the steps after the first ahead are told, [B, H - 1, M], where that is known before; nothing is zeros."""
+        if self.config.mode == "direct":
+            return torch.zeros_like(batch.target_BHM[:, 1:])
+        told = teaching.probability >= 1 and bool(batch.target_observed_BHM.all())
+        return batch.target_BHM[:, :-1] if told else None
+
+    def _stepwise(
+        self,
+        past_BPM: Tensor,
+        gates_BL4: Tensor,
+        inside_BL: Tensor | None,
+        pages: Pages,
+        batch: Batch,
+        teaching: Teaching,
+    ) -> tuple[Tensor, Tensor]:
+        """Step by step, as every step ahead is told what the one before it forecast."""
+        first, powers, told_BM = past_BPM.shape[1] - 1, hoist(pages.key_BTA), past_BPM[:, 0]
+        zero_BD = torch.zeros_like(pages.value_BTD[:, 0])
+        at, betas, quantiles = Start(zero_BD, zero_BD, zero_BD), [], []
         for step, gates_B4 in enumerate(gates_BL4.unbind(1)):
-            told_BM = told[step] if step <= first else told_BM if feeds_back else torch.zeros_like(told_BM)
-            new, found_BD, beta_BT = self.decoder(gates_B4, told_BM, context_BD, state, pages, open_BT)
-            if padded and step <= first:  # padding before the series leaves state and context at zero
-                here_B1 = inside[step]
-                new, found_BD, beta_BT = held(new, state, here_B1), found_BD * here_B1, beta_BT * here_B1
-            state, context_BD = new, found_BD
+            told_BM = past_BPM[:, step] if step <= first else told_BM
+            new, beta_BT = self.decoder.step(gates_B4, told_BM, at, pages, powers)
+            if inside_BL is not None and step <= first:  # padding before the series leaves state and context at zero
+                here_B1 = inside_BL[:, step, None]
+                new, beta_BT = (
+                    Start(*(torch.where(here_B1, *pair) for pair in zip(new, at, strict=True))),
+                    beta_BT * here_B1,
+                )
+            at = new
             betas.append(beta_BT)
             if step >= first:
-                states.append(state.hidden_BD)
-                contexts.append(context_BD)
-            if step >= first and feeds_back:
                 known_B1K = batch.decoder_BHK[:, step - first, None]
-                quantiles.append(self.readout(state.hidden_BD[:, None], context_BD[:, None], known_B1K))
-                own_BM = quantiles[-1][:, 0, :, self.shape.median]
-                told_BM = next_feedback(own_BM, batch, step - first, teaching)
-        if not feeds_back:
-            quantiles = [self.readout(torch.stack(states, 1), torch.stack(contexts, 1), batch.decoder_BHK)]
-        stages = Stages(book.alpha_BTF, torch.stack(betas, 1))
-        weight_BHTF = stages.beta_BLT[:, first:, :, None] * book.alpha_BTF[:, None]
-        return Output(torch.cat(quantiles, 1), AttentionMap("two_stage", weight_BHTF, stages, shift))
+                quantiles.append(self.readout(at.hidden_BD[:, None], at.context_BD[:, None], known_B1K))
+                told_BM = next_feedback(quantiles[-1][:, 0, :, self.shape.median], batch, step - first, teaching)
+        return torch.cat(quantiles, 1), torch.stack(betas, 1)
 
     def _rows(self, batch: Batch) -> tuple[_Rows, int]:
         """The rows stage one reads: the past, or in a nowcast ``input_size`` rows up to the last step to tell."""
@@ -220,19 +265,19 @@ class Darnn(nn.Module):
             return _Rows(series_BTF, side_BTS, inside_BT, mask_BTF), 0
         known_BHF, calendar_BHC = batch.decoder_BHK[..., :n_known], batch.decoder_BHK[..., n_known:-1]
         blank = (n_variables - n_known, 0)
-        ahead_BHF = nn.functional.pad(known_BHF, blank)
-        seen_BHF = nn.functional.pad(batch.decoder_observed_BHK[..., :n_known], blank)
+        ahead_BHF = F.pad(known_BHF, blank)
+        seen_BHF = F.pad(batch.decoder_observed_BHK[..., :n_known], blank)
         parts = (
             (series_BTF, ahead_BHF),
-            (side_BTS, nn.functional.pad(calendar_BHC, (1, 0))),
+            (side_BTS, F.pad(calendar_BHC, (1, 0))),
             (inside_BT, torch.ones_like(seen_BHF[..., 0])),
             (mask_BTF, seen_BHF & self.weighed_F),
         )
         newest = slice(-self.shape.input_size, None)
         return _Rows(*(torch.cat(pair, dim=1)[:, newest] for pair in parts)), batch.decoder_BHK.shape[1]
 
-    def _decoder_inputs(self, batch: Batch, shift: int) -> tuple[tuple[Tensor, ...], Tensor, tuple[Tensor, ...]]:
-        """What the decoder is told of the past, the known inputs' gates of all L steps [B, L, 4D], and where a past is.
+    def _decoder_inputs(self, batch: Batch, shift: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What the decoder is told of the past [B, P, M], the known inputs' gates of all L steps, and which steps exist [B, L].
 
         The step told of y at one row reads what is known of the next row, for which it answers.
         """
@@ -242,10 +287,9 @@ class Darnn(nn.Module):
         known_BTK = torch.cat(
             [past_BTX[..., n_variables - n_known : n_variables], past_BTX[..., n_variables + 1 :]], dim=-1
         )
-        known_BLK = torch.cat([nn.functional.pad(known_BTK, (0, 1))[:, begin + 1 :], batch.decoder_BHK], dim=1)
+        known_BLK = torch.cat([F.pad(known_BTK, (0, 1))[:, begin + 1 :], batch.decoder_BHK], dim=1)
         is_told = float(self.config.mode != "direct")
-        flag_BT1 = past_BTX[:, begin:, n_variables : n_variables + 1]
-        flag_BL1 = torch.cat([flag_BT1, flag_BT1.new_full((len(past_BTX), H - 1, 1), is_told)], dim=1)
+        flag_BL1 = F.pad(past_BTX[:, begin:, n_variables : n_variables + 1], (0, 0, 0, H - 1), value=is_told)
         gates_BL4 = self.decoder.cell.hoist(torch.cat([known_BLK, flag_BL1], dim=-1))
-        told = past_BTX[:, begin:, : self.shape.n_targets].unbind(1)
-        return told, gates_BL4, batch.inside_BT[:, begin:, None].unbind(1)
+        inside_BL = F.pad(batch.inside_BT[:, begin:], (0, H - 1), value=True)
+        return past_BTX[:, begin:, : self.shape.n_targets], gates_BL4, inside_BL

@@ -34,6 +34,9 @@ from openbook.nn.attention import (
 )
 from openbook.nn.heads import LEAK, FeatureNorm, Norm, QuantileHead
 from openbook.nn.recurrent import Encoded, PaddedLSTM, State, StepLSTM
+from openbook.ops.additive_attention import hoist
+from openbook.ops.recurrence import attending_decoder
+from openbook.ops.types import DecoderWeights, Pages, Powers, Start
 from openbook.windows.batch import Batch
 
 
@@ -214,15 +217,52 @@ class Bahdanau(nn.Module):
         self.readout = BahdanauReadout(size=size, widths=widths, norm=config.norm, head=head, dropout=config.dropout)
 
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
-        """One decoder step after the other: the look-up of a step needs the state the last look-up led to."""
+        """All steps as one operation where none is told what a step before it forecast; step by step otherwise."""
         book = self.encoder(batch.encoder_BTX, batch.inside_BT)
         cell_BTF = batch.encoder_BTX[..., : self.shape.n_variables]
         key = self.attention.project(book.output_BTD if self.config.axis == "time" else cell_BTF)
+        told_BHM = self._told(batch, teaching)
+        if told_BHM is None or self.config.axis != "time":
+            return self._stepwise(key, book, batch, teaching)
+        return self._fused(key, book, batch, told_BHM)
+
+    def _told(self, batch: Batch, teaching: Teaching) -> Tensor | None:
+        """What every step is told, [B, H, M], where that is known before the first; M = 0 without feedback."""
+        if self.config.mode == "direct":
+            return batch.target_BHM[..., :0]
+        if teaching.probability >= 1 and bool(batch.target_observed_BHM.all()):
+            return torch.cat([batch.last_BM[:, None], batch.target_BHM[:, :-1]], dim=1)
+        return None
+
+    def _fused(self, key_BTA: Tensor, book: Encoded, batch: Batch, told_BHM: Tensor) -> Output:
+        """The first look-up by itself; then every step moves the state on and looks up for the step after it."""
+        H, size = batch.decoder_BHK.shape[1], self.config.hidden_size
+        first = self._look_up(book.state, key_BTA, book, batch, 0)
+        bias_HT = None if self.lag_bias is None else self.lag_bias(H, key_BTA.shape[1], 1)[..., 0]
+        context_4C, told_4M = self.decoder.context.weight[:, :size], self.decoder.context.weight[:, size:]
+        gates_BH4 = self.decoder.hoist(batch.decoder_BHK) + F.linear(told_BHM, told_4M)
+        ask = self.attention
+        recurrent_4D = self.decoder.recurrent.weight
+        weights = DecoderWeights(recurrent_4D, context_4C, None, ask.query.weight, ask.query.bias, ask.score.weight[0])
+        pages = Pages(key_BTA, book.output_BTD, batch.inside_BT, bias_HT)
+        found = attending_decoder(
+            gates_BH4,
+            Start(book.state.hidden_BD, book.state.cell_BD, first.context_BHD),
+            pages,
+            weights,
+            look_last=False,
+        )
+        weight_BHT = torch.cat([first.weight[:, None, :, 0], found.weight_BLT[:, :-1]], dim=1)
+        return Output(self.readout(found.hidden_BLD), AttentionMap("time", weight_BHT[..., None]))
+
+    def _stepwise(self, key: Tensor, book: Encoded, batch: Batch, teaching: Teaching) -> Output:
+        """One decoder step after the other: the look-up of a step needs the state the last look-up led to."""
         known = self.decoder.hoist(batch.decoder_BHK).unbind(1)  # slices one by one would each fill a whole gradient
+        powers = hoist(key) if self.config.axis == "time" else None
         state, told_BM, feeds_back = book.state, batch.last_BM, self.config.mode != "direct"
         hiddens, quantiles, weights = [], [], []
         for step, gates_B4 in enumerate(known):
-            context_BD, weight_BTF = self._look_up(state, key, book, batch, step)
+            context_BD, weight_BTF = self._look_up(state, key, book, batch, step, powers)
             entry = torch.cat([context_BD, told_BM], dim=-1) if feeds_back else context_BD
             state = self.decoder(gates_B4, entry, state)
             hiddens.append(state.hidden_BD)
@@ -233,16 +273,18 @@ class Bahdanau(nn.Module):
         quantile_BHMQ = torch.cat(quantiles, 1) if feeds_back else self.readout(torch.stack(hiddens, 1))
         return Output(quantile_BHMQ, AttentionMap(self.config.axis, torch.stack(weights, 1)))
 
-    def _look_up(self, state: State, key: Tensor, book: Encoded, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+    def _look_up(
+        self, state: State, key: Tensor, book: Encoded, batch: Batch, step: int, powers: Powers | None = None
+    ) -> Attention:
         """Context [B, D] and weights [B, T, F] of one decoder step."""
         query_B1D = state.hidden_BD[:, None]
         if self.config.axis == "time":
             T = key.shape[1]
             bias_1T = None if self.lag_bias is None else self.lag_bias(1, T, step)[..., 0]
-            found = self.attention(query_B1D, key, book.output_BTD, batch.inside_BT, bias_1T)
-            return found.context_BHD[:, 0], found.weight[:, 0, :, None]
+            found = self.attention(query_B1D, key, book.output_BTD, batch.inside_BT, bias_1T, powers)
+            return Attention(found.context_BHD[:, 0], found.weight[:, 0, :, None])
         cell_BTF = batch.encoder_BTX[..., : self.shape.n_variables]
         weighed_B1T, weight_B1TF = self.attention(query_B1D, key, cell_BTF, batch.observed_BTF)
         # The weighed input of every step gathers that step's state, so that no weight is tied to the window's length.
         length_B1 = batch.inside_BT.sum(dim=1, keepdim=True).clamp(min=1)
-        return torch.bmm(weighed_B1T, book.output_BTD)[:, 0] / length_B1, weight_B1TF[:, 0]
+        return Attention(torch.bmm(weighed_B1T, book.output_BTD)[:, 0] / length_B1, weight_B1TF[:, 0])

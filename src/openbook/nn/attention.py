@@ -11,6 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from openbook.ops.additive_attention import additive_attention, hoist
+from openbook.ops.softmax import masked_softmax
+from openbook.ops.types import Powers
+
 
 class Attention(NamedTuple):
     """``context_BHD``: the weighted sum; ``weight``: [B, H, T], or [B, H, T, F] where features are weighed too.
@@ -20,27 +24,6 @@ class Attention(NamedTuple):
 
     context_BHD: Tensor
     weight: Tensor
-
-
-def masked_softmax(score: Tensor, mask: Tensor | None, dim: int | tuple[int, ...] = -1) -> Tensor:
-    """Softmax over one or several axes in which masked cells get exactly 0, and all-masked rows are 0 throughout.
-
-    >>> masked_softmax(torch.zeros(1, 3), torch.tensor([[True, False, True]]))
-    tensor([[0.5000, 0.0000, 0.5000]])
-    """
-    dims = (dim,) if isinstance(dim, int) else dim
-    if mask is None:
-        return _softmax(score, dims)
-    alive = mask.any(dim=dims, keepdim=True)
-    weight = _softmax(score.masked_fill(~mask & alive, -torch.inf), dims)
-    return weight if bool(alive.all()) else weight.masked_fill(~alive, 0.0)
-
-
-def _softmax(score: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Softmax over one axis, or over the last two together."""
-    if len(dims) == 1:
-        return score.softmax(dims[0])
-    return score.flatten(-2).softmax(-1).view_as(score)
 
 
 class DotAttention(nn.Module):
@@ -92,7 +75,8 @@ class GeneralAttention(nn.Module):
 class AdditiveAttention(nn.Module):
     """Additive attention over time: ``softmax_t(v·tanh(W e_t + U s))`` (Bahdanau et al. 2015, appendix A.1.2).
 
-    ``project`` computes the keys ``W e_t`` once per window; ``forward`` takes them back at every decoder step.
+    ``project`` computes the keys ``W e_t`` once per window; ``forward`` takes them back at every decoder step. The score
+    has no bias: the softmax would cancel it.
 
     >>> layer = AdditiveAttention(query_size=3, value_size=4, size=5)
     >>> book = torch.ones(2, 6, 4)
@@ -104,32 +88,31 @@ class AdditiveAttention(nn.Module):
         super().__init__()
         self.key = nn.Linear(value_size, size)
         self.query = nn.Linear(query_size, size)
-        self.score = nn.Linear(size, 1)
+        self.score = nn.Linear(size, 1, bias=False)
 
     def project(self, value_BTD: Tensor) -> Tensor:
         """The keys of a book, [B, T, size]."""
         return self.key(value_BTD)
+
+    @staticmethod
+    def hoist(key_BTD: Tensor) -> Powers | None:
+        """What look-ups step after step in one book can share; of use where ``forward`` is called many times."""
+        return hoist(key_BTD)
 
     def forward(
         self,
         query_BHD: Tensor,
         key_BTD: Tensor,
         value_BTD: Tensor,
-        mask_BT: Tensor | None = None,
+        mask: Tensor | None = None,
         bias_HT: Tensor | None = None,
+        powers: Powers | None = None,
     ) -> Attention:
-        """Queries [B, H, D], keys from ``project``, the book [B, T, D], mask [B, T], additive bias [H, T]."""
-        weight_BHT = self.weigh(query_BHD, key_BTD, None if mask_BT is None else mask_BT[:, None], bias_HT)
-        return Attention(torch.bmm(weight_BHT, value_BTD), weight_BHT)
-
-    def weigh(
-        self, query_BHD: Tensor, key_BTD: Tensor, mask_BHT: Tensor | None = None, bias_HT: Tensor | None = None
-    ) -> Tensor:
-        """Weights [B, H, T] alone; the mask may differ by query."""
-        score_BHT = self.score((key_BTD[:, None] + self.query(query_BHD)[:, :, None]).tanh_()).squeeze(-1)
-        if bias_HT is not None:
-            score_BHT = score_BHT + bias_HT
-        return masked_softmax(score_BHT, mask_BHT)
+        """Queries [B, H, D], keys from ``project``, the book [B, T, D], mask [B, T] or [B, H, T], additive bias [H, T]."""
+        score_A = self.score.weight[0]
+        found = additive_attention(self.query(query_BHD), key_BTD, value_BTD, score_A, mask, bias_HT, powers)
+        assert found.context_BHD is not None
+        return Attention(found.context_BHD, found.weight_BHT)
 
 
 class FeatureAttention(nn.Module):

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openbook.nn.attention import masked_softmax
-from openbook.nn.recurrent import PaddedLSTM, State, StepLSTM, held
+from openbook.nn.recurrent import PaddedLSTM, StepLSTM
+from openbook.ops.additive_attention import additive_attention
+from openbook.ops.recurrence import attending_encoder
+from openbook.ops.types import EncoderWeights, Series
 
 SeriesEncoder = Literal["linear", "conv"]
 _WIDTH = 5  # steps a convolution of the series sees
@@ -75,7 +77,7 @@ class InputAttention(nn.Module):
         self.series: nn.Linear | ConvKey = nn.Linear(input_size, size) if series_encoder == "linear" else ConvKey(size)
         self.liking_F = nn.Parameter(torch.zeros(n_features)) if n_features else None
         self.state = nn.Linear(state_size, size)
-        self.score = nn.Linear(size, 1)
+        self.score = nn.Linear(size, 1, bias=False)
 
     def project(self, series_BTF: Tensor, inside_BT: Tensor) -> Tensor:
         """Keys of the series of a window, [B, F, A]; ``inside`` is false on padding."""
@@ -87,10 +89,14 @@ class InputAttention(nn.Module):
     def forward(self, state_BTD: Tensor, key_BFA: Tensor, mask_BTF: Tensor | None = None) -> Tensor:
         """Weights [B, T, F] for states [B, T, D] of any number of steps; an all-masked row is 0."""
         # Without the tanh the softmax would cancel the state: the same weights at every step.
-        score_BTF = self.score((key_BFA[:, None] + self.state(state_BTD)[:, :, None]).tanh_()).squeeze(-1)
-        if self.liking_F is not None:
-            score_BTF = score_BTF + _GAIN * self.liking_F
-        return masked_softmax(score_BTF, mask_BTF)
+        bias_1F = None if self.liking_F is None else self.bias()[None]
+        score_A = self.score.weight[0]
+        return additive_attention(self.state(state_BTD), key_BFA, None, score_A, mask_BTF, bias_1F).weight_BHT
+
+    def bias(self) -> Tensor:
+        """What every series' score begins with, [F]."""
+        assert self.liking_F is not None
+        return _GAIN * self.liking_F
 
 
 class InputEncoder(nn.Module):
@@ -157,12 +163,9 @@ class InputEncoder(nn.Module):
         mask_BTF: Tensor,
     ) -> Weighed:
         """Step after step: the state of the last step weighs the inputs of this one; padding leaves it at zero."""
-        zero_BD = series_BTF.new_zeros(len(series_BTF), lstm.recurrent.in_features)
-        state, outputs, alphas = State(zero_BD, zero_BD), [], []
-        rows = (series_BTF, lstm.hoist(side_BTS), inside_BT[..., None], mask_BTF[:, :, None])
-        for input_BF, gates_B4, inside_B1, mask_B1F in zip(*(part.unbind(1) for part in rows), strict=True):
-            alpha_B1F = self.attention(torch.cat(state, dim=-1)[:, None], key_BFA, mask_B1F)
-            state = held(lstm(gates_B4, alpha_B1F[:, 0] * input_BF, state), state, inside_B1)
-            outputs.append(state.hidden_BD)
-            alphas.append(alpha_B1F)
-        return Weighed(torch.stack(outputs, 1), torch.cat(alphas, 1))
+        ask = self.attention
+        weights = EncoderWeights(
+            lstm.recurrent.weight, lstm.context.weight, ask.state.weight, ask.state.bias, ask.score.weight[0]
+        )
+        series = Series(series_BTF, key_BFA, mask_BTF, ask.bias())
+        return Weighed(*attending_encoder(lstm.hoist(side_BTS), series, weights, inside_BT))

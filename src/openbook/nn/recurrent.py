@@ -143,11 +143,6 @@ class _Cell(torch.autograd.Function):
         return gates_B4.mul_(slope_B4), new_BD * forget
 
 
-def held(new: State, old: State, inside_B1: Tensor) -> State:
-    """The new state where the step exists, else the old one."""
-    return State(*(torch.where(inside_B1, ahead, before) for ahead, before in zip(new, old, strict=True)))
-
-
 def _packed(input_BTX: Tensor, inside_BT: Tensor) -> Tensor:
     """The inputs with the padding column, zero where padded."""
     padded_BT1 = (~inside_BT)[..., None]

@@ -1,0 +1,106 @@
+"""Which implementation serves a call: by device, precision and size, or as OPENBOOK_KERNELS says."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from openbook.errors import UsageError
+
+VARIABLE = "OPENBOOK_KERNELS"
+CHOICES = ("auto", "reference", "numba", "triton")
+SMALL = 100_000  # multiplications below which a kernel gains nothing worth its compilation
+_modules: dict[tuple[str, str], ModuleType | None] = {}
+_used: set[tuple[str, str]] = set()
+
+
+def asked_for() -> str:
+    """The value of OPENBOOK_KERNELS; anything else than a choice is refused."""
+    asked = os.environ.get(VARIABLE) or "auto"
+    if asked not in CHOICES:
+        raise UsageError(
+            "unknown_kernels",
+            expected=" or ".join(CHOICES),
+            got=repr(asked),
+            where=f"environment variable {VARIABLE}",
+            fix="unset it, or set it to one of these",
+        )
+    return asked
+
+
+@contextmanager
+def implementation(op: str, tensor: Tensor, size: int, reference: ModuleType) -> Iterator[ModuleType]:
+    """The module of an operation that serves ``tensor``; says so on a terminal if its first call takes long to compile.
+
+    ``numba`` serves float32 on a CPU, ``triton`` an NVIDIA GPU (or a CPU where TRITON_INTERPRET=1), each from ``size`` on
+    or when asked for; ``reference`` all else.
+    """
+    asked = asked_for()
+    kind = _fitting(tensor) if asked == "auto" and size >= SMALL else asked
+    if kind not in ("numba", "triton") or not _serves(kind, tensor):
+        yield reference
+        return
+    module = _load(op, kind)
+    if module is None:
+        yield reference
+        return
+    if (op, kind) in _used:
+        yield module
+        return
+    with _said_if_slow():
+        yield module
+    _used.add((op, kind))
+
+
+def _fitting(tensor: Tensor) -> str:
+    return "triton" if tensor.is_cuda else "numba"
+
+
+def _serves(kind: str, tensor: Tensor) -> bool:
+    if kind == "numba":
+        return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return (tensor.is_cuda or (interpreted and tensor.device.type == "cpu")) and tensor.dtype != torch.float64
+
+
+def _load(op: str, kind: str) -> ModuleType | None:
+    """An operation's kernels; None, with one warning, where their compiler can not be imported."""
+    if (op, kind) not in _modules:
+        try:
+            _modules[op, kind] = importlib.import_module(f"openbook.ops.{op}.{kind}")
+        except ImportError as error:
+            told = any(other == kind and module is None for (_, other), module in _modules.items())
+            _modules[op, kind] = None
+            if not told:
+                warnings.warn(
+                    f"{kind} can not be imported ({error}); attention takes the plain, slower path. "
+                    f"Install {kind}, or set {VARIABLE}=reference to say that this is meant.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+    return _modules[op, kind]
+
+
+@contextmanager
+def _said_if_slow(after: float = 1.0) -> Iterator[None]:
+    """A line on a terminal when compiling takes longer than ``after`` seconds; nothing where it was cached."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    note = "openbook: compiling kernels for this processor, once; takes some seconds\n"
+    timer = threading.Timer(after, lambda: sys.stderr.write(note))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,202 @@
+"""The sequential attention models on the CPU.
+
+Back-propagation through time is written by hand: the steps backwards leave the gradients of gates, queries and contexts,
+and every weight's gradient is one product of all of them after the loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from openbook.ops.additive_attention.reference import additive_attention
+from openbook.ops.arrays import NO_MASK, array, nothing, room, summed_product
+from openbook.ops.recurrence.steps import TILE, Given, Gradients, Products, Trace, steps_backward, steps_forward
+from openbook.ops.types import Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
+from openbook.ops.workers import share_out
+
+
+def _shared(start: Start, pages: Pages, weights: DecoderWeights, inside_BL: Tensor | None, ahead: int) -> Given:
+    mask = pages.mask_BT
+    return Given(
+        array(start.hidden_BD),
+        array(start.cell_BD),
+        array(start.context_BD),
+        array(pages.key_BTA),
+        array(pages.value_BTD),
+        NO_MASK if mask is None else array(mask[:, None] if mask.ndim == 2 else mask),
+        nothing(2) if pages.bias_LT is None else array(pages.bias_LT),
+        nothing(2, bool) if inside_BL is None else array(inside_BL),
+        array(weights.score_A),
+        ahead,
+    )
+
+
+def _ahead(weights: DecoderWeights) -> Products:
+    """Weights as the steps forward multiply by them."""
+    D = weights.recurrent_4D.shape[1]
+    entry_ED, query_SA = weights.entry_ED, weights.query_AS.T
+    return Products(
+        array(weights.recurrent_4D.T),
+        array(weights.context_4E.T),
+        nothing(2) if entry_ED is None else array(entry_ED.T),
+        array(query_SA[:D]),
+        array(query_SA[D:]) if len(query_SA) > D else nothing(2),
+    )
+
+
+def _back(weights: DecoderWeights) -> Products:
+    """Weights as the steps backwards multiply by them."""
+    D = weights.recurrent_4D.shape[1]
+    entry_ED, query_AS = weights.entry_ED, weights.query_AS
+    return Products(
+        array(weights.recurrent_4D),
+        array(weights.context_4E),
+        nothing(2) if entry_ED is None else array(entry_ED),
+        array(query_AS[:, :D]),
+        array(query_AS[:, D:]) if query_AS.shape[1] > D else nothing(2),
+    )
+
+
+class _Steps(torch.autograd.Function):
+    """Inputs flattened: gates, start (3), key, value, mask, bias, weights (6), inside, how many steps look, ahead."""
+
+    @staticmethod
+    def forward(ctx: Any, gates_BL4: Tensor, *parts: Any) -> tuple[Tensor, Tensor, Tensor]:
+        start, pages, weights = Start(*parts[:3]), Pages(*parts[3:7]), DecoderWeights(*parts[7:13])
+        inside_BL, looks, ahead = parts[13:]
+        (B, L, D4), T, A = gates_BL4.shape, *pages.key_BTA.shape[1:]
+        opened_BL4 = gates_BL4.detach().clone(memory_format=torch.contiguous_format)
+        states = (room(B, L, D4 // 4), room(B, L, D4 // 4), room(B, L, start.context_BD.shape[1]))
+        trace = (opened_BL4, room(B, L, A), *states, room(B, L, T))
+        given, onward, query = _shared(start, pages, weights, inside_BL, ahead), _ahead(weights), array(weights.query_A)
+        arrays = Trace(*map(array, trace))
+        share_out(lambda first, last: steps_forward(first, last, given, onward, query, looks, arrays), B, least=TILE)
+        ctx.save_for_backward(*start, *pages, *weights, inside_BL, *trace)
+        ctx.looks, ctx.ahead = looks, ahead
+        ctx.set_materialize_grads(False)
+        return trace[2], trace[4], trace[5]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        saved, looks, ahead = ctx.saved_tensors, ctx.looks, ctx.ahead
+        start, pages, weights, inside_BL = (
+            Start(*saved[:3]),
+            Pages(*saved[3:7]),
+            DecoderWeights(*saved[7:13]),
+            saved[13],
+        )
+        opened_BL4, query_BLA, hidden_BLD, cell_BLD, context_BLC, weight_BLT = trace = saved[14:]
+        hidden_grad, context_grad, weight_grad = grads
+        hidden_grad = torch.zeros_like(hidden_BLD) if hidden_grad is None else hidden_grad
+        total_BLC = torch.zeros_like(context_BLC)  # its own memory: the kernel adds to it
+        if context_grad is not None:
+            total_BLC += context_grad
+        slope_BLT = None if pages.bias_LT is None else room(*weight_BLT.shape)
+        gates_grad, query_grad, key_grad = room(*opened_BL4.shape), room(*query_BLA.shape), room(*pages.key_BTA.shape)
+        score_grad, begin = room(len(opened_BL4), len(weights.score_A)), [room(*part.shape) for part in start]
+        made = (gates_grad, query_grad, total_BLC, slope_BLT, key_grad, score_grad, *begin)
+        out = Gradients(*(nothing(3) if part is None else array(part) for part in made))
+        given, back, arrays = (
+            _shared(start, pages, weights, inside_BL, ahead),
+            _back(weights),
+            Trace(*map(array, trace)),
+        )
+        before, told = array(hidden_grad), nothing(3) if weight_grad is None else array(weight_grad)
+        share_out(
+            lambda first, last: steps_backward(first, last, given, back, arrays, before, told, looks, out),
+            len(total_BLC),
+            least=TILE,
+        )
+        states_BLS = (
+            hidden_BLD if weights.query_AS.shape[1] == hidden_BLD.shape[2] else torch.cat([hidden_BLD, cell_BLD], -1)
+        )
+        products = _weight_gradients(
+            weights, _before(start.hidden_BD, hidden_BLD), _before(start.context_BD, context_BLC), gates_grad
+        )
+        value_grad, bias_grad = _value_gradient(weight_BLT, total_BLC, ahead), _bias_gradient(slope_BLT, pages.bias_LT)
+        query_grads = summed_product(query_grad, states_BLS), query_grad.sum((0, 1))
+        gradients = (
+            gates_grad,
+            *begin,
+            key_grad,
+            value_grad,
+            None,
+            bias_grad,
+            *products,
+            *query_grads,
+            score_grad.sum(0),
+        )
+        return (*gradients, None, None, None)
+
+
+def _before(start_BD: Tensor, state_BLD: Tensor) -> Tensor:
+    """What every step began with."""
+    return torch.cat([start_BD[:, None], state_BLD[:, :-1]], dim=1)
+
+
+def _weight_gradients(
+    weights: DecoderWeights, hidden_BLD: Tensor, context_BLC: Tensor, gates_grad_BL4: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients of the recurrent, context and entry weights from what the steps began with."""
+    recurrent_grad = summed_product(gates_grad_BL4, hidden_BLD)
+    if weights.entry_ED is None:
+        return recurrent_grad, summed_product(gates_grad_BL4, context_BLC), None
+    entry_BLE = context_BLC @ weights.entry_ED.T
+    entry_grad = summed_product(gates_grad_BL4 @ weights.context_4E, context_BLC)
+    return recurrent_grad, summed_product(gates_grad_BL4, entry_BLE), entry_grad
+
+
+def _value_gradient(weight_BLT: Tensor, context_grad_BLC: Tensor, ahead: int) -> Tensor:
+    """Of the book's rows, or of the inputs each step found one step ahead."""
+    if ahead == 0:
+        return torch.bmm(weight_BLT.transpose(1, 2), context_grad_BLC)
+    return torch.nn.functional.pad((weight_BLT * context_grad_BLC)[:, :-1], (0, 0, 1, 0))
+
+
+def _bias_gradient(slope_BLT: Tensor | None, bias: Tensor | None) -> Tensor | None:
+    if slope_BLT is None or bias is None:
+        return None
+    return slope_BLT.sum(0).sum(0, keepdim=True) if len(bias) == 1 else slope_BLT.sum(0)
+
+
+def attending_decoder(
+    gates_BL4: Tensor,
+    start: Start,
+    pages: Pages,
+    weights: DecoderWeights,
+    inside_BL: Tensor | None = None,
+    look_last: bool = True,
+) -> Decoded:
+    """As the reference, in float32 on the CPU; what is kept for the gradient grows with L (D + A + T), not with L T D."""
+    looks = gates_BL4.shape[1] if look_last else gates_BL4.shape[1] - 1
+    return Decoded(
+        *_Steps.apply(  # type: ignore[no-untyped-call]
+            gates_BL4, *start, *pages, *weights, inside_BL, looks, 0
+        )
+    )
+
+
+def attending_encoder(gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor) -> Weighed:
+    """As the reference, in float32 on the CPU: the first look-up is its own, every step then looks up the next one's inputs."""
+    mask_BTF = series.mask_BTF & inside_BT[..., None]
+    zero_BD = gates_BT4.new_zeros(len(gates_BT4), weights.recurrent_4D.shape[1])
+    first = additive_attention(
+        weights.query_A.expand(len(gates_BT4), 1, -1),
+        series.key_BFA,
+        None,
+        weights.score_A,
+        mask_BTF[:, 0],
+        series.bias_F[None],
+    ).weight_BHT
+    start = Start(zero_BD, zero_BD, first[:, 0] * series.value_BTF[:, 0])
+    pages = Pages(series.key_BFA, series.value_BTF, mask_BTF, series.bias_F[None])
+    products = DecoderWeights(
+        weights.recurrent_4D, weights.input_4F, None, weights.query_AS, weights.query_A, weights.score_A
+    )
+    hidden_BTD, _, later_BTF = _Steps.apply(  # type: ignore[no-untyped-call]
+        gates_BT4, *start, *pages, *products, inside_BT, gates_BT4.shape[1] - 1, 1
+    )
+    return Weighed(hidden_BTD, torch.cat([first, later_BTF[:, :-1]], dim=1))

@@ -1,0 +1,120 @@
+"""Which implementation serves a call, and what happens where a compiler is missing."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+import torch
+
+from openbook.errors import UsageError
+from openbook.ops import dispatch
+from openbook.ops.additive_attention import reference
+from openbook.ops.workers import share_out
+
+LARGE = dispatch.SMALL
+
+
+def served(size: int = LARGE, dtype: torch.dtype = torch.float32) -> str:
+    with dispatch.implementation("additive_attention", torch.zeros(1, dtype=dtype), size, reference) as module:
+        return module.__name__.rsplit(".", 1)[1]
+
+
+@pytest.fixture(autouse=True)
+def _untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(dispatch.VARIABLE, raising=False)
+
+
+def test_by_size_and_precision() -> None:
+    assert served() == "numba"
+    assert served(size=LARGE - 1) == "reference"
+    assert served(dtype=torch.float64) == "reference"
+
+
+def test_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(dispatch.VARIABLE, "numba")
+    assert served(size=1) == "numba"
+    assert served(dtype=torch.float64) == "reference"
+    monkeypatch.setenv(dispatch.VARIABLE, "reference")
+    assert served() == "reference"
+    monkeypatch.setenv(dispatch.VARIABLE, "triton")  # for GPUs; a CPU tensor takes the plain path
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert served() == "reference"
+    monkeypatch.setenv(dispatch.VARIABLE, "fast")
+    with pytest.raises(UsageError, match="auto or reference or numba or triton"):
+        served()
+
+
+def test_without_numba_one_warning_and_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_modules", {})
+    monkeypatch.setitem(sys.modules, "openbook.ops.additive_attention.numba", None)
+    monkeypatch.setitem(sys.modules, "openbook.ops.recurrence.numba", None)
+    with pytest.warns(RuntimeWarning, match="numba can not be imported"):
+        assert served() == "reference"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert served() == "reference"
+        with dispatch.implementation("recurrence", torch.zeros(1), LARGE, reference) as module:
+            assert module is reference
+
+
+def test_a_whole_fit_without_numba() -> None:
+    script = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import openbook as ob, warnings\n"
+        "frame = ob.simulate_calls().frame.iloc[:800, :3]\n"
+        "train = ob.TrainConfig(max_steps=2, batch_size=8)\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always')\n"
+        "    model = ob.Forecaster(24, model='bahdanau', input_size=168, train=train).fit(frame)\n"
+        "    assert model.predict()['OpenBook'].notna().all()\n"
+        "assert sum('numba can not be imported' in str(one.message) for one in told) == 1, told\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_slow_first_call_says_so_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for screen, said in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", screen)
+        with dispatch._said_if_slow(after=0.01):
+            time.sleep(0.2)
+        assert ("compiling" in screen.getvalue()) == said
+        with dispatch._said_if_slow(after=10):
+            pass
+        assert screen.getvalue().count("compiling") == int(said)
+
+
+def test_pieces_cover_everything_once() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        for count, least in ((10, 1), (2, 1), (7, 4), (1, 4), (0, 1)):
+            done: list[int] = []
+            share_out(lambda first, last, done=done: done.extend(range(first, last)), count, least=least)
+            assert sorted(done) == list(range(count))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_failure_in_any_piece_is_raised() -> None:
+    before = torch.get_num_threads()
+
+    def fail(first: int, last: int) -> None:
+        if first > 0:
+            raise ValueError("piece")
+
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(ValueError, match="piece"):
+            share_out(fail, 10)
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,56 @@
+"""A kernel against its plain twin: outputs and every gradient, errors counted against float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+# A few units in the last place, for sums of a single term, where plain float32 happens to be exact.
+FLOOR = 8 * 2.0**-24
+
+Call = Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]]
+
+
+def results(call: Call, inputs: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
+    """Outputs and gradients of all inputs, for fixed random gradients of the outputs."""
+    generator = torch.Generator().manual_seed(7)
+    leaves = [None if part is None else part.to(dtype).detach().requires_grad_() for part in inputs]
+    outputs = [part for part in call(leaves) if part is not None]
+    weighed = [(part * torch.randn(part.shape, generator=generator).to(dtype)).sum() for part in outputs]
+    torch.autograd.backward(torch.stack(weighed).sum())
+    return [*outputs, *(None if leaf is None else leaf.grad for leaf in leaves)]
+
+
+def hold_to(
+    plain: Call, kernel: Call, inputs: Sequence[Tensor | None], names: Sequence[str], *, roughly: bool = False
+) -> None:
+    """The kernel's error is at most twice plain float32's, in the root of the mean square, tensor by tensor.
+
+    Beside that, a few units in the last place are allowed: of an output itself, of the largest gradient for all gradients,
+    as some are sums of others' parts that all but cancel. ``roughly`` allows many units of what is of order one: in tensors
+    of one or two numbers the error of plain float32 is a matter of luck.
+    """
+    truth = results(plain, inputs, torch.float64)
+    plains, mines = (results(call, inputs, torch.float32) for call in (plain, kernel))
+    assert len(names) == len(truth)
+    n_outputs = len(truth) - len(inputs)
+    largest = max(map(rms, truth[n_outputs:]))
+    for place, (name, exact, theirs, mine) in enumerate(zip(names, truth, plains, mines, strict=True)):
+        if exact is None:  # not asked for, or of no influence
+            assert mine is None or not mine.any(), name
+            continue
+        assert theirs is not None, name
+        assert mine is not None, name
+        assert mine.isfinite().all(), name
+        size = rms(exact) if place < n_outputs else largest
+        error, allowed = rms(mine - exact), 2 * rms(theirs - exact) + FLOOR * size
+        if roughly:
+            allowed += 10 * FLOOR * max(size, 1.0)
+        assert error <= allowed, f"{name}: error {error:.1e}, allowed {allowed:.1e}, size {size:.1e}"
+
+
+def rms(value: Tensor | None) -> float:
+    """Root of the mean square; 0 of nothing."""
+    return float(value.detach().double().square().mean().sqrt()) if value is not None and value.numel() else 0.0
