@@ -108,6 +108,16 @@ def test_validation_horizons_lie_behind_every_training_horizon() -> None:
     assert split.held_out == 8
 
 
+@pytest.mark.parametrize(
+    ("length", "h", "season", "tail"),
+    [(9000, 6, 24, 168), (9000, 6, 144, 1008), (900, 6, 144, 150), (9000, 48, 48, 1344), (30, 6, 144, 6)],
+)
+def test_the_tail_lasts_28_horizons_or_seven_seasons_where_a_sixth_of_the_series_does(
+    length: int, h: int, season: int, tail: int
+) -> None:
+    assert split_windows(panel_of(length), WindowShape(12, h), season=season).held_out == tail
+
+
 def test_windows_without_truth_or_past_are_not_used() -> None:
     panel = panel_of(40)
     panel.target[20:30] = np.nan

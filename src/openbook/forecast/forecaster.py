@@ -186,7 +186,7 @@ class Forecaster(FrameForecaster):
         given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.target)
         made = set_up(panel, Asked(*given), self._decided)
         config, season, layout, windows, columns, shape = made
-        split = split_windows(panel, windows, validation_size=self.train.validation_size)
+        split = split_windows(panel, windows, validation_size=self.train.validation_size, season=season)
         _check_windows(panel, split, windows)
         self._report_split(split)
         model = build_model(config, shape, self.seed).to(device)

@@ -155,16 +155,18 @@ class Split(NamedTuple):
     series_held_out: int = 0
 
 
-def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | None = None) -> Split:
+def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | None = None, season: int = 1) -> Split:
     """Cut every series into training windows and, at its end, validation windows.
 
-    The held-out tail is ``validation_size`` steps, by default a sixth of the typical series, at least one and at most
-    28 horizons. A series too short to give its tail away only trains. If none is long enough, every fifth of at least
-    ten series is held out whole; with fewer, nothing is held out.
+    The held-out tail is ``validation_size`` steps, by default a sixth of the typical series, at least one horizon and at
+    most 28 horizons or 7 seasons, whichever are longer: a single day can not say when to stop. A series too short to give
+    its tail away only trains. If none is long enough, every fifth of at least ten series is held out whole; with fewer,
+    nothing is held out.
     """
     h, lengths = shape.h, panel.lengths
     typical = int(np.median(lengths))
-    tail = validation_size if validation_size is not None else max(h, min(typical // 6, 28 * h))
+    decided = max(h, min(typical // 6, max(28 * h, 7 * season)))
+    tail = decided if validation_size is None else validation_size
     least = h + min(shape.input_size, max(1, h // 2))  # the shortest history a window is worth learning from
     held = np.where(lengths - tail >= least, tail, 0) if tail >= h else np.zeros_like(lengths)
     stop = lengths - held
