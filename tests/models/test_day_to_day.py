@@ -85,6 +85,42 @@ def test_one_gap_is_the_reference_s_model() -> None:
     assert (found.attention.weight_BHTF == 1).all()
 
 
+def test_heads_start_on_days_of_their_own_and_tell_them_apart() -> None:
+    """Two heads over two days: each finds mostly its own day, so the decoder sees both and not a blur of them."""
+    model, batch = made(), long_batch()
+    layer = model.attention
+    pages = torch.randn(len(batch.encoder_BTX), H, 2, layer.key.in_features, generator=torch.Generator().manual_seed(2))
+    seen = torch.ones(pages.shape[:3], dtype=torch.bool)
+    context, weight = layer(torch.zeros(*pages.shape[:2], layer.query.in_features), pages, seen)
+    assert weight.shape == seen.shape
+    torch.testing.assert_close(weight.sum(-1), torch.ones(seen.shape[:2]), rtol=0, atol=1e-6)
+    distance = (context.unflatten(-1, (2, 1, -1)) - pages[:, :, None]).norm(dim=-1)  # head by day
+    assert (distance.argmin(-1) == torch.tensor([0, 1])).all()
+
+
+def test_heads_are_told_apart_by_the_decoder_and_reported_as_their_mean() -> None:
+    model, batch = made(), long_batch()
+    with torch.no_grad():
+        model.attention.liking_NG.copy_(torch.tensor([[9.0, -9.0], [-9.0, 9.0]]))  # one day each
+        apart = model(batch)
+        model.attention.liking_NG.zero_()
+        model.attention.key.weight.zero_()  # both days by half, for both heads
+        blurred = model(batch)
+    torch.testing.assert_close(apart.attention.weight_BHTF, torch.full_like(apart.attention.weight_BHTF, 0.5))
+    torch.testing.assert_close(blurred.attention.weight_BHTF, apart.attention.weight_BHTF)
+    assert not torch.allclose(blurred.quantile_BHMQ, apart.quantile_BHMQ, atol=1e-3)
+
+
+def test_there_are_never_more_heads_than_days() -> None:
+    assert len(made(gaps=(1,)).attention.liking_NG) == 1
+    assert len(made(gaps=(1, 2)).attention.liking_NG) == 2
+
+
+def test_heads_that_are_no_number_are_refused() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        DayToDayConfig(heads=0)
+
+
 def test_a_reconstruction_sees_what_is_shown_and_nothing_else() -> None:
     model, batch = made("reconstruct", gaps=(1,)), long_batch()
     shown = torch.zeros(len(batch.target_BHM), H, dtype=torch.bool)

@@ -19,10 +19,13 @@ from openbook.models.base import (
     check_choice,
     check_share,
 )
-from openbook.nn.attention import AdditiveAttention
+from openbook.nn.attention import Attention, masked_softmax
 from openbook.nn.heads import LEAK, QuantileHead
 from openbook.nn.recurrent import PaddedLSTM
 from openbook.windows.batch import Batch
+
+_START = 3.0  # how much a head's own gap is liked before anything was learned: most of its weight
+_GAIN = 10.0  # a single number per gap then learns as fast as the layers around it
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,11 @@ class DayToDayConfig:
     """An LSTM auto-encoder that rebuilds a day from days before it, as ran in operation at the reference work.
 
     ``gaps``: how many periods back each past day lies (a period is the fewest whole seasons that hold the horizon). One
-    encoder, shared by all gaps, squeezes each day through a bottleneck; hour by hour attention weighs the days, and a
-    decoder rebuilds the day from what it finds: their codes, and with ``same_hour`` also what each day saw at that hour.
-    Without it and with one gap it is the reference's model: encoder → bottleneck → repeated → decoder → dense. In training
-    each day is left out with probability ``gap_dropout``, so that no day is relied on alone. ``mode``: ``forecast`` the
+    encoder, shared by all gaps, squeezes each day through a bottleneck; hour by hour ``heads`` weigh the days, each in its
+    own way (never more heads than gaps), and a decoder rebuilds the day from what they find: codes, and with ``same_hour``
+    also what each day saw at that hour. Without it and with one gap it is the reference's model: encoder → bottleneck →
+    repeated → decoder → dense. In training each day is left out with probability ``gap_dropout``, so that no day is relied
+    on alone. ``mode``: ``forecast`` the
     coming day, or ``reconstruct`` a day from its own shown part (gap 0) and the days before it, for anomaly scores.
 
     >>> DayToDayConfig(gaps=(7,)).reach
@@ -47,12 +51,13 @@ class DayToDayConfig:
     gaps: tuple[int, ...] = (1, 7, 28, 63, 112)
     mode: Literal["forecast", "reconstruct"] = "forecast"
     same_hour: bool = True
-    gap_dropout: float = 0.3
+    heads: int = 4
+    gap_dropout: float = 0.1
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, ("forecast", "reconstruct"))
-        for name in ("hidden_size", "bottleneck", "attention_size"):
+        for name in ("hidden_size", "bottleneck", "attention_size", "heads"):
             whole_number(name, getattr(self, name), least=1)
         check_share("dropout", self.dropout)
         check_share("gap_dropout", self.gap_dropout)
@@ -73,6 +78,37 @@ class DayToDayConfig:
         return max(self.gaps)
 
 
+class GapAttention(nn.Module):
+    """Several additive look-ups side by side, so that days can be told apart instead of blurred into one mixture.
+
+    Every head has a liking for every gap and starts on one of its own. Contexts are joined, weights are the heads' mean.
+
+    >>> layer = GapAttention(heads=2, n_gaps=3, query_size=4, page_size=5, size=6)
+    >>> found = layer(torch.ones(1, 7, 4), torch.ones(1, 7, 3, 5), torch.ones(1, 7, 3, dtype=torch.bool))
+    >>> found.context_BHD.shape, found.weight.shape
+    (torch.Size([1, 7, 10]), torch.Size([1, 7, 3]))
+    """
+
+    def __init__(self, *, heads: int, n_gaps: int, query_size: int, page_size: int, size: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(page_size, heads * size)
+        self.query = nn.Linear(query_size, heads * size, bias=False)
+        self.score_NA = nn.Parameter((2 * torch.rand(heads, size) - 1) / size**0.5)
+        own_NG = torch.arange(n_gaps) == torch.arange(heads)[:, None] % n_gaps
+        self.liking_NG = nn.Parameter(_START * own_NG / _GAIN)
+
+    def forward(self, query_BHD: Tensor, page_BHGC: Tensor, seen_BHG: Tensor) -> Attention:
+        """Queries [B, H, D], each with pages [B, H, G, C] of its own, of which only the ``seen`` are weighed."""
+        width = self.score_NA.shape
+        key_BHGNA = self.key(page_BHGC).unflatten(-1, width)
+        heard_BHGNA = (key_BHGNA + self.query(query_BHD).unflatten(-1, width)[:, :, None]).tanh_()
+        score_BHGN = torch.einsum("bhgna,na->bhgn", heard_BHGNA, self.score_NA)
+        score_BHNG = score_BHGN.transpose(2, 3) + _GAIN * self.liking_NG
+        weight_BHNG = masked_softmax(score_BHNG, seen_BHG[:, :, None].expand_as(score_BHNG))
+        context_BHNC = weight_BHNG @ page_BHGC
+        return Attention(context_BHNC.flatten(2), weight_BHNG.mean(2))
+
+
 class DayToDay(nn.Module):
     """Days encoded and squeezed one by one, weighed hour by hour, and decoded as one; see ``DayToDayConfig``."""
 
@@ -84,10 +120,15 @@ class DayToDay(nn.Module):
         self.bottleneck = nn.Linear(size, config.bottleneck)
         self.gap_name_GC = nn.Parameter(torch.zeros(len(self.gaps), config.bottleneck))
         page_size = config.bottleneck + (shape.n_encoder if config.same_hour else 0)
-        self.attention = AdditiveAttention(
-            query_size=page_size + shape.n_decoder, value_size=page_size, size=config.attention_size
+        heads = min(config.heads, len(self.gaps))  # one day needs no second look
+        self.attention = GapAttention(
+            heads=heads,
+            n_gaps=len(self.gaps),
+            query_size=page_size + shape.n_decoder,
+            page_size=page_size,
+            size=config.attention_size,
         )
-        self.decoder = nn.LSTM(page_size + shape.n_decoder, size, batch_first=True)
+        self.decoder = nn.LSTM(heads * page_size + shape.n_decoder, size, batch_first=True)
         dict(self.decoder.named_parameters())["bias_ih_l0"].data[size : 2 * size] = 1.0
         self.hidden = nn.Linear(size, size)
         self.dropout = nn.Dropout(config.dropout)
@@ -95,16 +136,13 @@ class DayToDay(nn.Module):
 
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
         """All gaps' days in one batch through the encoder, one look-up per step, then the decoder over the steps."""
-        B, H, _ = batch.decoder_BHK.shape
+        H = batch.decoder_BHK.shape[1]
         day_BGHX, seen_BG = self._days(batch, teaching)
         page_BHGC, seen_BHG = self._pages(day_BGHX), self._thinned(seen_BG)[:, None].expand(-1, H, -1)
         count_BH1 = seen_BHG.sum(2, keepdim=True).clamp(min=1)
         usual_BHC = (page_BHGC * seen_BHG[..., None]).sum(2) / count_BH1
-        query_BH1 = torch.cat([usual_BHC, batch.decoder_BHK], dim=-1)[:, :, None]
-        page_XGC = page_BHGC.flatten(0, 1)
-        key_XGA = self.attention.project(page_XGC)
-        found = self.attention(query_BH1.flatten(0, 1), key_XGA, page_XGC, seen_BHG.flatten(0, 1))
-        context_BHC, weight_BHG = found.context_BHD.view(B, H, -1), found.weight.view(B, H, -1)
+        query_BHX = torch.cat([usual_BHC, batch.decoder_BHK], dim=-1)
+        context_BHC, weight_BHG = self.attention(query_BHX, page_BHGC, seen_BHG)
         state_BHD, _ = self.decoder(torch.cat([context_BHC, batch.decoder_BHK], dim=-1))
         feature_BHD = F.leaky_relu(self.hidden(state_BHD), LEAK)
         where = AttentionMap("gaps", weight_BHG[..., None], row_HT=self._rows(H, state_BHD.device))
