@@ -304,9 +304,8 @@ def test_troubled_series_train_and_forecast(model: str, trouble: str, hourly: pd
         frame.loc[rng.random(len(frame)) < 0.3, ["y", "wind", "promo"]] = np.nan
     else:
         frame = frame.groupby("unique_id").head(20)
-    train = (
-        replace(QUICK, max_steps=60) if trouble == "constant" else QUICK
-    )  # enough to learn that nothing ever changes
+    lasting = replace(QUICK, max_steps=60, warmup=5, learning_rate=1e-2)  # enough to learn that nothing ever changes
+    train = lasting if trouble == "constant" else QUICK
     learner = forecaster(model, input_size=30 if trouble == "short" else T, train=train)
     found = learner.fit(frame).predict(futr_df=future(frame), level=[80])
     assert np.isfinite(found.iloc[:, 2:].to_numpy(float)).all()
