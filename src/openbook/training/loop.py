@@ -173,7 +173,7 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate)
         self.autocast = self.device.type == "cuda" and config.mixed_precision
         self.history = History()
-        self.average = AveragedModel(model, avg_fn=_moving_average(config.averaging))
+        self.average = AveragedModel(model, avg_fn=moving_average(config.averaging))
         self.best = copy.deepcopy(model.state_dict())
 
     def run(self, progress: Progress | None) -> History:
@@ -288,7 +288,7 @@ class _Trainer:
             self.best = copy.deepcopy(self.average.module.state_dict())
 
 
-def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     """Exponential moving average whose memory grows to ``decay``, so that the start is soon forgotten."""
 
     def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
