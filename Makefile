@@ -1,11 +1,15 @@
-# make demo · make test · make format · make bench
+# make demo · make test · make format · make bench · make bench-peers (FORCE=--force measures all anew)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
+PEERS_PINS := benchmarks/peers/constraints.txt
+PEERS_STAMP := $(PEERS)/.installed
+PEERS_PIP := $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PEERS_PINS)
 OUT ?= openbook-demo
 
-.PHONY: demo test browser format bench clean
+.PHONY: demo test browser format bench bench-peers clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,6 +40,17 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.main_job
 	$(BIN)/python -m benchmarks.tables
 
+# Other libraries live apart: they bring a good gigabyte and versions of their own.
+$(PEERS_STAMP): $(PEERS_PINS)
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS_PIP) "torch==$$(sed -n 's/^torch==//p' $(PEERS_PINS))"
+	$(PEERS_PIP) neuralforecast darts pytorch-forecasting
+	touch $(PEERS_STAMP)
+
+bench-peers: $(STAMP) $(PEERS_STAMP)
+	$(BIN)/python -m benchmarks.end_to_end $(FORCE)
+	$(BIN)/python -m benchmarks.tables
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache
 	find src -name '*.nb[ic]' -delete
