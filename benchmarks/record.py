@@ -28,10 +28,11 @@ def _git(*arguments: str) -> str:
     return ran.stdout.strip()
 
 
-def write_result(name: str, values: dict[str, Any]) -> Path:
-    """Write one result with what is needed to repeat it."""
-    facts = {"commit": commit(), "machine": machine() | {"threads": THREADS}, "versions": versions()}
-    return write_text_whole(RESULTS / f"{name}.json", json.dumps(values | facts, indent=1, ensure_ascii=False) + "\n")
+def write_result(name: str, values: dict[str, Any], folder: Path = RESULTS) -> Path:
+    """Write one result with what is needed to repeat it; versions of another environment are kept where they are given."""
+    facts = {"commit": commit(), "machine": machine() | {"threads": THREADS}}
+    whole = {"versions": versions()} | values | facts
+    return write_text_whole(folder / f"{name}.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_results(prefix: str = "") -> dict[str, dict[str, Any]]:
