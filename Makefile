@@ -26,7 +26,13 @@ browser:
 	  || { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1 \
 	  || echo "no Chromium here: browser tests will be skipped"
 
-test: $(STAMP) browser
+# GPU kernels are tested in Triton's interpreter where there is no GPU; nothing else needs the package.
+$(VENV)/.triton: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt triton \
+	  || echo "no Triton here: its tests will be skipped"
+	touch $@
+
+test: $(STAMP) $(VENV)/.triton browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

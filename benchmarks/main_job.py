@@ -139,8 +139,8 @@ def gathering(seed: int) -> dict[str, Any]:
         optimiser = torch.optim.AdamW(model.parameters())
         taken: list[tuple[float, float]] = []
         for _ in range(14):
-            series = torch.from_numpy(rng.integers(0, count, 64))
-            end = series * length + torch.from_numpy(rng.integers(200, length - 24, 64))
+            series = torch.from_numpy(rng.integers(0, count, 256))
+            end = series * length + torch.from_numpy(rng.integers(200, length - 24, 256))
             begin = time.perf_counter()
             batch = gather(resident, series, end, windows)
             gathered = time.perf_counter()

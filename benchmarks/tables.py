@@ -10,8 +10,6 @@ from typing import Any
 from benchmarks.reach import (
     HEAD,
     OURS,
-    PEERS,
-    PROMISED,
     is_reach,
     reach_losses,
     reach_rows,
@@ -20,6 +18,7 @@ from benchmarks.reach import (
 )
 from benchmarks.record import ROOT
 from benchmarks.targets import Case, Scores, Target, main_targets, ours, percent, read_cases, spread
+from benchmarks.words import ABOUT, INTRODUCTION, KOREAN, SHORT, WORDS
 from openbook.errors import DataError
 from openbook.files import write_text_whole
 from openbook.forecast.floors import FLOORS
@@ -36,136 +35,6 @@ METRICS = (
     ("seconds_fit", "fit, s"),
     ("seconds_predict", "predict, s"),
 )
-ABOUT = {
-    "demo": "Three simulated call centres, hourly, 24 hours ahead, 14 windows; holiday and temperature known ahead.",
-    "vic_elec": "Electricity demand of Victoria, half-hourly, 48 steps ahead, the last 56 days. Temperature and holiday "
-    "are given ahead; the temperature is the one that came, so errors of a weather forecast are not in these scores.",
-    "bike_hour": "Rented bicycles, hourly, 24 hours ahead, the last 90 days. Holiday and working day are known ahead, "
-    "weather only up to now.",
-    "epf_np": "Day-ahead electricity prices of Nord Pool, hourly, 24 hours ahead, the last 728 days; two forecasts "
-    "published the day before are known ahead.",
-    "planted_lag": "Where `luong` looks in the simulated calls, whose causes are known. `mailing` calls back at the "
-    "planted lag, half of it at that hour and a quarter an hour before and after (the kernel, which counts as the same "
-    "campaign). Lags that are multiples of 24 are the rhythm of day and week.",
-    "sml2010_nowcast": "Room temperature from a house's sensors every 15 minutes, one step, 3200/400/537 rows, window 10. "
-    "**Nowcast**: the inputs of the step itself are known. Published by the paper of dual-stage attention, as a nowcast: "
-    "0.0197. Of three settings the one with the best validation loss is shown.",
-    "sml2010_forecast": "The same as a **forecast**: inputs up to now.",
-    "nasdaq100_nowcast": "The stock index from its shares, minute by minute, one step, 80/10/10, window 10. **Nowcast**: "
-    "the shares of the minute itself are known.",
-    "nasdaq100_forecast": "The same as a **forecast**: persistence (`naive`) is the honest expectation.",
-    "beijing_pm25": "Fine dust in Beijing, one hour ahead, 60/20/20, window 10. Published (IMV-LSTM): 20.87 and 11.29.",
-    "appliances": "Energy of a house's appliances, ten-minute steps, window 24, 6 ahead, last fifth as test. Two of the "
-    "inputs, rv1 and rv2, are pure noise.",
-    "vic_days": "Demand of Victoria a day ahead over the whole last year, from past days 1, 7, 28 and 63 days back, "
-    "together and each alone; temperature and holiday known as in vic_elec.",
-    "darnn_step": "Training steps of `darnn` beside `luong`, interleaved in one process; T 24, 13 features, D 128, B 128.",
-    "etth1": "Whole trainings on ETTh1: oil temperature alone, hourly, window 336, 24 ahead, rows 8640/2880/2880. All learn "
-    "from the first 8640 and are scored on the same windows, every 24th (120 a part). Peers train 300 steps, or until their "
-    "time is over (then *steps* says so), with their libraries' defaults, on the series in standard deviations of the "
-    "training rows, without validation. `luong` trains with its defaults: it scales every window by itself, reads calendar "
-    "columns too, and stops early on the last 672 training rows; its time holds all of that, but not the scoring here. *As "
-    "good after*: until its validation MAE, taken every 25 steps, is first at most what the peer ended with. neuralforecast's "
-    "LSTM tells step i of the horizon from the state 24 − i hours before its start, so early steps can not see the newest "
-    "values: the fair plain LSTM is Darts'. *Yardstick*: a product of two matrices before and after a training; compare "
-    "seconds where it agrees.",
-    "start_up": "What a fresh process waits for.",
-    "gathering": "The share of a training step spent on gathering its windows from the resident table.",
-    "many_series": "10,000 series of 100 daily points, fitted as one model and forecast, 14 days ahead.",
-}
-SHORT = {
-    "en": {
-        "demo": "simulated calls, hourly, 24 ahead",
-        "vic_elec": "electricity demand, half-hourly, 48 ahead",
-        "bike_hour": "bicycle rentals, hourly, 24 ahead",
-        "epf_np": "electricity prices, hourly, 24 ahead",
-    },
-    "ko": {
-        "demo": "모의 콜센터 인입 콜 수(시간별, 24시간 앞)",
-        "vic_elec": "전력 수요(30분별, 48스텝 앞)",
-        "bike_hour": "자전거 대여 건수(시간별, 24시간 앞)",
-        "epf_np": "전력 가격(시간별, 24시간 앞)",
-    },
-}
-WORDS: dict[str, dict[str, Any]] = {
-    "en": {
-        "head": ("data", "seasonal naive", "ridge", "luong", "bahdanau", "best of all", "seeds", "threads", "commit"),
-        "floor": " (floor)",
-        "none": "Not measured yet.",
-        "count": "Targets: {missed} missed, {met} met, {open} not measured.",
-        "missed": "**Missed:** {asked} (measured: {measured}).",
-        "lost": "**Lost:** {case}: {floor} ({metric} {best}) beats {model} ({values}).",
-        "failed": "**Lost:** {case}: {model} gave no forecast.",
-        "slower": "**Lost:** etth1: luong takes longer to be as good as {peer} (share of its training: {measured}).",
-        "legend": "MASE, lower is better; means of the seeds (± standard deviation where there are several).",
-        "more": "Commands, all scores and every target: [docs/benchmarks.md](docs/benchmarks.md).",
-    },
-    "ko": {
-        "head": ("데이터", "계절 나이브", "릿지", "luong", "bahdanau", "최고 성적", "시드", "스레드", "커밋"),
-        "floor": " (기준선)",
-        "none": "아직 측정하지 않았습니다.",
-        "count": "목표: 미달 {missed}건, 달성 {met}건, 미측정 {open}건.",
-        "missed": "**미달:** {asked} (측정값: {measured}).",
-        "lost": "**패배:** {case}: {floor}({metric} {best})이(가) {model}({values})보다 정확했습니다.",
-        "failed": "**패배:** {case}: {model}이(가) 예측을 내지 못했습니다.",
-        "slower": "**패배:** etth1: {peer}의 최종 검증 성적에 이르기까지 luong이 더 오래 걸립니다(학습 시간 대비: {measured}).",
-        "legend": "값은 MASE이며 낮을수록 좋습니다. 여러 시드의 평균이고, 시드가 둘 이상이면 ± 표준편차를 함께 적습니다.",
-        "more": "명령어, 전체 점수, 모든 목표: [docs/benchmarks.md](docs/benchmarks.md)(영문).",
-    },
-}
-KOREAN = {
-    "vic_elec: MASE of the better of our models at least 25 % below seasonal naive": "vic_elec: 두 모델 중 더 나은 쪽의 "
-    "MASE가 계절 나이브보다 25 % 이상 낮을 것",
-    "bike_hour: MASE of the better of our models at least 20 % below seasonal naive": "bike_hour: 두 모델 중 더 나은 "
-    "쪽의 MASE가 계절 나이브보다 20 % 이상 낮을 것",
-    "epf_np: MASE of the better of our models at least 20 % below seasonal naive": "epf_np: 두 모델 중 더 나은 쪽의 "
-    "MASE가 계절 나이브보다 20 % 이상 낮을 것",
-    "vic_elec: the better of our models not worse than ridge in MASE": "vic_elec: 두 모델 중 더 나은 쪽의 MASE가 릿지보다 "
-    "나쁘지 않을 것",
-    "vic_elec: the whole command within 15 minutes": "vic_elec: 명령 전체를 15분 안에 마칠 것",
-    "vic_elec: the 80 % bands of our models cover 76 to 84 %": "vic_elec: 80 % 구간이 실제 값의 76–84 %를 담을 것",
-    "vic_elec: the 95 % bands of our models cover 91 to 99 %": "vic_elec: 95 % 구간이 실제 값의 91–99 %를 담을 것",
-    "planted_lag: the planted cell comes first outside daily and weekly lags, in every seed": "planted_lag: 일·주 주기의 "
-    "시차를 빼면 모든 시드에서 심어 둔 원인이 첫째일 것",
-    "planted_lag: the noise columns get the smallest shares of the look-ups, in every seed": "planted_lag: 모든 시드에서 "
-    "잡음 열의 조회 비중이 가장 작을 것",
-    "`import openbook` adds at most 0.5 s": "`import openbook`에 드는 시간이 0.5초 이하일 것",
-    "`openbook --help` within 0.7 s": "`openbook --help`가 0.7초 안에 끝날 것",
-    "gathering windows takes at most 5 % of a training step": "윈도를 모으는 시간이 학습 스텝의 5 % 이하일 것",
-    "10,000 series within 24 GB": "시계열 10,000개를 메모리 24 GB 안에서 처리할 것",
-    "10,000 series fitted and forecast within 600 s": "시계열 10,000개의 학습과 예측을 600초 안에 마칠 것",
-    "`openbook demo` within 300 s": "`openbook demo`를 300초 안에 마칠 것",
-    "sml2010_nowcast: `darnn` nowcast RMSE at most 0.0170 °C": "sml2010_nowcast: `darnn` 나우캐스트의 RMSE가 0.0170 °C "
-    "이하일 것",
-    "sml2010_forecast: `darnn` forecast RMSE at most 0.0195 °C": "sml2010_forecast: `darnn` 예측의 RMSE가 0.0195 °C "
-    "이하일 것",
-    "nasdaq100_nowcast: `darnn` RMSE at most 0.30 of persistence": "nasdaq100_nowcast: `darnn`의 RMSE가 직전 값 유지의 "
-    "0.30배 이하일 것",
-    "beijing_pm25: `darnn` RMSE at most 20.9": "beijing_pm25: `darnn`의 RMSE가 20.9 이하일 것",
-    "beijing_pm25: `darnn` MAE at most 11.4": "beijing_pm25: `darnn`의 MAE가 11.4 이하일 것",
-    "appliances: the noise columns rank in the lowest third of the inputs' weights, in every seed": "appliances: 모든 "
-    "시드에서 잡음 열의 가중치가 입력 가운데 하위 3분의 1에 들 것",
-    "vic_days: `day_to_day` with four gaps at least 5 % below its best single gap in MAE": "vic_days: 네 간격을 함께 본 "
-    "`day_to_day`의 MAE가 가장 좋은 단일 간격보다 5 % 이상 낮을 것",
-    "darnn_step: a step of `darnn` two_pass takes at most 2 times a step of `luong`, 24 steps ahead": "darnn_step: "
-    "24스텝 예측에서 `darnn` two_pass의 학습 스텝이 `luong`의 2배 이하일 것",
-    "darnn_step: a step of `darnn` recurrent takes at most 6 times a step of `luong`, 24 steps ahead": "darnn_step: "
-    "24스텝 예측에서 `darnn` recurrent의 학습 스텝이 `luong`의 6배 이하일 것",
-    **{
-        f"etth1: `luong` is as good on validation as {peer} after at most a fifth of its training time": f"etth1: {peer}의 "
-        "최종 검증 성적에 `luong`이 그 학습 시간의 5분의 1 안에 이를 것"
-        for peer in (PEERS[name] for name in PROMISED)
-    },
-}
-INTRODUCTION = """# Benchmarks
-
-Generated by `python -m benchmarks.tables` from `benchmarks/results/`; not written by hand. Measure again with
-`make bench` (real data are read from the folder named by `OPENBOOK_DATA_DIR`; cases without data are left out).
-
-All models of a case forecast the same windows from the same past. MASE is the mean absolute error divided by the error
-that repeating the last season made on the training part: lower is better. Floors are simple and statistical methods;
-`seasonal_naive` and `ridge` are always among them. Where there are several seeds: mean ± standard deviation.
-"""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -269,6 +138,7 @@ def section(case: Case) -> str:
         for name, value in run.items()
         if name not in _TOLD
     ]
+    facts += [[name, plain(value)] for run in case.runs for name, value in run.get("speed", {}).items()]
     if facts:
         parts.append(table(["measured", "value"], facts))
     warnings = dict.fromkeys(str(warning) for run in case.runs for warning in run.get("warnings", ()))
@@ -287,7 +157,7 @@ def reach_section(cases: Mapping[str, Case]) -> str:
     return "\n\n".join([*parts, *([table(["peer", "its defaults"], settings)] if settings else [])])
 
 
-_TOLD = ("command", "seed", "scores", "coverage", "warnings", "commit", "machine", "versions")
+_TOLD = ("command", "seed", "speed", "scores", "coverage", "warnings", "commit", "machine", "versions")
 
 
 def plain(value: Any) -> str:

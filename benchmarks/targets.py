@@ -132,6 +132,7 @@ def main_targets(cases: Mapping[str, Case]) -> list[Target]:
         _at_most(case["many_series"], duration, lambda run: run["seconds_fit"] + run["seconds_predict"], 600, "s"),
         _at_most(case["demo"], "`openbook demo` within 300 s", lambda run: run["seconds"], 300, "s"),
         *_reference_targets(case),
+        *_speed_targets(case),
     ]
 
 
@@ -145,7 +146,11 @@ _REFERENCE = (
     "vic_days",
     "darnn_step",
 )
-_CASES = ("vic_elec", "bike_hour", "epf_np", "planted_lag", "start_up", "gathering", "many_series", "demo", *_REFERENCE)
+_SPEED = tuple(
+    f"speed_{name}" for name in ("attention", "bahdanau", "darnn", "luong", "length", "latency", "compilation", "panel")
+)
+_MAIN = ("vic_elec", "bike_hour", "epf_np", "planted_lag", "start_up", "gathering", "many_series", "demo")
+_CASES = (*_MAIN, *_REFERENCE, *_SPEED)
 
 
 def _reference_targets(case: Mapping[str, Case]) -> list[Target]:
@@ -161,6 +166,70 @@ def _reference_targets(case: Mapping[str, Case]) -> list[Target]:
         _steps_at_most(case["darnn_step"], "two_pass", 2),
         _steps_at_most(case["darnn_step"], "recurrent", 6),
     ]
+
+
+def _speed_targets(case: Mapping[str, Case]) -> list[Target]:
+    """Long books: what a look-up costs beside the loops people write and beside no look-up at all."""
+    one, long = ("1 queries", "times fused"), case["speed_length"]
+    found = [
+        _ratio(
+            case["speed_attention"], "one look-up at least 18 times as fast as plain tanh", (*one, "plain tanh"), 18
+        ),
+        _ratio(case["speed_attention"], "one look-up not slower than dot attention", (*one, "dot"), 1),
+        _ratio(case["speed_bahdanau"], "a step at least 18 times as fast as the plain loop", (_B, "plain loop"), 18),
+        _ratio(
+            case["speed_bahdanau"], "a step at most 2.5 times a bare LSTM's", (_B, "bare LSTM"), 1 / 2.5, inverse=True
+        ),
+        _ratio(case["speed_darnn"], "a step at least 12 times as fast as the plain loop", (_D, "plain loop"), 12),
+        _ratio(case["speed_darnn"], "at least 50 times less activation memory", (_M, "plain loop"), 50),
+    ]
+    for T in (200, 1000):
+        for kind in ("time", "joint"):
+            asked = f"luong over {kind} at T {T} at most 1.15 times a bare LSTM"
+            found.append(
+                _ratio(case["speed_luong"], asked, (f"T {T}", "times bare LSTM", f"luong, {kind}"), 1.15, most=True)
+            )
+    for model in ("luong", "bahdanau", "darnn over segments"):
+        asked = f"time of {model} grows with T to the power of at most 1.1"
+        found.append(_ratio(long, asked, (model, "exponent"), 1.1, most=True, unit=""))
+    for model in ("luong", "bahdanau"):
+        asked = f"{model} forecasts one window with its weights within 10 ms"
+        found.append(_ratio(case["speed_latency"], asked, ("ms", model), 10, most=True, unit="ms"))
+    asked = "kernels compile within 15 s, once"
+    found.append(_ratio(case["speed_compilation"], asked, ("seconds", "compiling"), 15, most=True, unit="s"))
+    asked = "100,000 series are forecast within 4 GB"
+    found.append(_ratio(case["speed_panel"], asked, ("peak_gb",), 4, most=True, unit="GB"))
+    return found
+
+
+_B, _D, _M = "times bahdanau", "times darnn", "activations, times darnn"
+
+
+def _ratio(
+    case: Case,
+    asked: str,
+    path: tuple[str, ...],
+    limit: float,
+    *,
+    most: bool = False,
+    inverse: bool = False,
+    unit: str = "×",
+) -> Target:
+    """A figure of a speed case that shall be at least, or at most, so much; ``inverse`` shows one over it."""
+    asked = f"{case.name}: {asked}"
+    if not case:
+        return Target(case, asked)
+    values = []
+    for run in case.runs:
+        value: Any = run["speed"]
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is None:
+            return Target(case, asked)
+        values.append(float(value))
+    shown = [1 / value for value in values] if inverse else values
+    met = fmean(values) <= limit if most else fmean(values) >= limit
+    return Target(case, asked, f"{spread(shown, 2)} {unit}".rstrip(), met)
 
 
 def _metric(case: Case, model: str, metric: str) -> list[float]:

@@ -174,7 +174,7 @@ def test_keys_are_hoisted_where_a_kernel_will_use_them(monkeypatch: pytest.Monke
 
 
 def test_elementary_functions() -> None:
-    from openbook.ops.kernel_math import exp32, sigmoid32, tanh32
+    from openbook.ops.numba_math import exp32, sigmoid32, tanh32
 
     @numba.njit
     def each(x):  # type: ignore[no-untyped-def]

@@ -16,8 +16,8 @@ from triton.runtime.jit import JITFunction
 from triton_cases import Attention, Decoder, Encoder, attend, decode, encode
 
 from openbook.ops.additive_attention.triton import additive_attention
-from openbook.ops.recurrence.decoder_triton import attending_decoder
-from openbook.ops.recurrence.encoder_triton import attending_encoder
+from openbook.ops.recurrence.triton_decoder import attending_decoder
+from openbook.ops.recurrence.triton_encoder import attending_encoder
 from openbook.ops.triton_math import LAUNCH
 
 NAMES = {torch.float32: "*fp32", torch.uint8: "*u8"}

@@ -18,8 +18,8 @@ from triton_cases import Attention, Decoder, Encoder, Found, attend, decode, enc
 
 from openbook.ops.additive_attention import reference as plain_attention
 from openbook.ops.additive_attention import triton as fast_attention
-from openbook.ops.recurrence import decoder_triton, encoder_triton
 from openbook.ops.recurrence import reference as plain_recurrence
+from openbook.ops.recurrence import triton as recurrence
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 SEEDS = range(2) if DEVICE == "cpu" else range(8)  # the interpreter is slow
@@ -104,19 +104,19 @@ def test_attention_agrees_with_its_twin(case: Attention) -> None:
 
 @pytest.mark.parametrize("case", DECODER, ids=str)
 def test_decoder_agrees_with_its_twin(case: Decoder) -> None:
-    agree(decode, decoder_triton.attending_decoder, plain_recurrence.attending_decoder, case)
+    agree(decode, recurrence.attending_decoder, plain_recurrence.attending_decoder, case)
 
 
 @pytest.mark.parametrize("case", ENCODER, ids=str)
 def test_encoder_agrees_with_its_twin(case: Encoder) -> None:
-    agree(encode, encoder_triton.attending_encoder, plain_recurrence.attending_encoder, case)
+    agree(encode, recurrence.attending_encoder, plain_recurrence.attending_encoder, case)
 
 
 def test_a_window_masked_throughout_finds_nothing() -> None:
     for run, op, case in (
         (attend, fast_attention.additive_attention, Attention(mask=2)),
-        (decode, decoder_triton.attending_decoder, Decoder(mask=True)),
-        (encode, encoder_triton.attending_encoder, Encoder(mask=True)),
+        (decode, recurrence.attending_decoder, Decoder(mask=True)),
+        (encode, recurrence.attending_encoder, Encoder(mask=True)),
     ):
         found = run(op, case, torch.float32, DEVICE)
         for name in found.keys() & {"context", "weight", "context_BLD", "weight_BLT", "alpha_BTF"}:
@@ -133,11 +133,11 @@ def test_what_stands_on_padding_is_never_read() -> None:
         return run
 
     case = Decoder(padded=True, both=True)
-    op = decoder_triton.attending_decoder
+    op = recurrence.attending_decoder
     clean, dirty = decode(op, case, torch.float32, DEVICE), decode(soiled(op, 3), case, torch.float32, DEVICE)
     assert all(torch.equal(clean[name], dirty[name]) for name in clean)
     other = Encoder(padded=True, both=True)
-    op = encoder_triton.attending_encoder
+    op = recurrence.attending_encoder
     clean, dirty = encode(op, other, torch.float32, DEVICE), encode(soiled(op, 2), other, torch.float32, DEVICE)
     assert all(torch.equal(clean[name], dirty[name]) for name in clean)
 

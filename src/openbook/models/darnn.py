@@ -46,7 +46,8 @@ class DarnnConfig:
     now; a ``nowcast`` also reads the inputs of the steps it tells (they must be known ahead), as in the paper's tables:
     never compare one with the other. ``drivers``: stage one weighs ``all`` variables, or ``inputs`` without the target,
     which then enters the decoder only, as in the paper. ``series_encoder``: ``linear``, the paper's, whose weights belong
-    to one input size, or ``conv`` for windows of any length. ``mode`` as in ``LuongConfig``.
+    to one input size, or ``conv`` for windows of any length. ``nowhere``: stage one may read
+    less than everything in a step; the paper's must read something. ``mode`` as in ``LuongConfig``.
 
     >>> DarnnConfig(form="recurrent", protocol="nowcast").drivers
     'all'
@@ -61,6 +62,7 @@ class DarnnConfig:
     protocol: Protocol = "forecast"
     drivers: Drivers = "all"
     series_encoder: SeriesEncoder = "linear"
+    nowhere: bool = True
     mode: Mode = "direct"
     dropout: float = 0.1
 
@@ -184,6 +186,7 @@ class Darnn(nn.Module):
             attention_size=config.attention_size,
             recurrent=config.form == "recurrent",
             series_encoder=config.series_encoder,
+            nowhere=config.nowhere,
         )
         self.decoder = TemporalDecoder(
             n_targets=shape.n_targets,

@@ -19,9 +19,10 @@ from openbook.models.base import (
     check_choice,
     check_share,
 )
-from openbook.nn.attention import Attention, masked_softmax
+from openbook.nn.attention import Attention
 from openbook.nn.heads import LEAK, QuantileHead
 from openbook.nn.recurrent import PaddedLSTM
+from openbook.ops.softmax import masked_softmax
 from openbook.windows.batch import Batch
 
 _START = 3.0  # how much a head's own gap is liked before anything was learned: most of its weight

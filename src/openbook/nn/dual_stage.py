@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -51,7 +52,9 @@ class InputAttention(nn.Module):
     """Additive attention over input series: score ``v·tanh(W [h; c] + U x^k)``, softmax over the F series of a step.
 
     ``n_features`` gives every series a liking of its own, added to its score: by its shape alone a series of noise can not
-    be told from one that matters. Likings start at zero, where the score is the paper's.
+    be told from one that matters. Likings start at zero, where the score is the paper's. With ``nowhere`` a key without a
+    series takes part, which starts with half of the weight: a step that had better read less has a place to say so, instead
+    of reading noise; the weights then sum to less than one.
 
     ``series_encoder="linear"`` is the paper's U (Qin et al. 2017, equation 8): it acts on the whole series of a window, so
     its weights belong to ``input_size`` steps; of a longer window it reads the newest, a shorter one counts as begun by
@@ -71,27 +74,38 @@ class InputAttention(nn.Module):
         size: int,
         n_features: int = 0,
         series_encoder: SeriesEncoder = "linear",
+        nowhere: bool = False,
     ) -> None:
         super().__init__()
         self.input_size = input_size
+        self.nowhere_A = nn.Parameter(torch.zeros(size)) if nowhere else None
         self.series: nn.Linear | ConvKey = nn.Linear(input_size, size) if series_encoder == "linear" else ConvKey(size)
-        self.liking_F = nn.Parameter(torch.zeros(n_features)) if n_features else None
+        self.liking_F = nn.Parameter(torch.zeros(n_features + nowhere)) if n_features else None
+        if self.liking_F is not None and nowhere:
+            self.liking_F.data[-1] = math.log(n_features) / _GAIN
         self.state = nn.Linear(state_size, size)
         self.score = nn.Linear(size, 1, bias=False)
 
     def project(self, series_BTF: Tensor, inside_BT: Tensor) -> Tensor:
-        """Keys of the series of a window, [B, F, A]; ``inside`` is false on padding."""
+        """Keys of the series of a window, [B, F, A], and last nowhere's where there is one; ``inside`` is false on padding."""
         series_BFT = series_BTF.transpose(1, 2)
         if isinstance(self.series, ConvKey):
-            return self.series(series_BFT, inside_BT)
-        return self.series(F.pad(series_BFT, (self.input_size - series_BFT.shape[2], 0)))
+            key_BFA = self.series(series_BFT, inside_BT)
+        else:
+            key_BFA = self.series(F.pad(series_BFT, (self.input_size - series_BFT.shape[2], 0)))
+        if self.nowhere_A is None:
+            return key_BFA
+        return torch.cat([key_BFA, self.nowhere_A.expand(len(key_BFA), 1, -1)], dim=1)
 
     def forward(self, state_BTD: Tensor, key_BFA: Tensor, mask_BTF: Tensor | None = None) -> Tensor:
-        """Weights [B, T, F] for states [B, T, D] of any number of steps; an all-masked row is 0."""
+        """Weights [B, T, F] for states [B, T, D] of any number of steps, nowhere's left out; an all-masked row is 0."""
+        if mask_BTF is not None and self.nowhere_A is not None:
+            mask_BTF = F.pad(mask_BTF, (0, 1), value=True)
         # Without the tanh the softmax would cancel the state: the same weights at every step.
         bias_1F = None if self.liking_F is None else self.bias()[None]
         score_A = self.score.weight[0]
-        return additive_attention(self.state(state_BTD), key_BFA, None, score_A, mask_BTF, bias_1F).weight_BHT
+        alpha_BTF = additive_attention(self.state(state_BTD), key_BFA, None, score_A, mask_BTF, bias_1F).weight_BHT
+        return alpha_BTF if self.nowhere_A is None else alpha_BTF[..., :-1]
 
     def bias(self) -> Tensor:
         """What every series' score begins with, [F]."""
@@ -123,6 +137,7 @@ class InputEncoder(nn.Module):
         attention_size: int,
         recurrent: bool = False,
         series_encoder: SeriesEncoder = "linear",
+        nowhere: bool = False,
     ) -> None:
         super().__init__()
         self.attention = InputAttention(
@@ -131,6 +146,7 @@ class InputEncoder(nn.Module):
             size=attention_size,
             n_features=n_features,
             series_encoder=series_encoder,
+            nowhere=nowhere,
         )
         self.raw = None if recurrent else PaddedLSTM(input_size=n_features + n_side, size=size)
         self.weighed: StepLSTM | PaddedLSTM
@@ -151,7 +167,13 @@ class InputEncoder(nn.Module):
         asked_BTD = self.raw.states(torch.cat([series_BTF, side_BTS], dim=-1), inside_BT)  # type: ignore[union-attr]
         alpha_BTF = self.attention(asked_BTD, key_BFA, mask_BTF)
         weighed_BTX = torch.cat([alpha_BTF * series_BTF, side_BTS], dim=-1)
-        return Weighed(self.weighed(weighed_BTX, inside_BT).output_BTD, alpha_BTF)
+        return Weighed(self.weighed(weighed_BTX, inside_BT).output_BTD, self._shares(alpha_BTF))
+
+    def _shares(self, alpha_BTF: Tensor) -> Tensor:
+        """Of what was read, each input's share: rows sum to one (0 where nothing could be read)."""
+        if self.attention.nowhere_A is None:
+            return alpha_BTF
+        return alpha_BTF / alpha_BTF.sum(-1, keepdim=True).clamp(min=torch.finfo(alpha_BTF.dtype).tiny)
 
     def _recurrent(
         self,
@@ -163,9 +185,14 @@ class InputEncoder(nn.Module):
         mask_BTF: Tensor,
     ) -> Weighed:
         """Step after step: the state of the last step weighs the inputs of this one; padding leaves it at zero."""
-        ask = self.attention
+        ask, spare = self.attention, (0, 0 if self.attention.nowhere_A is None else 1)
         weights = EncoderWeights(
-            lstm.recurrent.weight, lstm.context.weight, ask.state.weight, ask.state.bias, ask.score.weight[0]
+            lstm.recurrent.weight,
+            F.pad(lstm.context.weight, spare),
+            ask.state.weight,
+            ask.state.bias,
+            ask.score.weight[0],
         )
-        series = Series(series_BTF, key_BFA, mask_BTF, ask.bias())
-        return Weighed(*attending_encoder(lstm.hoist(side_BTS), series, weights, inside_BT))
+        series = Series(F.pad(series_BTF, spare), key_BFA, F.pad(mask_BTF, spare, value=True), ask.bias())
+        found = attending_encoder(lstm.hoist(side_BTS), series, weights, inside_BT)
+        return Weighed(found.hidden_BTD, self._shares(found.alpha_BTF[..., : series_BTF.shape[2]]))

@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from openbook.ops.arrays import NO_MASK, array, nothing, room
-from openbook.ops.kernel_math import (
+from openbook.ops.numba_math import (
     KERNEL,
     add,
     add_dots,

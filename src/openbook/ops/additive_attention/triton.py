@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from openbook.ops.triton_math import LAUNCH, TILE, device_of, parts, plain, power_of_two, room, wide_windows
-from openbook.ops.types import Attended
+from openbook.ops.types import Attended, Powers
 
 _ROW = 1024  # weights of one row read at once
 _QUERIES, _UNITS = 4, 32  # a tile's queries and attention units; the rest of it are times
@@ -275,12 +275,13 @@ def additive_attention(
     value_BTD: Tensor | None,
     score_A: Tensor,
     mask: Tensor | None = None,
-    bias: Tensor | None = None,
+    bias_HT: Tensor | None = None,
+    powers: Powers | None = None,
 ) -> Attended:
     """As the reference, in float32 on an NVIDIA GPU; nothing larger than the weights is kept for the gradient.
 
     ``v·tanh(k + q)`` is taken as ``v·(1 - 2 / (1 + e^2k e^2q))`` (Bahdanau et al. 2015, appendix A.1.2, factorised).
+    The exponentials are taken where they are needed: ``powers`` are not used.
     """
-    if bias is not None:
-        bias = bias.expand(query_BHA.shape[1], key_BTA.shape[1])
+    bias = None if bias_HT is None else bias_HT.expand(query_BHA.shape[1], key_BTA.shape[1])
     return Attended(*_AdditiveAttention.apply(query_BHA, key_BTA, value_BTD, score_A, mask, bias))  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from openbook.ops.additive_attention.reference import additive_attention
 from openbook.ops.arrays import NO_MASK, array, nothing, room, summed_product
-from openbook.ops.recurrence.steps import TILE, Given, Gradients, Products, Trace, steps_backward, steps_forward
+from openbook.ops.recurrence.numba_steps import TILE, Given, Gradients, Products, Trace, steps_backward, steps_forward
 from openbook.ops.types import Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
 from openbook.ops.workers import share_out
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from openbook.ops.additive_attention.triton import key_and_score_grads
-from openbook.ops.recurrence.decoder_kernels import decoder_backward_kernel, decoder_kernel
+from openbook.ops.recurrence.triton_decoder_kernels import decoder_backward_kernel, decoder_kernel
 from openbook.ops.triton_math import (
     LAUNCH,
     device_of,

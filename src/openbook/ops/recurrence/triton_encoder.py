@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from openbook.ops.additive_attention.triton import key_and_score_grads
-from openbook.ops.recurrence.encoder_kernels import encoder_backward_kernel, encoder_kernel
+from openbook.ops.recurrence.triton_encoder_kernels import encoder_backward_kernel, encoder_kernel
 from openbook.ops.triton_math import (
     LAUNCH,
     device_of,
@@ -107,4 +107,5 @@ def attending_encoder(gates_BT4: Tensor, series: Series, weights: EncoderWeights
 
     Kept for the gradient are states, gates, queries, weights and weighed inputs [B, T, ·]; the scores are rebuilt.
     """
+    series = series._replace(mask_BTF=series.mask_BTF & inside_BT[..., None])
     return Weighed(*_AttendingEncoder.apply(gates_BT4, *series, inside_BT, *weights))  # type: ignore[no-untyped-call]

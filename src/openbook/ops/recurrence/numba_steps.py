@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from openbook.ops.kernel_math import (
+from openbook.ops.numba_math import (
     KERNEL,
     add,
     add_dots,

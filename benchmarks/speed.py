@@ -1,0 +1,295 @@
+"""How long the look-ups take: ``python -m benchmarks.speed [--case NAME]``. Everything of a case is timed in turn, in one run.
+
+Ratios of medians are the result; the machine's speed drifts, and what is compared drifts with it. Compilation comes before,
+and is reported apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.plain import BareLSTM, PlainBahdanau, PlainDarnn
+from benchmarks.record import RESULTS, THREADS, write_result
+from openbook.models.base import ModelShape
+from openbook.models.darnn import DarnnConfig
+from openbook.models.registry import build_model
+from openbook.models.seq2seq import BahdanauConfig, LuongConfig
+from openbook.ops.additive_attention import additive_attention, hoist, reference
+from openbook.windows.batch import Batch
+
+Step = Callable[[], object]
+
+
+def in_turn(steps: Mapping[str, Step], rounds: int, few: Mapping[str, int] | None = None) -> dict[str, float]:
+    """Median seconds of each, one after the other, round by round; slow ones may take part in the first ``few`` rounds only."""
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()  # compilation and warm-up
+    for number in range(rounds):
+        for name, step in steps.items():
+            if number < (few or {}).get(name, rounds):
+                begin = time.perf_counter()
+                step()
+                taken[name].append(time.perf_counter() - begin)
+    return {name: median(values) for name, values in taken.items()}
+
+
+def table(seconds: Mapping[str, float], against: str) -> dict[str, Any]:
+    """Milliseconds, and how many times the first's time each takes."""
+    return {
+        "ms": {name: round(1e3 * value, 3) for name, value in seconds.items()},
+        f"times {against}": {name: round(value / seconds[against], 3) for name, value in seconds.items()},
+    }
+
+
+def make_batch(B: int, T: int, H: int, F: int, seed: int, K: int = 5) -> tuple[Batch, ModelShape]:
+    """Random windows without gaps, and the shape of a model for them."""
+    g = torch.Generator().manual_seed(seed)
+    shape = ModelShape(F, F + K, K, T, H, (0.1, 0.5, 0.9))
+    past, known = torch.randn(B, T, F + K, generator=g), torch.randn(B, H, K, generator=g)
+    seen, ahead = torch.ones(B, T, F, dtype=torch.bool), torch.ones(B, H, K, dtype=torch.bool)
+    target, one = torch.randn(B, H, 1, generator=g), torch.ones(B, 1)
+    batch = Batch(past, seen[..., 0], seen, known, ahead, target, ahead[..., :1], one, one.double(), one.double())
+    return batch, shape
+
+
+def training_step(model: nn.Module, forward: Callable[[], Tensor]) -> Step:
+    """Forward, backward and update."""
+    optimiser = torch.optim.AdamW(model.parameters())
+
+    def step() -> None:
+        torch.autograd.backward(forward().abs().mean())
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return step
+
+
+def ours(config: Any, batch: Batch, shape: ModelShape, seed: int) -> Step:
+    """A training step of one of the package's models."""
+    model = build_model(config, shape, seed)
+    return training_step(model, lambda: model(batch).quantile_BHMQ - batch.target_BHM[..., None])
+
+
+def bare(batch: Batch, size: int) -> Step:
+    """A training step of the encoder-decoder without attention on the same windows."""
+    model = BareLSTM(batch.encoder_BTX.shape[2], batch.decoder_BHK.shape[2], size)
+    return training_step(model, lambda: model(batch.encoder_BTX, batch.decoder_BHK) - batch.target_BHM)
+
+
+def attention(seed: int) -> dict[str, Any]:
+    """One look-up of one query per window, B 64, T 200, D 128, keys' exponentials hoisted as decoders do; and 24 at once."""
+    g = torch.Generator().manual_seed(seed)
+    key, value, score = torch.randn(64, 200, 128, generator=g), torch.randn(64, 200, 128, generator=g), torch.randn(128)
+    powers, found = hoist(key), {}
+
+    def dot(query: Tensor) -> Tensor:
+        return torch.bmm(torch.bmm(query, key.transpose(1, 2)).softmax(-1), value)
+
+    with torch.no_grad():
+        for H in (1, 24):
+            query = torch.randn(64, H, 128, generator=g)
+            steps: dict[str, Step] = {
+                "fused": lambda query=query: additive_attention(query, key, value, score, powers=powers),
+                "fused, nothing hoisted": lambda query=query: additive_attention(query, key, value, score),
+                "plain tanh": lambda query=query: reference.additive_attention(query, key, value, score),
+                "dot": lambda query=query: dot(query),
+            }
+            found[f"{H} queries"] = table(in_turn(steps, 60, {"plain tanh": 60 if H == 1 else 9}), "fused")
+    return found
+
+
+def bahdanau(seed: int) -> dict[str, Any]:
+    """A training step of Bahdanau, B 64, T 200, 200 decoder steps, D 128."""
+    batch, shape = make_batch(64, 200, 200, 1, seed)
+    plain = PlainBahdanau(batch.encoder_BTX.shape[2], batch.decoder_BHK.shape[2], 128)
+    steps = {
+        "bahdanau": ours(BahdanauConfig(hidden_size=128, attention_size=128), batch, shape, seed),
+        "bare LSTM": bare(batch, 128),
+        "plain loop": training_step(plain, lambda: plain(batch.encoder_BTX, batch.decoder_BHK) - batch.target_BHM),
+    }
+    return table(in_turn(steps, 11, {"plain loop": 3}), "bahdanau")
+
+
+def activations(forward: Step) -> int:
+    """Bytes kept for the backward pass; what several operations keep counts once."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if not isinstance(tensor, nn.Parameter):
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = forward()  # alive while counting: an address is not used twice
+    del output
+    return sum(kept.values())
+
+
+def darnn(seed: int) -> dict[str, Any]:
+    """A training step of DA-RNN (recurrent), B 64, T 200, 13 features, D 128, one step ahead, and what it keeps in memory."""
+    batch, shape = make_batch(64, 200, 1, 13, seed)
+    config = DarnnConfig(form="recurrent", hidden_size=128, attention_size=128)
+    model, plain = build_model(config, shape, seed), PlainDarnn(13, 200, 128)
+    past_BTF = batch.encoder_BTX[..., :13]
+
+    def forward() -> Tensor:
+        return model(batch).quantile_BHMQ - batch.target_BHM[..., None]
+
+    def plain_forward() -> Tensor:
+        return plain(past_BTF, past_BTF[..., :1]) - batch.target_BHM[:, 0]
+
+    steps = {
+        "darnn": training_step(model, forward),
+        "two_pass": ours(DarnnConfig(hidden_size=128, attention_size=128), batch, shape, seed),
+        "plain loop": training_step(plain, plain_forward),
+    }
+    kept = {"darnn": activations(forward), "plain loop": activations(plain_forward)}
+    return table(in_turn(steps, 7, {"plain loop": 3}), "darnn") | {
+        "activations, MB": {name: round(size / 1e6, 1) for name, size in kept.items()},
+        "activations, times darnn": {name: round(size / kept["darnn"], 1) for name, size in kept.items()},
+    }
+
+
+def luong(seed: int) -> dict[str, Any]:
+    """A training step of Luong, H 24, B 64, D 128, one variable (the target): over time, and jointly as by default."""
+    found = {}
+    for T in (200, 1000):
+        batch, shape = make_batch(64, T, 24, 1, seed)
+        steps = {
+            "bare LSTM": bare(batch, 128),
+            "luong, time": ours(LuongConfig(hidden_size=128, axis="time"), batch, shape, seed),
+            "luong, joint": ours(LuongConfig(hidden_size=128), batch, shape, seed),
+        }
+        found[f"T {T}"] = table(in_turn(steps, 15 if T == 200 else 7), "bare LSTM")
+    return found
+
+
+def length(seed: int) -> dict[str, Any]:
+    """How a step's time grows with the book, H 24, B 16, D 64: the exponent of T from 200 to 5000."""
+    configs: dict[str, Any] = {"luong": LuongConfig(), "bahdanau": BahdanauConfig(), **SEGMENTED}
+    lengths, found = (200, 1000, 5000), {}
+    for name, config in configs.items():
+        steps = {}
+        for T in lengths:
+            batch, shape = make_batch(16, T, 24, 5, seed)
+            steps[str(T)] = ours(config, batch, shape, seed)
+        seconds = in_turn(steps, 7)
+        exponent = math.log(seconds["5000"] / seconds["200"]) / math.log(25)
+        found[name] = {"ms": {T: round(1e3 * value, 1) for T, value in seconds.items()}, "exponent": round(exponent, 3)}
+    return found
+
+
+def latency(seed: int) -> dict[str, Any]:
+    """Milliseconds of one forecast of one window with its weights, T 200, H 24, 5 variables, on one core."""
+    torch.set_num_threads(1)
+    found = {}
+    for config in (LuongConfig(), BahdanauConfig(), DarnnConfig()):
+        batch, shape = make_batch(1, 200, 24, 5, seed)
+        model = build_model(config, shape, seed).eval()
+        with torch.inference_mode():
+            seconds = in_turn({"one": lambda model=model, batch=batch: model(batch).attention.normalised()}, 50)
+        found[config.name] = round(1e3 * seconds["one"], 2)
+    torch.set_num_threads(THREADS)
+    return {"ms": found}
+
+
+def compilation(seed: int) -> dict[str, Any]:
+    """Seconds of the first training step of Bahdanau and DA-RNN in a fresh process, without a cache and with one."""
+    script = (
+        "import time\nfrom benchmarks import speed as s\nimport torch\ntorch.set_num_threads(1)\n"
+        "batch, shape = s.make_batch(8, 200, 24, 3, 1)\nbegin = time.perf_counter()\n"
+        "for config in (s.BahdanauConfig(), s.DarnnConfig(), s.DarnnConfig(form='recurrent')):\n"
+        "    s.ours(config, batch, shape, 1)()\nprint(time.perf_counter() - begin)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        variables = os.environ | {"NUMBA_CACHE_DIR": folder, "OPENBOOK_KERNELS": "numba"}
+        runs = [
+            subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
+            for _ in range(2)
+        ]
+    first, again = (float(run.stdout) for run in runs)
+    return {
+        "seconds": {
+            "first ever": round(first, 2),
+            "later processes": round(again, 2),
+            "compiling": round(first - again, 2),
+        }
+    }
+
+
+def panel(seed: int) -> dict[str, Any]:
+    """100,000 series of 100 daily points forecast 14 days ahead by a model fitted on 1,000 of them: seconds, peak memory."""
+    import resource
+
+    import numpy as np
+    import pandas as pd
+
+    import openbook as ob
+
+    count, length = 100_000, 100
+    rng = np.random.default_rng(seed)
+    level = np.repeat(rng.uniform(10, 100, count), length)
+    day = np.tile(np.arange(length), count)
+    frame = pd.DataFrame(
+        {
+            "unique_id": np.repeat(np.arange(count), length),
+            "ds": np.tile(pd.date_range("2024-01-01", periods=length), count),
+            "y": level * (1 + 0.3 * np.sin(2 * np.pi * day / 7)) + rng.normal(size=count * length),
+        }
+    )
+    model = ob.Forecaster(14, model="luong", input_size=28, train=ob.TrainConfig(max_steps=100), seed=seed)
+    model.fit(frame[: 1000 * length])
+    begin = time.perf_counter()
+    told = model.predict(frame)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"seconds_predict": round(seconds, 1), "rows": len(told), "peak_gb": round(peak, 2)}
+
+
+SEGMENTED: dict[str, Any] = {}
+CASES: dict[str, Callable[[int], dict[str, Any]]] = {
+    "speed_attention": attention,
+    "speed_bahdanau": bahdanau,
+    "speed_darnn": darnn,
+    "speed_luong": luong,
+    "speed_length": length,
+    "speed_latency": latency,
+    "speed_compilation": compilation,
+    "speed_panel": panel,
+}
+
+
+def main() -> None:
+    """Measure the asked cases; results that exist are kept unless forced."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case", choices=CASES, action="append")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--force", action="store_true", help="measure again what has a result")
+    asked = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    for name in asked.case or CASES:
+        key = f"{name}-{asked.seed}"
+        if (RESULTS / f"{key}.json").exists() and not asked.force:
+            print(f"{key}: kept")
+            continue
+        found = CASES[name](asked.seed)
+        write_result(key, {"command": f"python -m benchmarks.speed --case {name}", "seed": asked.seed, "speed": found})
+        print(f"{key}: {found}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
