@@ -7,32 +7,32 @@ from torch import Tensor, nn
 
 
 class BareLSTM(nn.Module):
-    """An LSTM encoder-decoder without attention: the physical yardstick."""
+    """An LSTM encoder-decoder without attention: the physical yardstick. ``readout`` takes states to the forecast."""
 
-    def __init__(self, n_inputs: int, n_known: int, size: int, quantiles: int = 3) -> None:
+    def __init__(self, n_inputs: int, n_known: int, size: int, readout: nn.Module) -> None:
         super().__init__()
         self.encoder = nn.LSTM(n_inputs, size, batch_first=True)
         self.decoder = nn.LSTM(n_known, size, batch_first=True)
-        self.output = nn.Linear(size, quantiles)
+        self.readout = readout
 
     def forward(self, past_BTX: Tensor, known_BHK: Tensor) -> Tensor:
-        """Quantiles [B, H, Q]."""
+        """What the readout makes of all steps."""
         _, state = self.encoder(past_BTX)
-        return self.output(self.decoder(known_BHK, state)[0])
+        return self.readout(self.decoder(known_BHK, state)[0])
 
 
 class PlainBahdanau(nn.Module):
     """The usual loop: keys projected again at every decoder step, tanh of a [B, T, A] tensor, an LSTM cell."""
 
-    def __init__(self, n_inputs: int, n_known: int, size: int, quantiles: int = 3) -> None:
+    def __init__(self, n_inputs: int, n_known: int, size: int, readout: nn.Module) -> None:
         super().__init__()
         self.encoder = nn.LSTM(n_inputs, size, batch_first=True)
         self.key, self.query, self.score = nn.Linear(size, size), nn.Linear(size, size), nn.Linear(size, 1)
         self.cell = nn.LSTMCell(size + n_known, size)
-        self.output = nn.Linear(size, quantiles)
+        self.readout = readout
 
     def forward(self, past_BTX: Tensor, known_BHK: Tensor) -> Tensor:
-        """Quantiles [B, H, Q]."""
+        """What the readout makes of all steps."""
         book_BTD, (hidden, cell) = self.encoder(past_BTX)
         hidden_BD, cell_BD, outputs = hidden[0], cell[0], []
         for known_BK in known_BHK.unbind(1):
@@ -40,7 +40,7 @@ class PlainBahdanau(nn.Module):
             context_BD = (score_BT1.softmax(1) * book_BTD).sum(1)
             hidden_BD, cell_BD = self.cell(torch.cat([context_BD, known_BK], -1), (hidden_BD, cell_BD))
             outputs.append(hidden_BD)
-        return self.output(torch.stack(outputs, 1))
+        return self.readout(torch.stack(outputs, 1))
 
 
 class PlainDarnn(nn.Module):

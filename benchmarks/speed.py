@@ -7,6 +7,7 @@ and is reported apart.
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import os
 import subprocess
@@ -83,14 +84,24 @@ def ours(config: Any, batch: Batch, shape: ModelShape, seed: int) -> Step:
     return training_step(model, lambda: model(batch).quantile_BHMQ - batch.target_BHM[..., None])
 
 
-def bare(batch: Batch, size: int) -> Step:
-    """A training step of the encoder-decoder without attention on the same windows."""
-    model = BareLSTM(batch.encoder_BTX.shape[2], batch.decoder_BHK.shape[2], size)
-    return training_step(model, lambda: model(batch.encoder_BTX, batch.decoder_BHK) - batch.target_BHM)
+def beside(kind: type[nn.Module], batch: Batch, size: int, readout: nn.Module | None = None) -> Step:
+    """A training step of a model of ``plain`` on the same windows; from states to quantiles by a linear layer unless told."""
+    model = kind(batch.encoder_BTX.shape[2], batch.decoder_BHK.shape[2], size, readout or nn.Linear(size, 3))
+    return training_step(model, lambda: model(batch.encoder_BTX, batch.decoder_BHK).flatten(2) - batch.target_BHM)
+
+
+def asked(call: Step, times: int = 10) -> Step:
+    """The same call several times, as a decoder asks one book step after step."""
+
+    def step() -> None:
+        for _ in range(times):
+            call()
+
+    return step
 
 
 def attention(seed: int) -> dict[str, Any]:
-    """One look-up of one query per window, B 64, T 200, D 128, keys' exponentials hoisted as decoders do; and 24 at once."""
+    """Ten look-ups in a row of one query per window, B 64, T 200, D 128, keys' exponentials hoisted; and of 24 at once."""
     g = torch.Generator().manual_seed(seed)
     key, value, score = torch.randn(64, 200, 128, generator=g), torch.randn(64, 200, 128, generator=g), torch.randn(128)
     powers, found = hoist(key), {}
@@ -107,18 +118,21 @@ def attention(seed: int) -> dict[str, Any]:
                 "plain tanh": lambda query=query: reference.additive_attention(query, key, value, score),
                 "dot": lambda query=query: dot(query),
             }
-            found[f"{H} queries"] = table(in_turn(steps, 60, {"plain tanh": 60 if H == 1 else 9}), "fused")
+            timed = {name: asked(step) for name, step in steps.items()}
+            found[f"{H} queries"] = table(in_turn(timed, 20, {"plain tanh": 20 if H == 1 else 3}), "fused")
     return found
 
 
 def bahdanau(seed: int) -> dict[str, Any]:
-    """A training step of Bahdanau, B 64, T 200, 200 decoder steps, D 128."""
+    """A training step of Bahdanau, B 64, T 200, 200 decoder steps, D 128; all three with the same dense layers at the end."""
     batch, shape = make_batch(64, 200, 200, 1, seed)
-    plain = PlainBahdanau(batch.encoder_BTX.shape[2], batch.decoder_BHK.shape[2], 128)
+    config = BahdanauConfig(hidden_size=128, attention_size=128)
+    readout = build_model(config, shape, seed).readout
     steps = {
-        "bahdanau": ours(BahdanauConfig(hidden_size=128, attention_size=128), batch, shape, seed),
-        "bare LSTM": bare(batch, 128),
-        "plain loop": training_step(plain, lambda: plain(batch.encoder_BTX, batch.decoder_BHK) - batch.target_BHM),
+        "bahdanau": ours(config, batch, shape, seed),
+        "bare LSTM": beside(BareLSTM, batch, 128, copy.deepcopy(readout)),
+        "bare LSTM, linear readout": beside(BareLSTM, batch, 128),
+        "plain loop": beside(PlainBahdanau, batch, 128, copy.deepcopy(readout)),
     }
     return table(in_turn(steps, 11, {"plain loop": 3}), "bahdanau")
 
@@ -170,7 +184,7 @@ def luong(seed: int) -> dict[str, Any]:
     for T in (200, 1000):
         batch, shape = make_batch(64, T, 24, 1, seed)
         steps = {
-            "bare LSTM": bare(batch, 128),
+            "bare LSTM": beside(BareLSTM, batch, 128),
             "luong, time": ours(LuongConfig(hidden_size=128, axis="time"), batch, shape, seed),
             "luong, joint": ours(LuongConfig(hidden_size=128), batch, shape, seed),
         }
@@ -260,7 +274,7 @@ def panel(seed: int) -> dict[str, Any]:
     return {"seconds_predict": round(seconds, 1), "rows": len(told), "peak_gb": round(peak, 2)}
 
 
-SEGMENTED: dict[str, Any] = {}
+SEGMENTED: dict[str, Any] = {"darnn over segments": DarnnConfig(segment=24, series_encoder="conv")}
 CASES: dict[str, Callable[[int], dict[str, Any]]] = {
     "speed_attention": attention,
     "speed_bahdanau": bahdanau,
@@ -279,15 +293,15 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--force", action="store_true", help="measure again what has a result")
-    asked = parser.parse_args()
+    told = parser.parse_args()
     torch.set_num_threads(THREADS)
-    for name in asked.case or CASES:
-        key = f"{name}-{asked.seed}"
-        if (RESULTS / f"{key}.json").exists() and not asked.force:
+    for name in told.case or CASES:
+        key = f"{name}-{told.seed}"
+        if (RESULTS / f"{key}.json").exists() and not told.force:
             print(f"{key}: kept")
             continue
-        found = CASES[name](asked.seed)
-        write_result(key, {"command": f"python -m benchmarks.speed --case {name}", "seed": asked.seed, "speed": found})
+        found = CASES[name](told.seed)
+        write_result(key, {"command": f"python -m benchmarks.speed --case {name}", "seed": told.seed, "speed": found})
         print(f"{key}: {found}", flush=True)
 
 

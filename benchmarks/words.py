@@ -30,10 +30,10 @@ ABOUT = {
     "vic_days": "Demand of Victoria a day ahead over the whole last year, from past days 1, 7, 28 and 63 days back, "
     "together and each alone; temperature and holiday known as in vic_elec.",
     "darnn_step": "Training steps of `darnn` beside `luong`, interleaved in one process; T 24, 13 features, D 128, B 128.",
-    "speed_attention": "One look-up by additive attention, B 64, T 200, D 128: one query per window with the keys' "
-    "exponentials computed before, as a decoder does for all its steps, and 24 queries at once.",
+    "speed_attention": "One look-up by additive attention, B 64, T 200, D 128: ten calls in a row with one "
+    "query per window, the keys' exponentials computed before, as a decoder asks one book for all its steps; and 24 queries.",
     "speed_bahdanau": "A training step of `bahdanau`, 200 decoder steps over 200 encoder steps, B 64, D 128, beside the loop "
-    "people write (keys projected in the loop) and a bare `nn.LSTM` encoder-decoder without attention.",
+    "people write (keys projected in the loop) and a bare `nn.LSTM` encoder-decoder without attention, all with the same dense layers at the end.",
     "speed_darnn": "A training step of `darnn`, recurrent, B 64, T 200, 13 features, D 128, one step ahead, beside the loop of "
     "its equations, and what each keeps for the backward pass.",
     "speed_luong": "A training step of `luong`, H 24, B 64, D 128, on the target alone, beside a bare LSTM.",

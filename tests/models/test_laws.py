@@ -36,6 +36,7 @@ CONFIGS = {
     "darnn two pass": DarnnConfig(hidden_size=8),
     "darnn recurrent": DarnnConfig(hidden_size=8, form="recurrent"),
     "darnn inputs": DarnnConfig(hidden_size=8, drivers="inputs", series_encoder="conv"),
+    "darnn segments": DarnnConfig(hidden_size=8, segment=2, series_encoder="conv"),
     "darnn nowcast": DarnnConfig(hidden_size=8, protocol="nowcast"),
     "day_to_day": DayToDayConfig(hidden_size=8, gaps=(1, 2)),
     "day_to_day rebuilt": DayToDayConfig(hidden_size=8, gaps=(1,), mode="reconstruct"),
@@ -84,7 +85,7 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> nn
     made = build_model(CONFIGS[name], SHAPE, seed=3).eval()
     with torch.no_grad():  # lag tables and joint keys start at zero, which would hide mistakes
         for name, parameter in made.named_parameters():
-            if "table" in name or ".key_" in name or "liking" in name:
+            if any(part in name for part in ("table", ".key_", "liking", "attention.series", "nowhere")):
                 parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(9))
     return made
 

@@ -24,7 +24,7 @@ from openbook.models.base import (
     next_feedback,
 )
 from openbook.nn.attention import AdditiveAttention
-from openbook.nn.dual_stage import InputEncoder, SeriesEncoder
+from openbook.nn.dual_stage import InputEncoder, SeriesEncoder, cut
 from openbook.nn.heads import QuantileHead
 from openbook.nn.recurrent import State, StepLSTM
 from openbook.ops.additive_attention import hoist
@@ -46,8 +46,9 @@ class DarnnConfig:
     now; a ``nowcast`` also reads the inputs of the steps it tells (they must be known ahead), as in the paper's tables:
     never compare one with the other. ``drivers``: stage one weighs ``all`` variables, or ``inputs`` without the target,
     which then enters the decoder only, as in the paper. ``series_encoder``: ``linear``, the paper's, whose weights belong
-    to one input size, or ``conv`` for windows of any length. ``nowhere``: stage one may read
-    less than everything in a step; the paper's must read something. ``mode`` as in ``LuongConfig``.
+    to one input size, or ``conv`` for windows of any length. ``nowhere``: stage one may read less than everything in a
+    step; the paper's must read something. ``segment``: so many rows are read as one step, for windows of thousands (two
+    passes, as a forecast, directly). ``mode`` as in ``LuongConfig``.
 
     >>> DarnnConfig(form="recurrent", protocol="nowcast").drivers
     'all'
@@ -63,6 +64,7 @@ class DarnnConfig:
     drivers: Drivers = "all"
     series_encoder: SeriesEncoder = "linear"
     nowhere: bool = True
+    segment: int = 1
     mode: Mode = "direct"
     dropout: float = 0.1
 
@@ -72,9 +74,19 @@ class DarnnConfig:
         check_choice("drivers", self.drivers, ("all", "inputs"))
         check_choice("series_encoder", self.series_encoder, ("linear", "conv"))
         check_choice("mode", self.mode, MODES)
-        for name in ("hidden_size", "attention_size", "entry_size"):
+        for name in ("hidden_size", "attention_size", "entry_size", "segment"):
             whole_number(name, getattr(self, name), least=1)
         check_share("dropout", self.dropout)
+        told = {"form": self.form, "protocol": self.protocol, "mode": self.mode}
+        wanted = {"form": "two_pass", "protocol": "forecast", "mode": "direct"}
+        if self.segment > 1 and told != wanted:
+            raise UsageError(
+                "segments_need_two_passes",
+                expected="form='two_pass', protocol='forecast' and mode='direct' where steps are read in segments",
+                got=", ".join(f"{name}={value!r}" for name, value in told.items() if value != wanted[name]),
+                where=f"darnn, segment={self.segment}",
+                fix="change it, or use segment=1",
+            )
 
 
 class DarnnReadout(nn.Module):
@@ -187,9 +199,10 @@ class Darnn(nn.Module):
             recurrent=config.form == "recurrent",
             series_encoder=config.series_encoder,
             nowhere=config.nowhere,
+            segment=config.segment,
         )
         self.decoder = TemporalDecoder(
-            n_targets=shape.n_targets,
+            n_targets=shape.n_targets * config.segment,
             known_size=shape.n_decoder + 1,
             size=config.hidden_size,
             entry_size=config.entry_size,
@@ -206,21 +219,38 @@ class Darnn(nn.Module):
         book = self.encoder(*rows)
         past_BPM, gates_BL4, inside_BL = self._decoder_inputs(batch, shift)
         padded = not bool(rows.inside_BT.all())  # without padding no step needs a mask
-        pages = self.decoder.open(book.output_BTD, rows.inside_BT if padded else None)
+        inside_BS = cut(rows.inside_BT, self.config.segment).any(2)
+        pages = self.decoder.open(book.output_BTD, inside_BS if padded else None)
         later_BHM = self._later(batch, teaching)
         if later_BHM is None:
             quantile_BHMQ, beta_BLT = self._stepwise(
                 past_BPM, gates_BL4, inside_BL if padded else None, pages, batch, teaching
             )
         else:
-            told_BLM = torch.cat([past_BPM, later_BHM], dim=1)
+            told_BLM = torch.cat([past_BPM, F.pad(later_BHM, (past_BPM.shape[2] - later_BHM.shape[2], 0))], dim=1)
             found = self.decoder(gates_BL4, told_BLM, pages, inside_BL if padded else None)
             last = slice(past_BPM.shape[1] - 1, None)
             quantile_BHMQ = self.readout(found.hidden_BLD[:, last], found.context_BLD[:, last], batch.decoder_BHK)
             beta_BLT = found.weight_BLT
-        stages = Stages(book.alpha_BTF, beta_BLT)
-        weight_BHTF = beta_BLT[:, past_BPM.shape[1] - 1 :, :, None] * book.alpha_BTF[:, None]
+        stages, weight_BHTF = self._attention(book.alpha_BTF, beta_BLT, past_BPM.shape[1] - 1, rows)
         return Output(quantile_BHMQ, AttentionMap("two_stage", weight_BHTF, stages, shift))
+
+    def _attention(self, alpha_BSF: Tensor, beta_BLS: Tensor, first: int, rows: _Rows) -> tuple[Stages, Tensor]:
+        """Both stages and their product by row; what a segment got is shared out among the rows it was read from."""
+        weight_BHSF = beta_BLS[:, first:, :, None] * alpha_BSF[:, None]
+        size, T = self.config.segment, rows.inside_BT.shape[1]
+        if size == 1:
+            return Stages(alpha_BSF, beta_BLS), weight_BHSF
+
+        def by_row(value: Tensor, dim: int) -> Tensor:
+            return value.repeat_interleave(size, dim).narrow(dim, -T % size, T)
+
+        inside_BT, seen_BTF = rows.inside_BT.float(), rows.mask_BTF.float()
+        count_BT = by_row(cut(inside_BT, size).sum(2), 1).clamp(min=1)
+        count_BTF = by_row(cut(seen_BTF, size).sum(2), 1).clamp(min=1)
+        alpha_BTF = by_row(alpha_BSF, 1) * inside_BT[..., None]
+        beta_BLT = by_row(beta_BLS, 2) * (inside_BT / count_BT)[:, None]
+        return Stages(alpha_BTF, beta_BLT), by_row(weight_BHSF, 2) * (seen_BTF / count_BTF)[:, None]
 
     def _later(self, batch: Batch, teaching: Teaching) -> Tensor | None:
         """What the steps after the first ahead are told, [B, H - 1, M], where that is known before; nothing is zeros."""
@@ -290,9 +320,11 @@ class Darnn(nn.Module):
         known_BTK = torch.cat(
             [past_BTX[..., n_variables - n_known : n_variables], past_BTX[..., n_variables + 1 :]], dim=-1
         )
-        known_BLK = torch.cat([F.pad(known_BTK, (0, 1))[:, begin + 1 :], batch.decoder_BHK], dim=1)
+        past_BPXK, size = cut(F.pad(known_BTK, (0, 1))[:, begin:], self.config.segment), self.config.segment
+        known_BLK = torch.cat([past_BPXK.mean(2)[:, 1:], batch.decoder_BHK], dim=1)
         is_told = float(self.config.mode != "direct")
-        flag_BL1 = F.pad(past_BTX[:, begin:, n_variables : n_variables + 1], (0, 0, 0, H - 1), value=is_told)
+        flag_BP1 = cut(past_BTX[:, begin:, n_variables : n_variables + 1], size).mean(2)
+        flag_BL1 = F.pad(flag_BP1, (0, 0, 0, H - 1), value=is_told)
         gates_BL4 = self.decoder.cell.hoist(torch.cat([known_BLK, flag_BL1], dim=-1))
-        inside_BL = F.pad(batch.inside_BT[:, begin:], (0, H - 1), value=True)
-        return past_BTX[:, begin:, : self.shape.n_targets], gates_BL4, inside_BL
+        inside_BL = F.pad(cut(batch.inside_BT[:, begin:], size).any(2), (0, H - 1), value=True)
+        return cut(past_BTX[:, begin:, : self.shape.n_targets], size).flatten(2), gates_BL4, inside_BL

@@ -16,7 +16,19 @@ from openbook.ops.types import EncoderWeights, Series
 
 SeriesEncoder = Literal["linear", "conv"]
 _WIDTH = 5  # steps a convolution of the series sees
-_GAIN = 10.0  # a single number per series then learns as fast as the layers around it
+_GAIN = 3.0  # a single number per series: large enough to be learned in time, small enough not to wander
+
+
+def cut(value: Tensor, size: int) -> Tensor:
+    """Segments of ``size`` steps, counted from the newest, [B, S, size, …]; the oldest is filled up with zeros.
+
+    >>> cut(torch.tensor([[1, 2, 3]]), 2)
+    tensor([[[0, 1],
+             [2, 3]]])
+    """
+    spare = -value.shape[1] % size
+    whole = F.pad(value, (0, 0) * (value.ndim - 2) + (spare, 0)) if spare else value
+    return whole.unflatten(1, (-1, size))
 
 
 class Weighed(NamedTuple):
@@ -52,7 +64,8 @@ class InputAttention(nn.Module):
     """Additive attention over input series: score ``v·tanh(W [h; c] + U x^k)``, softmax over the F series of a step.
 
     ``n_features`` gives every series a liking of its own, added to its score: by its shape alone a series of noise can not
-    be told from one that matters. Likings start at zero, where the score is the paper's. With ``nowhere`` a key without a
+    be told from one that matters. Likings and keys start at zero, where all weigh the same: else what a series looks like at
+    random weights would be a head start that noise keeps. With ``nowhere`` a key without a
     series takes part, which starts with half of the weight: a step that had better read less has a place to say so, instead
     of reading noise; the weights then sum to less than one.
 
@@ -83,6 +96,9 @@ class InputAttention(nn.Module):
         self.liking_F = nn.Parameter(torch.zeros(n_features + nowhere)) if n_features else None
         if self.liking_F is not None and nowhere:
             self.liking_F.data[-1] = math.log(n_features) / _GAIN
+        last = self.series.dense if isinstance(self.series, ConvKey) else self.series
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.state = nn.Linear(state_size, size)
         self.score = nn.Linear(size, 1, bias=False)
 
@@ -119,7 +135,8 @@ class InputEncoder(nn.Module):
     ``recurrent`` (Qin et al. 2017, equations 8 to 11): the states that ask are those of the very LSTM that reads the
     weighed inputs, so the steps follow one another. Otherwise two passes: an LSTM over the raw inputs supplies the states,
     so the attention of all steps is one batch, and a second LSTM reads the weighed inputs. ``side`` inputs (flags,
-    calendar) are read unweighed.
+    calendar) are read unweighed. With ``segment`` above one (two passes) a step of both LSTMs reads a segment of so many
+    rows of every input, weighed as one, and the book has a page per segment.
 
     >>> encoder = InputEncoder(n_features=3, n_side=2, size=4, input_size=6, attention_size=5)
     >>> inside, mask = torch.ones(2, 6, dtype=torch.bool), torch.ones(2, 6, 3, dtype=torch.bool)
@@ -138,8 +155,10 @@ class InputEncoder(nn.Module):
         recurrent: bool = False,
         series_encoder: SeriesEncoder = "linear",
         nowhere: bool = False,
+        segment: int = 1,
     ) -> None:
         super().__init__()
+        self.segment = segment
         self.attention = InputAttention(
             state_size=2 * size,
             input_size=input_size,
@@ -148,26 +167,29 @@ class InputEncoder(nn.Module):
             series_encoder=series_encoder,
             nowhere=nowhere,
         )
-        self.raw = None if recurrent else PaddedLSTM(input_size=n_features + n_side, size=size)
+        n_inputs = n_features * segment
+        self.raw = None if recurrent else PaddedLSTM(input_size=n_inputs + n_side, size=size)
         self.weighed: StepLSTM | PaddedLSTM
         if recurrent:
             self.weighed = StepLSTM(context_size=n_features, known_size=n_side, size=size)
             entry = self.weighed.context.weight
         else:
-            self.weighed = PaddedLSTM(input_size=n_features + n_side, size=size)
+            self.weighed = PaddedLSTM(input_size=n_inputs + n_side, size=size)
             entry = next(self.weighed.lstm.parameters())
         with torch.no_grad():  # shares of 1/F would whisper: start as loud as without attention
-            entry[:, :n_features].mul_(n_features)
+            entry[:, :n_inputs].mul_(n_features)
 
     def forward(self, series_BTF: Tensor, side_BTS: Tensor, inside_BT: Tensor, mask_BTF: Tensor) -> Weighed:
         """Inputs [B, T, F] and [B, T, S]; ``inside`` false on padding, ``mask`` false where an input can not be weighed."""
         key_BFA = self.attention.project(series_BTF, inside_BT)
         if isinstance(self.weighed, StepLSTM):
             return self._recurrent(self.weighed, key_BFA, series_BTF, side_BTS, inside_BT, mask_BTF)
-        asked_BTD = self.raw.states(torch.cat([series_BTF, side_BTS], dim=-1), inside_BT)  # type: ignore[union-attr]
-        alpha_BTF = self.attention(asked_BTD, key_BFA, mask_BTF)
-        weighed_BTX = torch.cat([alpha_BTF * series_BTF, side_BTS], dim=-1)
-        return Weighed(self.weighed(weighed_BTX, inside_BT).output_BTD, self._shares(alpha_BTF))
+        series_BSXF, side_BSC = cut(series_BTF, self.segment), cut(side_BTS, self.segment).mean(2)
+        inside_BS, mask_BSF = cut(inside_BT, self.segment).any(2), cut(mask_BTF, self.segment).any(2)
+        raw_BSX = torch.cat([series_BSXF.flatten(2), side_BSC], dim=-1)
+        alpha_BSF = self.attention(self.raw.states(raw_BSX, inside_BS), key_BFA, mask_BSF)  # type: ignore[union-attr]
+        weighed_BSX = torch.cat([(alpha_BSF[:, :, None] * series_BSXF).flatten(2), side_BSC], dim=-1)
+        return Weighed(self.weighed(weighed_BSX, inside_BS).output_BTD, self._shares(alpha_BSF))
 
     def _shares(self, alpha_BTF: Tensor) -> Tensor:
         """Of what was read, each input's share: rows sum to one (0 where nothing could be read)."""

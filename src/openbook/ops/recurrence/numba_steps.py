@@ -32,7 +32,7 @@ from openbook.ops.numba_math import (
     wide_scores_backward,
 )
 
-TILE = 4  # windows whose products share one pass over the weights
+TILE = 8  # windows whose products share one pass over the weights
 
 
 class Given(NamedTuple):
