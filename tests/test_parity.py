@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from openbook.models.darnn import DarnnReadout, TemporalDecoder
 from openbook.models.seq2seq import BahdanauReadout, LuongReadout
 from openbook.nn.attention import AdditiveAttention, DotAttention, FeatureAttention, GeneralAttention
-from openbook.nn.dual_stage import InputEncoder
+from openbook.nn.dual_stage import InputAttention, InputEncoder
 from openbook.nn.heads import QuantileHead
 from openbook.nn.recurrent import PaddedLSTM, State, StepLSTM
 
@@ -173,9 +173,8 @@ def test_darnn_two_pass(numbers: Numbers, together: bool, kernels: str, monkeypa
     x, history = numbers["in.x"], numbers["in.y_history"]
     size = numbers["w.encoder_lstm.recurrent_kernel"].shape[0]
     attention_size, n_out = numbers["w.input_attention.series.kernel"].shape[1], numbers["out.y"].shape[1]
-    encoder = InputEncoder(
-        n_features=x.shape[2], n_side=0, size=size, input_size=x.shape[1], attention_size=attention_size
-    )
+    weigh = InputAttention(state_size=2 * size, input_size=x.shape[1], size=attention_size, n_features=x.shape[2])
+    encoder = InputEncoder(weigh, n_features=x.shape[2], n_side=0, size=size)
     assert isinstance(encoder.raw, PaddedLSTM)
     assert isinstance(encoder.weighed, PaddedLSTM)
     lstm_weights(numbers, encoder.raw.lstm, "encoder_lstm")

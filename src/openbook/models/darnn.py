@@ -24,7 +24,7 @@ from openbook.models.base import (
     next_feedback,
 )
 from openbook.nn.attention import AdditiveAttention
-from openbook.nn.dual_stage import InputEncoder, SeriesEncoder, cut
+from openbook.nn.dual_stage import InputAttention, InputEncoder, SeriesEncoder, cut
 from openbook.nn.heads import QuantileHead
 from openbook.nn.recurrent import State, StepLSTM
 from openbook.ops.additive_attention import hoist
@@ -190,15 +190,20 @@ class Darnn(nn.Module):
         if config.drivers == "inputs" and shape.n_variables > shape.n_targets:
             weighed[: shape.n_targets] = False
         self.register_buffer("weighed_F", weighed, persistent=False)
+        weigh = InputAttention(
+            state_size=2 * config.hidden_size,
+            input_size=shape.input_size,
+            size=config.attention_size,
+            n_features=shape.n_variables,
+            series_encoder=config.series_encoder,
+            nowhere=config.nowhere,
+        )
         self.encoder = InputEncoder(
+            weigh,
             n_features=shape.n_variables,
             n_side=shape.n_encoder - shape.n_variables,
             size=config.hidden_size,
-            input_size=shape.input_size,
-            attention_size=config.attention_size,
             recurrent=config.form == "recurrent",
-            series_encoder=config.series_encoder,
-            nowhere=config.nowhere,
             segment=config.segment,
         )
         self.decoder = TemporalDecoder(

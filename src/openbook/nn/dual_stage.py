@@ -138,7 +138,7 @@ class InputEncoder(nn.Module):
     calendar) are read unweighed. With ``segment`` above one (two passes) a step of both LSTMs reads a segment of so many
     rows of every input, weighed as one, and the book has a page per segment.
 
-    >>> encoder = InputEncoder(n_features=3, n_side=2, size=4, input_size=6, attention_size=5)
+    >>> encoder = InputEncoder(InputAttention(state_size=8, input_size=6, size=5, n_features=3), n_features=3, n_side=2, size=4)
     >>> inside, mask = torch.ones(2, 6, dtype=torch.bool), torch.ones(2, 6, 3, dtype=torch.bool)
     >>> encoder(torch.ones(2, 6, 3), torch.ones(2, 6, 2), inside, mask).alpha_BTF.shape
     torch.Size([2, 6, 3])
@@ -146,27 +146,16 @@ class InputEncoder(nn.Module):
 
     def __init__(
         self,
+        attention: InputAttention,
         *,
         n_features: int,
         n_side: int,
         size: int,
-        input_size: int,
-        attention_size: int,
         recurrent: bool = False,
-        series_encoder: SeriesEncoder = "linear",
-        nowhere: bool = False,
         segment: int = 1,
     ) -> None:
         super().__init__()
-        self.segment = segment
-        self.attention = InputAttention(
-            state_size=2 * size,
-            input_size=input_size,
-            size=attention_size,
-            n_features=n_features,
-            series_encoder=series_encoder,
-            nowhere=nowhere,
-        )
+        self.attention, self.segment = attention, segment
         n_inputs = n_features * segment
         self.raw = None if recurrent else PaddedLSTM(input_size=n_inputs + n_side, size=size)
         self.weighed: StepLSTM | PaddedLSTM
