@@ -150,7 +150,8 @@ def test_any_shape(sizes: tuple[int, int, int, int, int], wide: float, masked: b
     check(draw(*sizes, wide=wide, bias_rows=sizes[1] if seed % 2 else 0, seed=seed), mask, roughly=True)
 
 
-def test_the_same_bits_for_any_number_of_threads() -> None:
+def test_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_least", lambda H, key: 1)  # work this small is not shared out otherwise
     inputs, found = draw(7, 4, 33, 16, 8), []
     before = torch.get_num_threads()
     try:

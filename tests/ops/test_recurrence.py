@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten
 
 from openbook.ops.recurrence import numba as kernels
 from openbook.ops.recurrence import reference
+from openbook.ops.recurrence.numba_steps import TILE
 from openbook.ops.types import Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
 
 DECODED = ("hidden", "context", "weight")
@@ -271,7 +272,7 @@ def test_no_tensor_grows_with_steps_times_book_times_units() -> None:
 
 def test_the_same_bits_for_any_number_of_threads() -> None:
     before, found = torch.get_num_threads(), []
-    inputs = [None if part is None else part.requires_grad_() for part in draw_decoder(Sizes(B=13))]
+    inputs = [None if part is None else part.requires_grad_() for part in draw_decoder(Sizes(B=3 * TILE + 5))]
     pages, weights = Pages(inputs[4], inputs[5], None, inputs[6]), DecoderWeights(*inputs[7:])  # type: ignore[arg-type]
     try:
         for threads in (1, 2, 3):

@@ -28,7 +28,7 @@ def cut(value: Tensor, size: int) -> Tensor:
     """
     spare = -value.shape[1] % size
     whole = F.pad(value, (0, 0) * (value.ndim - 2) + (spare, 0)) if spare else value
-    return whole.unflatten(1, (-1, size))
+    return whole.reshape(len(whole), whole.shape[1] // size, size, *whole.shape[2:])
 
 
 class Weighed(NamedTuple):

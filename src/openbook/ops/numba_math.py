@@ -18,6 +18,8 @@ from numba.extending import intrinsic
 FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "nogil": True, "error_model": "numpy"}
 # Where the order of the operations is the point: reductions of the argument of exp, sums of scores.
 EXACT: dict[str, Any] = {**FAST, "fastmath": {"contract", "nsz"}}
+# Kernels alone are called from Python; the functions they are made of need no way in, which would have to be compiled too.
+INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 # exp(2a) and exp(2b) are kept within exp(±43), so that their product can not overflow; wider inputs take the plain path.
 CLIP = np.float32(43.0)
@@ -48,7 +50,7 @@ def _as_float(_context: Any, _bits: Any = None) -> Any:
     return types.float32(types.int32), codegen
 
 
-@njit(**EXACT)
+@njit(**EXACT, **INNER)
 def exp32(x: Any) -> Any:
     """e^x to one unit in the last place; x is held within ±87, where float32 is still normal."""
     x = np.float32(87.0) if x > np.float32(87.0) else x
@@ -66,13 +68,13 @@ def exp32(x: Any) -> Any:
     return poly * _as_float(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
 
 
-@njit(**EXACT)
+@njit(**EXACT, **INNER)
 def sigmoid32(x: Any) -> Any:
     """1 / (1 + e^-x)."""
     return ONE / (ONE + exp32(-x))
 
 
-@njit(**EXACT)
+@njit(**EXACT, **INNER)
 def tanh32(x: Any) -> Any:
     """tanh: a polynomial near zero, where ``1 - 2 / (1 + e^2x)`` would lose digits, that elsewhere."""
     square = x * x
@@ -86,7 +88,7 @@ def tanh32(x: Any) -> Any:
     return near if square < np.float32(0.390625) else far
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def add_product(n: int, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     """out[:n, J] += left[:n, K] @ right[K, J]: four rows of ``right`` serve all n from the L1 cache.
 
@@ -106,28 +108,28 @@ def add_product(n: int, left: np.ndarray, right: np.ndarray, out: np.ndarray) ->
                 out[i, j] += a0 * right[k, j]
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def put(value: np.ndarray, out: np.ndarray) -> None:
     """out = value, vectors; a call compiles faster than an assignment of slices."""
     for d in range(out.shape[0]):
         out[d] = value[d]
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def clear(out: np.ndarray) -> None:
     """A vector of zeros."""
     for d in range(out.shape[0]):
         out[d] = np.float32(0)
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def add(value: np.ndarray, out: np.ndarray) -> None:
     """out += value, vectors."""
     for d in range(out.shape[0]):
         out[d] += value[d]
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def exponentials(value: np.ndarray, out: np.ndarray) -> bool:
     """out = exp(2 value) of a vector, clipped; true where clipping would change a score."""
     wide = np.int32(0)
@@ -140,7 +142,7 @@ def exponentials(value: np.ndarray, out: np.ndarray) -> bool:
     return wide != 0
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def key_powers(key: np.ndarray, out: np.ndarray) -> bool:
     """out[A, P] = exp(2 key[T, A]) with time along the vectors, zero beyond T; true where clipping would change a score."""
     T, A = key.shape
@@ -155,7 +157,7 @@ def key_powers(key: np.ndarray, out: np.ndarray) -> bool:
     return wide
 
 
-@njit(**EXACT)
+@njit(**EXACT, **INNER)
 def scores(power: np.ndarray, factor: np.ndarray, score: np.ndarray, out: np.ndarray, part: np.ndarray) -> None:
     """out[t] = Σ_a v_a tanh(k_ta + q_a) as v (1 - 2 / (1 + power factor)), with power = exp(2k) and factor = exp(2q).
 
@@ -181,7 +183,7 @@ def scores(power: np.ndarray, factor: np.ndarray, score: np.ndarray, out: np.nda
         add(part, out)
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def wide_scores(key: np.ndarray, query: np.ndarray, score: np.ndarray, out: np.ndarray) -> None:
     """``scores`` where the factors do not fit float32: the exponential of every sum."""
     for t in range(key.shape[0]):
@@ -191,7 +193,7 @@ def wide_scores(key: np.ndarray, query: np.ndarray, score: np.ndarray, out: np.n
         out[t] = total
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def scores_backward(
     power: np.ndarray,
     factor: np.ndarray,
@@ -218,7 +220,7 @@ def scores_backward(
         score_grad[a] += read
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def wide_scores_backward(
     key: np.ndarray,
     query: np.ndarray,
@@ -239,7 +241,7 @@ def wide_scores_backward(
             power_grad[a, t] += weighed
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def softmax_open(score: np.ndarray, open_: np.ndarray, out: np.ndarray) -> None:
     """Softmax of a vector over its open cells; closed ones get exactly 0, and so do all where none is open."""
     T = score.shape[0]
@@ -269,7 +271,7 @@ def softmax_open(score: np.ndarray, open_: np.ndarray, out: np.ndarray) -> None:
         out[t] *= scale
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def softmax_backward(weight: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
     """out = weight (grad - Σ weight grad), the gradient of the scores."""
     total = np.float32(0)
@@ -279,7 +281,7 @@ def softmax_backward(weight: np.ndarray, grad: np.ndarray, out: np.ndarray) -> N
         out[t] = weight[t] * (grad[t] - total)
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def weigh_rows(weight: np.ndarray, value: np.ndarray, out: np.ndarray) -> None:
     """out[d] = Σ_t weight[t] value[t, d], four rows at once."""
     T, D = value.shape
@@ -296,7 +298,7 @@ def weigh_rows(weight: np.ndarray, value: np.ndarray, out: np.ndarray) -> None:
             out[d] += w0 * value[t, d]
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def add_dots(value: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
     """out[t] += value[t] · grad."""
     T, D = value.shape
@@ -307,7 +309,7 @@ def add_dots(value: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         out[t] += total
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def cell_forward(gates: np.ndarray, cell: np.ndarray, hidden: np.ndarray) -> None:
     """One LSTM step of one window: gates [4D] (i, f, g, o) are opened in place, cell and hidden [D] move on."""
     D = cell.shape[0]
@@ -323,7 +325,7 @@ def cell_forward(gates: np.ndarray, cell: np.ndarray, hidden: np.ndarray) -> Non
         hidden[d] = gates[3 * D + d] * tanh32(c)
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def cell_backward(
     gates: np.ndarray,
     cell: np.ndarray,
@@ -345,7 +347,7 @@ def cell_backward(
         cell_grad[d] = grad * f
 
 
-@njit(**FAST)
+@njit(**FAST, **INNER)
 def padded(T: int) -> int:
     """T rounded up to whole vectors."""
     return (T + 7) // 8 * 8

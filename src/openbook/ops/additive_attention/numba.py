@@ -136,6 +136,11 @@ def hoist(key_BTA: Tensor) -> Powers:
     return made
 
 
+def _least(H: int, key_BTA: Tensor) -> int:
+    """Windows a thread must be given for its start to pay: some ten million multiplications."""
+    return max(1, 10_000_000 // max(1, H * key_BTA.shape[1] * key_BTA.shape[2]))
+
+
 def _optional(part: Tensor | None) -> np.ndarray:
     return nothing(3) if part is None else array(part)
 
@@ -156,7 +161,7 @@ class _AdditiveAttention(torch.autograd.Function):
         given += [NO_MASK if mask_BHT is None else array(mask_BHT), nothing(2) if bias_HT is None else array(bias_HT)]
         given += [_optional(power_BAP), nothing(1, bool) if wide_B is None else array(wide_B)]
         given += [_optional(context_BHD), array(weight_BHT)]
-        share_out(lambda first, last: _forward(first, last, *given), B)
+        share_out(lambda first, last: _forward(first, last, *given), B, least=_least(H, key_BTA))
         ctx.save_for_backward(query_BHA, key_BTA, value_BTD, score_A, weight_BHT, power_BAP, wide_B)
         ctx.bias_rows = 0 if bias_HT is None else len(bias_HT)
         ctx.set_materialize_grads(False)
@@ -173,7 +178,7 @@ class _AdditiveAttention(torch.autograd.Function):
         given += [_optional(power_BAP), nothing(1, bool) if wide_B is None else array(wide_B)]
         given += [array(weight_BHT), _optional(context_grad), _optional(weight_grad)]
         given += [array(query_grad), array(key_grad), array(score_grad), _optional(slope_BHT)]
-        share_out(lambda first, last: _backward(first, last, *given), B)
+        share_out(lambda first, last: _backward(first, last, *given), B, least=_least(H, key_BTA))
         value_grad = None if context_grad is None else torch.bmm(weight_BHT.transpose(1, 2), context_grad)
         bias_grad = (
             None if slope_BHT is None else slope_BHT.sum((0, 1) if ctx.bias_rows == 1 else 0).view(ctx.bias_rows, -1)

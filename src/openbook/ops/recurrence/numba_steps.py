@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 
 from openbook.ops.numba_math import (
+    FAST,
+    INNER,
     KERNEL,
     add,
     add_dots,
@@ -160,7 +162,7 @@ def steps_forward(
                 put(context[i], out.context[b, step])
 
 
-@njit(**KERNEL)
+@njit(**FAST, **INNER)
 def _look_backward(
     key: np.ndarray,
     power: np.ndarray,
