@@ -9,7 +9,7 @@ PEERS_STAMP := $(PEERS)/.installed
 PEERS_PIP := $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PEERS_PINS)
 OUT ?= openbook-demo
 
-.PHONY: demo test browser format bench bench-peers clean
+.PHONY: demo test browser format bench bench-peers clean bench-speed
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,6 +44,14 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.tables
+
+# No speed is told while a kernel is wrong. Nothing else should run meanwhile.
+bench-speed: $(STAMP)
+	$(BIN)/python -m pytest -q tests/ops -m "not slow"
+	$(BIN)/python -m benchmarks.speed --force
+	$(BIN)/python -m benchmarks.reference --force --case darnn_step
+	$(BIN)/python -m benchmarks.main_job --force --case gathering
 	$(BIN)/python -m benchmarks.tables
 
 # Other libraries live apart: they bring a good gigabyte and versions of their own.
