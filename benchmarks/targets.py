@@ -147,7 +147,7 @@ _REFERENCE = (
     "darnn_step",
 )
 _SPEED = tuple(
-    f"speed_{name}" for name in ("attention", "bahdanau", "darnn", "luong", "length", "latency", "compilation", "panel")
+    f"speed_{name}" for name in ("attention", "bahdanau", "darnn", "luong", "length", "latency", "compilation")
 )
 _MAIN = ("vic_elec", "bike_hour", "epf_np", "planted_lag", "start_up", "gathering", "many_series", "demo")
 _CASES = (*_MAIN, *_REFERENCE, *_SPEED)
@@ -197,8 +197,6 @@ def _speed_targets(case: Mapping[str, Case]) -> list[Target]:
         found.append(_ratio(case["speed_latency"], asked, ("ms", model), 10, most=True, unit="ms"))
     asked = "kernels compile within 15 s, once"
     found.append(_ratio(case["speed_compilation"], asked, ("seconds", "compiling"), 15, most=True, unit="s"))
-    asked = "100,000 series are forecast within 4 GB"
-    found.append(_ratio(case["speed_panel"], asked, ("peak_gb",), 4, most=True, unit="GB"))
     return found
 
 

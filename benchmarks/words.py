@@ -150,7 +150,6 @@ KOREAN = {
     "speed_latency: luong forecasts one window with its weights within 10 ms": "speed_latency: luong이 윈도 하나를 가중치와 함께 10 ms 안에 예측할 것",
     "speed_latency: bahdanau forecasts one window with its weights within 10 ms": "speed_latency: bahdanau이 윈도 하나를 가중치와 함께 10 ms 안에 예측할 것",
     "speed_compilation: kernels compile within 15 s, once": "speed_compilation: 커널 컴파일이 처음 한 번 15초 안에 끝날 것",
-    "speed_panel: 100,000 series are forecast within 4 GB": "speed_panel: 시계열 100,000개를 메모리 4 GB 안에서 예측할 것",
     **{
         f"etth1: `luong` is as good on validation as {peer} after at most a fifth of its training time": f"etth1: {peer}의 "
         "최종 검증 성적에 `luong`이 그 학습 시간의 5분의 1 안에 이를 것"
