@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numba
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor
 from openbook.ops import arrays
 from openbook.ops.additive_attention import additive_attention, hoist, reference
 from openbook.ops.additive_attention import numba as kernels
+from openbook.ops.numba_math import forget_older
 from openbook.ops.types import Attended
 
 NAMES = ("context", "weight", "query", "key", "value", "score", "bias")
@@ -189,3 +191,21 @@ def test_elementary_functions() -> None:
     assert all(math.isnan(y) for y in each(np.float32(np.nan)))
     assert each(np.float32(1e30))[1:] == (1.0, 1.0)
     assert each(np.float32(-1e30))[2] == -1.0
+
+
+def test_kernels_compiled_of_older_sources_are_forgotten(tmp_path: Path) -> None:
+    class Kernel:
+        __name__ = "_forward"
+
+        class stats:
+            cache_path = str(tmp_path)
+
+    index, other = tmp_path / "numba._forward-34.py311.nbi", tmp_path / "numba._backward-69.py311.nbi"
+    for file in (index, other):
+        file.touch()
+    written = index.stat().st_mtime
+    forget_older(Kernel(), than=written - 1)
+    assert index.exists()
+    forget_older(Kernel(), than=written + 1)
+    assert not index.exists()
+    assert other.exists()

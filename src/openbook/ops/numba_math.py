@@ -1,12 +1,12 @@
 """What the CPU kernels share: elementary functions, small products and additive scores that LLVM can vectorise.
 
 Everything is float32 and written so that no loop has a branch LLVM must keep: the functions come from arithmetic alone
-(the C library's would be called one number at a time), and NaN passes through all of them. After a change here delete the
-kernels' caches (``make clean``): a cached kernel does not notice that a function of another file changed.
+(the C library's would be called one number at a time), and NaN passes through all of them.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,15 @@ def _can_cache() -> bool:
 
 
 KERNEL: dict[str, Any] = {**FAST, "cache": _can_cache()}
+
+
+def forget_older(*kernels: Any, than: float = Path(__file__).stat().st_mtime) -> None:
+    """Delete what was compiled of kernels before this file changed: Numba looks at the kernel's own file alone."""
+    for kernel in kernels:
+        folder = kernel.stats.cache_path
+        for index in Path(folder).glob(f"*.{kernel.__name__}-*.nbi") if folder else ():
+            if index.stat().st_mtime < than:
+                index.unlink(missing_ok=True)
 
 
 @intrinsic

@@ -16,6 +16,7 @@ from openbook.ops.numba_math import (
     add_dots,
     clear,
     exponentials,
+    forget_older,
     key_powers,
     padded,
     put,
@@ -125,6 +126,9 @@ def _backward(
 def _powers(first: int, last: int, key: np.ndarray, powers: np.ndarray, wides: np.ndarray) -> None:
     for b in range(first, last):
         wides[b] = key_powers(key[b], powers[b])
+
+
+forget_older(_forward, _backward, _powers)
 
 
 def hoist(key_BTA: Tensor) -> Powers:

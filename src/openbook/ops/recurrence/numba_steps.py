@@ -22,6 +22,7 @@ from openbook.ops.numba_math import (
     cell_forward,
     clear,
     exponentials,
+    forget_older,
     key_powers,
     padded,
     put,
@@ -289,3 +290,6 @@ def steps_backward(
                     out.key[b, t, a] = np.float32(4) * given.score[a] * power_grad[i, a, t]
             for a in range(A):
                 out.score[b, a] *= np.float32(-2)
+
+
+forget_older(steps_forward, steps_backward)
