@@ -177,3 +177,44 @@ def test_a_step_told_of_one_row_reads_what_is_known_of_the_next(
     assert torch.equal(told[..., 0], batch.encoder_BTX[:, begin:, 0])
     flags = torch.cat([batch.encoder_BTX[:, begin:, 3], torch.zeros(B, H - 1)], dim=1)  # direct: told nothing ahead
     assert torch.equal(known[..., -1], flags)
+
+
+@pytest.mark.parametrize("wrong", [{"form": "recurrent"}, {"protocol": "nowcast"}, {"mode": "scheduled"}])
+def test_segments_that_can_not_be_are_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="segment=4"):
+        DarnnConfig(segment=4, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_segment_shares_what_it_got_among_the_rows_it_was_read_from() -> None:
+    """Nine rows in segments of four: the oldest holds one row; the second window begins at row three."""
+    found = made(segment=4)(make_batch()).attention
+    assert found.stages is not None
+    beta = found.stages.beta_BLT
+    assert beta.shape == (B, 3 + H - 1, T)
+    assert found.stages.alpha_BTF.shape == (B, T, 3)
+    for rows in (slice(1, 5), slice(5, 9)):
+        assert torch.equal(beta[0, :, rows], beta[0, :, rows][:, :1].expand(-1, 4))
+    assert (beta[1, :, :3] == 0).all()
+    assert torch.equal(beta[1, :, 3], beta[1, :, 4])
+    whole = beta[1, -H:].sum(-1)
+    torch.testing.assert_close(whole, torch.ones(H), rtol=0, atol=1e-6)
+    missing = found.weight_BHTF[2, :, :, 0]  # rows 4 and 5 of the target are unknown: row 5's segment has three others
+    assert (missing[:, 4:6] == 0).all()
+    assert torch.equal(missing[:, 6], missing[:, 8])
+
+
+def test_what_a_segment_holds_reaches_the_forecast_row_by_row() -> None:
+    model, batch = made(segment=4), make_batch()
+    changed = batch.encoder_BTX.clone()
+    changed[0, 6, 0], changed[0, 7, 0] = (
+        batch.encoder_BTX[0, 7, 0],
+        batch.encoder_BTX[0, 6, 0],
+    )  # two rows change places
+    moved = model(batch._replace(encoder_BTX=changed)).quantile_BHMQ - model(batch).quantile_BHMQ
+    assert (moved[0].abs() > 1e-6).any()
+    assert (moved[1:] == 0).all()
+
+
+def test_windows_of_thousands_are_decided_for_segments() -> None:
+    assert DarnnConfig().longest == 96
+    assert DarnnConfig(segment=24).longest == 2304

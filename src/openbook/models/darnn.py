@@ -55,7 +55,6 @@ class DarnnConfig:
     """
 
     name: ClassVar[str] = "darnn"
-    longest: ClassVar[int] = 96  # steps of context decided for: the decoder reads the past step by step
     hidden_size: int = 64
     attention_size: int = 32
     entry_size: int = 8
@@ -67,6 +66,11 @@ class DarnnConfig:
     segment: int = 1
     mode: Mode = "direct"
     dropout: float = 0.1
+
+    @property
+    def longest(self) -> int:
+        """Rows of context to decide for at most: the decoder reads the past step by step."""
+        return 96 * self.segment
 
     def __post_init__(self) -> None:
         check_choice("form", self.form, ("two_pass", "recurrent"))
