@@ -63,10 +63,11 @@ class PaddedLSTM(nn.Module):
         entry_weight, recurrent_weight, entry_bias, recurrent_bias = (
             value for _, value in self.lstm.named_parameters()
         )
-        before_BTD = nn.functional.pad(output_BTD[:, :-1], (0, 0, 1, 0))
-        gates_BT4 = nn.functional.linear(packed_BTX, entry_weight, entry_bias + recurrent_bias)
-        gates_BT4 = gates_BT4 + nn.functional.linear(before_BTD, recurrent_weight)
-        entry_BTD, forget_BTD, fresh_BTD, _ = gates_BT4.chunk(4, dim=-1)
+        before_BTD, needed = nn.functional.pad(output_BTD[:, :-1], (0, 0, 1, 0)), 3 * output_BTD.shape[2]
+        # The output gate told the hidden state, and cells do not need it.
+        gates_BT3 = nn.functional.linear(packed_BTX, entry_weight[:needed], (entry_bias + recurrent_bias)[:needed])
+        gates_BT3 = gates_BT3 + nn.functional.linear(before_BTD, recurrent_weight[:needed])
+        entry_BTD, forget_BTD, fresh_BTD = gates_BT3.chunk(3, dim=-1)
         kept, added = forget_BTD.sigmoid().unbind(1), (entry_BTD.sigmoid() * fresh_BTD.tanh()).unbind(1)
         cells = [added[0]]
         for keep_BD, add_BD in zip(kept[1:], added[1:], strict=True):
