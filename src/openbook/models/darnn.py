@@ -155,7 +155,8 @@ class TemporalDecoder(nn.Module):
         """L steps from the hoisted gates and what each is told of the target, from zero or from ``start``."""
         ask, cell = self.attention, self.cell
         told_EM, found_ED = self.entry.weight[:, : self.n_targets], self.entry.weight[:, self.n_targets :]
-        gates_BL4 = gates_BL4 + F.linear(F.linear(told_BLM, told_EM, self.entry.bias), cell.context.weight)
+        entry_XE = F.linear(told_BLM, told_EM, self.entry.bias).flatten(0, 1)
+        gates_BL4 = torch.addmm(gates_BL4.flatten(0, 1), entry_XE, cell.context.weight.T).view_as(gates_BL4)
         weights = DecoderWeights(
             cell.recurrent.weight, cell.context.weight, found_ED, ask.query.weight, ask.query.bias, ask.score.weight[0]
         )

@@ -66,7 +66,8 @@ class PaddedLSTM(nn.Module):
         before_BTD, needed = nn.functional.pad(output_BTD[:, :-1], (0, 0, 1, 0)), 3 * output_BTD.shape[2]
         # The output gate told the hidden state, and cells do not need it.
         gates_BT3 = nn.functional.linear(packed_BTX, entry_weight[:needed], (entry_bias + recurrent_bias)[:needed])
-        gates_BT3 = gates_BT3 + nn.functional.linear(before_BTD, recurrent_weight[:needed])
+        recurrent_D3 = recurrent_weight[:needed].T
+        gates_BT3 = torch.addmm(gates_BT3.flatten(0, 1), before_BTD.flatten(0, 1), recurrent_D3).view_as(gates_BT3)
         entry_BTD, forget_BTD, fresh_BTD = gates_BT3.chunk(3, dim=-1)
         kept, added = forget_BTD.sigmoid().unbind(1), (entry_BTD.sigmoid() * fresh_BTD.tanh()).unbind(1)
         cells = [added[0]]
