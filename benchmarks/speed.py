@@ -134,7 +134,7 @@ def bahdanau(seed: int) -> dict[str, Any]:
         "bare LSTM, linear readout": beside(BareLSTM, batch, 128),
         "plain loop": beside(PlainBahdanau, batch, 128, copy.deepcopy(readout)),
     }
-    return table(in_turn(steps, 11, {"plain loop": 3}), "bahdanau")
+    return table(in_turn(steps, 11, {"plain loop": 5}), "bahdanau")
 
 
 def activations(forward: Step) -> int:
