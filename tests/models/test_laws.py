@@ -12,6 +12,7 @@ from openbook.errors import UsageError
 from openbook.models.base import ModelShape, Output, Teaching
 from openbook.models.darnn import DarnnConfig
 from openbook.models.day_to_day import DayToDayConfig
+from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import MODELS, build_model, config_from_dict, config_to_dict
 from openbook.models.seq2seq import BahdanauConfig, LuongConfig
 from openbook.windows.batch import Batch
@@ -41,6 +42,10 @@ CONFIGS = {
     "day_to_day": DayToDayConfig(hidden_size=8, gaps=(1, 2)),
     "day_to_day rebuilt": DayToDayConfig(hidden_size=8, gaps=(1,), mode="reconstruct"),
     "darnn fed back": DarnnConfig(hidden_size=8, mode="teacher_forcing"),
+    "openbook": OpenBookConfig(hidden_size=8, window=T, segment=1, mixing=True, cycle=True, book=1),
+    "openbook segments": OpenBookConfig(hidden_size=8, window=8, segment=2, mixing=False),
+    "openbook two": OpenBookConfig(hidden_size=8, window=6, segment=1, mixing=True, n_models=2),
+    "openbook no skip": OpenBookConfig(hidden_size=8, window=4, segment=3, book=1, skip=False),
 }
 
 
@@ -85,7 +90,20 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> nn
     made = build_model(CONFIGS[name], SHAPE, seed=3).eval()
     with torch.no_grad():  # lag tables and joint keys start at zero, which would hide mistakes
         for name, parameter in made.named_parameters():
-            if any(part in name for part in ("table", ".key_", "liking", "attention.series", "nowhere")):
+            if any(
+                part in name
+                for part in (
+                    "table",
+                    ".key",
+                    "liking",
+                    "attention.series",
+                    "nowhere",
+                    "cycle",
+                    "trust",
+                    "change",
+                    "head.output.weight",
+                )
+            ):
                 parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(9))
     return made
 

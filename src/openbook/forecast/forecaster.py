@@ -15,17 +15,21 @@ from torch import nn
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
-from openbook.errors import DataError, UsageError, whole_number
+from openbook.errors import UsageError, whole_number
 from openbook.forecast.arguments import names_of, not_fitted
+from openbook.forecast.choice import ALONE, Choice, Told, choose, member_forecasts, members, told_of
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
 from openbook.forecast.explanation import Explanation, make_explanation
 from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
+from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
-from openbook.forecast.setup import Asked, loss_scale, set_up
+from openbook.forecast.search import error_of, series_unit
+from openbook.forecast.setup import Asked
 from openbook.models.base import ModelConfig, ModelShape, Output, check_choice
-from openbook.models.registry import build_model, make_config
-from openbook.training.loop import History, Progress, TrainConfig, pick_device, train_model
+from openbook.models.openbook import OpenBookConfig
+from openbook.models.registry import make_config
+from openbook.training.loop import History, Progress, TrainConfig, pick_device
 from openbook.windows.batch import Batch
 from openbook.windows.sampler import (
     Layout,
@@ -35,7 +39,6 @@ from openbook.windows.sampler import (
     batches,
     gather,
     make_resident,
-    split_windows,
     spread,
 )
 from openbook.windows.scaling import SCALINGS, ColumnScaler, Scaling
@@ -65,6 +68,7 @@ class Fitted:
     freq: Freq
     season: int
     lower_bound: float | None = None
+    choice: Choice = ALONE
 
 
 class Forecaster(FrameForecaster):
@@ -153,7 +157,8 @@ class Forecaster(FrameForecaster):
 
     def history_steps(self) -> int | None:
         """A forecast reads the context; one horizon more lets ``explain`` look at the last known origin."""
-        return self.fitted().windows.input_size + self.h
+        fitted = self.fitted()
+        return max(fitted.windows.input_size, fitted.choice.reach) + self.h
 
     def resolve_inputs(self, table: pd.DataFrame) -> Inputs:
         """Past-only columns where they were not named."""
@@ -184,21 +189,19 @@ class Forecaster(FrameForecaster):
                 fix="use scaling='fixed': what never changes has no differences",
             )
         given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.target)
-        made = set_up(panel, Asked(*given), self._decided)
+        learner = Learner(Asked(*given), self.train, self.seed, device, self._decided, self.progress)
+        model, made, split, self.training_ = learn(panel, learner)
         config, season, layout, windows, columns, shape = made
-        split = split_windows(panel, windows, validation_size=self.train.validation_size, season=season)
-        _check_windows(panel, split, windows)
         self._report_split(split)
-        model = build_model(config, shape, self.seed).to(device)
-        resident = make_resident(panel, layout, columns, device, loss_scale(panel, split, season, self.train.loss))
-        self.training_ = train_model(
-            model, resident, split, windows, shape=shape, config=self.train, seed=self.seed, progress=self.progress
-        )
         self._report_training(split)
         empty = Calibration(shape.quantiles, np.empty((0, self.h, len(shape.quantiles))), np.empty((0, self.h)))
         lowest = self._decided("lower_bound", decide_lower_bound(panel))
         self.fitted_ = Fitted(model, config, shape, layout, windows, columns, empty, panel.freq, season, lowest)
-        self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, split.validation or split.train))
+        judged = split.validation or split.train
+        if isinstance(config, OpenBookConfig) and split.validation:
+            unit = series_unit(panel, split)
+            self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, unit))
+        self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Median and calibrated bands of every origin, [W, h], in original units.
@@ -207,8 +210,8 @@ class Forecaster(FrameForecaster):
         """
         fitted, points = self.fitted(), []
         bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {value: [] for value in level}
-        for batch, output in self._outputs(panel, WindowIndex(*origins)):
-            quantile_BHQ, location_B1, scale_B1 = _numpy(batch, output)
+        for told in self._told(panel, WindowIndex(*origins)):
+            quantile_BHQ, location_B1, scale_B1 = told.quantile_BHQ, told.location_B1, told.scale_B1
             points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)
             for value, parts in bands.items():
                 low, high = fitted.calibration.interval(quantile_BHQ, value)
@@ -249,7 +252,7 @@ class Forecaster(FrameForecaster):
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""
         fitted = self.fitted()
-        maps = [output.attention for _, output in self._outputs(panel, WindowIndex(*origins))]
+        maps = [output.attention for _, _, output in self._outputs(panel, WindowIndex(*origins))]
         return make_explanation(
             panel,
             origins,
@@ -325,7 +328,7 @@ class Forecaster(FrameForecaster):
             )
         self._decided("training_steps", Decision(history.best_step if split.validation else history.steps, why))
 
-    def _outputs(self, panel: Panel, windows: WindowIndex) -> Iterator[tuple[Batch, Output]]:
+    def _outputs(self, panel: Panel, windows: WindowIndex) -> Iterator[tuple[WindowIndex, Batch, Output]]:
         fitted = self.fitted()
         device = next(fitted.model.parameters()).device
         resident = make_resident(panel, fitted.layout, fitted.columns, device)
@@ -334,34 +337,41 @@ class Forecaster(FrameForecaster):
             with torch.no_grad():
                 series, end = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in piece)
                 batch = gather(resident, series, end, fitted.windows)
-                yield batch, fitted.model(batch)
+                yield piece, batch, fitted.model(batch)
+
+    def _told(self, panel: Panel, windows: WindowIndex) -> Iterator[Told]:
+        """What is forecast, the model's quantiles moved to where its mixture with the floors has its middle."""
+        choice, median = self.fitted().choice, self.fitted().shape.median
+        for piece, batch, output in self._outputs(panel, windows):
+            told = told_of(batch, output)
+            if not choice.model_alone:
+                each_KBH = member_forecasts(panel, Origins(*piece), told, median, choice.names)
+                share_BK = choice.shares_of(panel, piece.series_W)
+                mixed_BH = np.einsum("bk,kbh->bh", share_BK, np.where(share_BK.T[..., None] > 0, each_KBH, 0.0))
+                shift_BH = (mixed_BH - each_KBH[0]) / told.scale_B1
+                told = told._replace(quantile_BHQ=told.quantile_BHQ + shift_BH[..., None])
+            yield told
+
+    def _choose(self, panel: Panel, windows: WindowIndex, unit: np.ndarray) -> Choice:
+        """How much of the forecasts is the model's and how much a floor's."""
+        fitted, each, truths = self.fitted(), [], []
+        few = spread(windows, _CALIBRATION_WINDOWS)
+        names = members(panel, fitted.season, getattr(fitted.config, "skip", False))
+        for piece, batch, output in self._outputs(panel, few):
+            told = told_of(batch, output)
+            each.append(member_forecasts(panel, Origins(*piece), told, fitted.shape.median, names))
+            truths.append(told.truth_BH * told.scale_B1 + told.location_B1)
+        size = unit[few.series_W][:, None]
+        told_KWH, truth_WH = np.concatenate(each, axis=1) / size, np.concatenate(truths) / size
+        choice, decision = choose(panel, few.series_W, told_KWH, truth_WH, names, error_of(self.train.loss))
+        self._decided("forecast", decision)
+        return choice
 
     def _calibrate(self, panel: Panel, windows: WindowIndex) -> Calibration:
-        quantiles, truths = [], []
         stretches = np.unique(windows.series_W * (int(panel.offsets[-1]) + 1) + windows.end_W // self.h)
-        for batch, output in self._outputs(panel, spread(windows, _CALIBRATION_WINDOWS)):
-            quantiles.append(_numpy(batch, output)[0])
-            truth_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
-            truths.append(truth_BH.cpu().numpy().astype(np.float64))
-        found = (np.concatenate(quantiles), np.concatenate(truths))
+        told = list(self._told(panel, spread(windows, _CALIBRATION_WINDOWS)))
+        found = (np.concatenate([part.quantile_BHQ for part in told]), np.concatenate([part.truth_BH for part in told]))
         return Calibration(self.fitted().shape.quantiles, *found, independent=len(stretches))
-
-
-def _numpy(batch: Batch, output: Output) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Quantiles [B, H, Q], location and scale [B, 1] of the first target, float64."""
-    quantile_BHQ = output.quantile_BHMQ[:, :, 0].double().cpu().numpy()
-    return quantile_BHQ, batch.location_BM.cpu().numpy(), batch.scale_BM.cpu().numpy()
-
-
-def _check_windows(panel: Panel, split: Split, windows: WindowShape) -> None:
-    if not split.train:
-        raise DataError(
-            "too_short",
-            expected=f"a series with at least {windows.h + 1} rows and observed values around one origin",
-            got=f"at most {int(panel.lengths.max())} rows, {int(np.isfinite(panel.target).sum())} observed values",
-            where=f"{len(panel)} series, h={windows.h}",
-            fix="shorten h or add history",
-        )
 
 
 def load(path: str | Path) -> Forecaster:

@@ -20,6 +20,7 @@ from openbook.data.panel import Panel
 from openbook.errors import ModelFileError, UsageError
 from openbook.files import check_writable, json_text, write_folder_whole, write_whole
 from openbook.forecast.arguments import ColumnNames
+from openbook.forecast.choice import Choice
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision
 from openbook.forecast.frames import Inputs
@@ -121,6 +122,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "season": fitted.season,
         "lower_bound": fitted.lower_bound,
         "independent": fitted.calibration.independent,
+        "choice": fitted.choice._asdict(),
         "history": {
             "ids": [_id_value(name) for name in history.ids],
             "id_kinds": [type(_id_value(name)).__name__ for name in history.ids],
@@ -216,8 +218,14 @@ def _rebuild(
         history.freq,
         config["season"],
         config["lower_bound"],
+        _choice(config["choice"]),
     )
     return forecaster
+
+
+def _choice(saved: dict[str, Any]) -> Choice:
+    own = {name: tuple(share) for name, share in saved["by_series"].items()}
+    return Choice(tuple(saved["names"]), tuple(saved["share"]), own)
 
 
 def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], inputs: Inputs) -> Panel:

@@ -24,6 +24,7 @@ from openbook.forecast.decisions import (
 from openbook.forecast.origins import Origins
 from openbook.models.base import ModelConfig, ModelShape, whole_seasons
 from openbook.models.day_to_day import DayToDayConfig
+from openbook.models.openbook import OpenBookConfig
 from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Layout, Split, WindowShape
 from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs
@@ -67,12 +68,17 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     else:
         size = decide_input_size(panel, season, asked.h, getattr(config, "longest", MOST_STEPS))
     calendar = decided("calendar", decide_calendar(panel))
-    input_size = decided("input_size", Decision(asked.input_size, "as given") if asked.input_size else size)
+    searched = isinstance(config, OpenBookConfig)  # decides window and scaling itself, on validation windows
+
+    def told_of(name: str, decision: Decision) -> Any:
+        return decision.value if searched else decided(name, decision)
+
+    input_size = told_of("input_size", Decision(asked.input_size, "as given") if asked.input_size else size)
     # A day is scaled by the newest one: over months the level would blur.
     newest, least = (period, min(config.gaps) * period) if isinstance(config, DayToDayConfig) else (0, 0)
     told = Decision(asked.scaling, "as given")
     judged = told if asked.scaling else decide_scaling(panel, newest or input_size, asked.h)
-    scaling: Scaling = decided("scaling", judged)
+    scaling: Scaling = told_of("scaling", judged)
     unit = float(difference_std(panel.target[:, None], panel.offsets)[0]) if scaling in COMMON else 1.0
     layout = Layout(asked.target, panel.hist_columns, panel.futr_columns, calendar)
     shape = ModelShape(

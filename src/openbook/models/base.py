@@ -29,7 +29,8 @@ def whole_seasons(season: int, h: int) -> int:
 class ModelShape:
     """Sizes a model takes from the data: F variables, X encoder and K decoder inputs, M targets, T, H and the quantiles.
 
-    ``n_known``: how many of the variables, the last ones, are known ahead. ``season``: steps of one season.
+    ``n_known``: how many of the variables, the last ones, are known ahead; ``n_static``: how many of these, the last ones,
+    never change within a series. ``season``: steps of one season.
     """
 
     n_variables: int
@@ -41,6 +42,7 @@ class ModelShape:
     n_targets: int = 1
     n_known: int = 0
     season: int = 1
+    n_static: int = 0
 
     @property
     def period(self) -> int:
@@ -106,10 +108,14 @@ class AttentionMap(NamedTuple):
 
 
 class Output(NamedTuple):
-    """Quantiles of every step in scaled units, [B, H, M, Q], and where each step looked."""
+    """Quantiles of every step in scaled units, [B, H, M, Q], and where each step looked.
+
+    ``skip_BHM``: of models with a linear skip path, what that path alone forecasts.
+    """
 
     quantile_BHMQ: Tensor
     attention: AttentionMap
+    skip_BHM: Tensor | None = None
 
 
 class Teaching(NamedTuple):

@@ -13,9 +13,11 @@ from openbook.errors import UsageError
 from openbook.models.base import ModelConfig, ModelShape
 from openbook.models.darnn import Darnn, DarnnConfig
 from openbook.models.day_to_day import DayToDay, DayToDayConfig
+from openbook.models.openbook import OpenBook, OpenBookConfig
 from openbook.models.seq2seq import Bahdanau, BahdanauConfig, Luong, LuongConfig
 
 MODELS: dict[str, tuple[type[Any], Callable[[Any, ModelShape], nn.Module]]] = {
+    OpenBookConfig.name: (OpenBookConfig, OpenBook),
     LuongConfig.name: (LuongConfig, Luong),
     BahdanauConfig.name: (BahdanauConfig, Bahdanau),
     DarnnConfig.name: (DarnnConfig, Darnn),

@@ -46,10 +46,12 @@ class Layout:
 class Resident(NamedTuple):
     """All series on the device: ``data_RC`` float64 (target raw, inputs standardised, NaN where unknown), bounds [N].
 
-    ``error_N``: what an error of each series is measured by in a MASE loss, NaN where nothing is known; None elsewhere.
+    ``calendar_RK`` float32, always known. ``error_N``: what an error of each series is measured by in a MASE loss, NaN where
+    nothing is known; None elsewhere.
     """
 
     data_RC: Tensor
+    calendar_RK: Tensor
     start_N: Tensor
     stop_N: Tensor
     layout: Layout
@@ -66,9 +68,10 @@ def make_resident(
     """Lay a panel out for gathering; ``columns`` scales the past-only and known-future columns together."""
     inputs_RC = columns.apply(np.concatenate([panel.hist, panel.futr], axis=1))
     calendar_RC = calendar_columns(panel.wall_clock(), layout.calendar)
-    data_RC = np.concatenate([panel.target[:, None], inputs_RC, calendar_RC], axis=1)
+    data_RC = np.concatenate([panel.target[:, None], inputs_RC], axis=1)
     return Resident(
         torch.from_numpy(np.ascontiguousarray(data_RC)).to(device),
+        torch.from_numpy(calendar_RC.astype(np.float32)).to(device),
         torch.from_numpy(panel.offsets[:-1].copy()).to(device),
         torch.from_numpy(panel.offsets[1:].copy()).to(device),
         layout,
@@ -99,30 +102,31 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
     step = torch.arange(-T, shape.h, device=end_B.device)
     row_BL = end_B[:, None] + step
     inside_BL = (row_BL >= resident.start_N[series_B][:, None]) & (row_BL < resident.stop_N[series_B][:, None])
-    window_BLC = resident.data_RC[row_BL.clamp(0, len(resident.data_RC) - 1)]
-    seen_BLC = window_BLC.isfinite() & inside_BL[..., None]
-    n_variables = len(layout.variables)
-    scaled_by_BT1 = recent(seen_BLC[:, :T, :1], shape.scale_steps or T)
-    scale = window_scale(window_BLC[:, :T, :1], scaled_by_BT1, shape.scaling, shape.unit)
-    target_BL1 = (window_BLC[..., :1] - scale.location_BM[:, None]) / scale.scale_BM[:, None]
-    input_BLC = window_BLC[..., 1:n_variables]
+    clamped_BL = row_BL.clamp(0, len(resident.data_RC) - 1)
+    window_BLF = resident.data_RC[clamped_BL]
+    seen_BLF = window_BLF.isfinite() & inside_BL[..., None]
+    scaled_by_BT1 = recent(seen_BLF[:, :T, :1], shape.scale_steps or T)
+    scale = window_scale(window_BLF[:, :T, :1], scaled_by_BT1, shape.scaling, shape.unit)
+    target_BL1 = (window_BLF[..., :1] - scale.location_BM[:, None]) / scale.scale_BM[:, None]
+    input_BLF = window_BLF[..., 1:]
     if shape.scaling == "difference":
-        input_BLC = input_BLC - newest(window_BLC[:, :T, 1:n_variables], seen_BLC[:, :T, 1:n_variables])[:, None]
-    scaled_BLC = torch.cat([target_BL1, input_BLC, window_BLC[..., n_variables:]], dim=-1)
-    scaled_BLC = scaled_BLC.masked_fill(~seen_BLC, 0.0).float()
-    past_BTC, flag_BT1 = scaled_BLC[:, :T], seen_BLC[:, :T, :1].float()
+        input_BLF = input_BLF - newest(window_BLF[:, :T, 1:], seen_BLF[:, :T, 1:])[:, None]
+    scaled_BLF = torch.cat([target_BL1, input_BLF], dim=-1).masked_fill(~seen_BLF, 0.0).float()
+    calendar_BLK = resident.calendar_RK[clamped_BL].masked_fill(~inside_BL[..., None], 0.0)
     known = 1 + len(layout.hist)
     position_BH1 = ((step[T:] + 1) / shape.h).float()[None, :, None].expand(len(end_B), -1, -1)
+    flag_BT1 = seen_BLF[:, :T, :1].float()
+    always_BHK = inside_BL[:, T:, None].expand(-1, -1, calendar_BLK.shape[2])
     return Batch(
-        encoder_BTX=torch.cat([past_BTC[..., :n_variables], flag_BT1, past_BTC[..., n_variables:]], dim=-1),
+        encoder_BTX=torch.cat([scaled_BLF[:, :T], flag_BT1, calendar_BLK[:, :T]], dim=-1),
         inside_BT=inside_BL[:, :T],
-        observed_BTF=seen_BLC[:, :T, :n_variables],
-        decoder_BHK=torch.cat([scaled_BLC[:, T:, known:], position_BH1], dim=-1),
+        observed_BTF=seen_BLF[:, :T],
+        decoder_BHK=torch.cat([scaled_BLF[:, T:, known:], calendar_BLK[:, T:], position_BH1], dim=-1),
         decoder_observed_BHK=torch.cat(
-            [seen_BLC[:, T:, known:], torch.ones_like(position_BH1, dtype=torch.bool)], dim=-1
+            [seen_BLF[:, T:, known:], always_BHK, torch.ones_like(position_BH1, dtype=torch.bool)], dim=-1
         ),
-        target_BHM=scaled_BLC[:, T:, :1],
-        target_observed_BHM=seen_BLC[:, T:, :1],
+        target_BHM=scaled_BLF[:, T:, :1],
+        target_observed_BHM=seen_BLF[:, T:, :1],
         last_BM=((scale.last_BM - scale.location_BM) / scale.scale_BM).float(),
         location_BM=scale.location_BM,
         scale_BM=scale.scale_BM,

@@ -1,0 +1,148 @@
+"""Never worse than the floor: how much of a forecast is the model's and how much a floor's, chosen on validation windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from openbook.data.panel import Panel
+from openbook.forecast.closed_form import Error
+from openbook.forecast.decisions import Decision
+from openbook.forecast.origins import Origins
+from openbook.forecast.seasons import repeat_season, season_candidates
+from openbook.models.base import Output
+from openbook.windows.batch import Batch
+
+MODEL, SKIP, REPEAT = "model", "skip", "repeat"
+_SHARES = (0.25, 0.5, 0.75, 1.0)
+_WORTH, _WORTH_ALONE = 0.99, 0.95  # a floor has to lower the error below this share, of all series or of one
+_ENOUGH = 10  # windows that do not overlap, before a series may choose for itself
+
+
+class Choice(NamedTuple):
+    """Shares of each member, summing to one: of all series, and of those that chose for themselves by id.
+
+    ``names``: ``model``, ``skip`` (the linear path alone) and ``repeat N`` (the value N steps before, repeated).
+    """
+
+    names: tuple[str, ...] = (MODEL,)
+    share: tuple[float, ...] = (1.0,)
+    by_series: dict[str, tuple[float, ...]] = {}  # noqa: RUF012 (never changed)
+
+    @property
+    def model_alone(self) -> bool:
+        """Whether every forecast is the model's own."""
+        return self.share[0] == 1.0 and not self.by_series
+
+    @property
+    def reach(self) -> int:
+        """Rows of history the floors of the mixture read."""
+        lags = [int(name.split()[1]) for name in self.names if name.startswith(REPEAT)]
+        return max(lags, default=0)
+
+    def shares_of(self, panel: Panel, series_W: np.ndarray) -> np.ndarray:
+        """Shares of the windows, [W, K]."""
+        if not self.by_series:
+            return np.broadcast_to(np.array(self.share), (len(series_W), len(self.names)))
+        table = np.array([self.by_series.get(str(name), self.share) for name in panel.ids])
+        return table[series_W]
+
+
+ALONE = Choice()
+
+
+class Told(NamedTuple):
+    """Forecasts of B windows of the first target: quantiles [B, H, Q] and truths [B, H] (NaN unknown), both scaled, the skip
+    path's share [B, H] where there is one, and what gives original units back: location and scale, [B, 1]. All float64."""
+
+    quantile_BHQ: np.ndarray
+    truth_BH: np.ndarray
+    skip_BH: np.ndarray | None
+    location_B1: np.ndarray
+    scale_B1: np.ndarray
+
+
+def told_of(batch: Batch, output: Output) -> Told:
+    """A model's output as plain arrays."""
+    quantile_BHQ = output.quantile_BHMQ[:, :, 0].double().cpu().numpy()
+    truth_BH = (
+        batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan).double().cpu().numpy()
+    )
+    skip_BH = None if output.skip_BHM is None else output.skip_BHM[..., 0].double().cpu().numpy()
+    return Told(quantile_BHQ, truth_BH, skip_BH, batch.location_BM.cpu().numpy(), batch.scale_BM.cpu().numpy())
+
+
+def member_forecasts(panel: Panel, origins: Origins, told: Told, median: int, names: Sequence[str]) -> np.ndarray:
+    """What every member says of B windows, [K, B, H] in original units."""
+    own = [told.quantile_BHQ[..., median], *([told.skip_BH] if SKIP in names and told.skip_BH is not None else [])]
+    plain_KBH = np.stack(own) * told.scale_B1 + told.location_B1
+    return np.concatenate([plain_KBH, repeats(panel, origins, plain_KBH.shape[2], names)])
+
+
+def repeats(panel: Panel, origins: Origins, h: int, names: Sequence[str]) -> np.ndarray:
+    """The forecasts of the ``repeat N`` members, [K, W, h]."""
+    lags = [int(name.split()[1]) for name in names if name.startswith(REPEAT)]
+    made = [repeat_season(panel, origins, h, lag) for lag in lags]
+    return np.stack(made) if made else np.empty((0, len(origins.end), h))
+
+
+def members(panel: Panel, season: int, with_skip: bool) -> tuple[str, ...]:
+    """Names of the model and the floors that stand beside it."""
+    lags = dict.fromkeys((1, season, *season_candidates(panel.freq)))
+    return (MODEL, *((SKIP,) if with_skip else ()), *(f"{REPEAT} {lag}" for lag in lags))
+
+
+def choose(
+    panel: Panel, series_W: np.ndarray, told_KWH: np.ndarray, truth_WH: np.ndarray, names: tuple[str, ...], error: Error
+) -> tuple[Choice, Decision]:
+    """Shares by validation windows; ``told`` and ``truth`` in units of the series' spread (NaN: unknown).
+
+    Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
+    than a hundredth; a series with ten windows' worth of evidence of its own may differ where that gains a twentieth.
+    """
+    grid = _grid(len(names))
+    errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
+    mean_G = np.nanmean(errors_GW, axis=1)
+    best = _best(mean_G, _WORTH)
+    by_series: dict[str, tuple[float, ...]] = {}
+    for series in np.unique(series_W):
+        own_GW = errors_GW[:, series_W == series]
+        if own_GW.shape[1] < _ENOUGH * 4:
+            continue
+        own_G = np.nanmean(own_GW, axis=1)
+        if np.isfinite(own_G).all() and own_G.min() < _WORTH_ALONE * own_G[best]:
+            by_series[str(panel.ids[series])] = tuple(map(float, grid[int(np.argmin(own_G))]))
+    single = [mean_G[int(np.flatnonzero((grid == row).all(1))[0])] for row in np.eye(len(names))]
+    told = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, single, strict=True))
+    why = f"validation errors: {told}; as chosen {mean_G[best]:.4f}"
+    if by_series:
+        why += f"; {len(by_series)} series choose for themselves"
+    value = {name: float(part) for name, part in zip(names, grid[best], strict=True) if part > 0}
+    return Choice(names, tuple(map(float, grid[best])), by_series), Decision(value, why)
+
+
+def _grid(count: int) -> np.ndarray:
+    """The model alone first, then every mixture of it with one floor, [G, K]."""
+    rows = [np.eye(count)[0]]
+    for floor in range(1, count):
+        for share in _SHARES:
+            row = np.zeros(count)
+            row[0], row[floor] = 1 - share, share
+            rows.append(row)
+    return np.array(rows)
+
+
+def _best(mean_G: np.ndarray, worth: float) -> int:
+    place = int(np.nanargmin(mean_G)) if np.isfinite(mean_G).any() else 0
+    return place if mean_G[place] < worth * mean_G[0] else 0
+
+
+def _errors(gap_WH: np.ndarray, error: Error) -> np.ndarray:
+    """Mean error of each window, [W]; NaN where nothing is known."""
+    found = error(torch.from_numpy(gap_WH)).numpy()
+    seen = np.isfinite(found)
+    count = seen.sum(1)
+    return np.where(count > 0, np.where(seen, found, 0.0).sum(1) / np.maximum(count, 1), np.nan)

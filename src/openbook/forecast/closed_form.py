@@ -1,0 +1,110 @@
+"""The closed-form solution of the skip path: ridge regression on scaled windows, its penalty chosen on validation windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openbook.nn.skip import SkipShape, skip_input
+from openbook.windows.sampler import Resident, WindowIndex, WindowShape, batches, gather, spread
+
+_PENALTIES = np.logspace(-5, 3, 17)  # multiples of the mean of the normal equations' diagonal
+_ENOUGH_COMPLETE = 0.2  # below it gaps in horizons are filled from the step before, instead of leaving windows out
+_CELLS = 60_000  # of a piece of windows
+
+
+class Table(NamedTuple):
+    """Windows as rows: inputs ``x`` [W, D], targets ``y`` [W, h] (NaN unknown), scaled; ``size`` [W] turns scaled errors into
+    units of the series' own spread."""
+
+    x_WD: Tensor
+    y_WH: Tensor
+    size_W: Tensor
+
+
+class Solved(NamedTuple):
+    """A map ``x @ weight + bias`` [D, h], its penalty (a multiple of the mean diagonal) and its validation error."""
+
+    weight_DH: Tensor
+    bias_H: Tensor
+    penalty: float
+    error: float
+
+
+Error = Callable[[Tensor], Tensor]
+
+
+def tabulate(
+    resident: Resident, windows: WindowIndex, shape: WindowShape, skip: SkipShape, unit_N: np.ndarray, most: int
+) -> Table:
+    """At most ``most`` of the windows, evenly spread, as rows."""
+    rows: list[tuple[Tensor, ...]] = []
+    unit = torch.from_numpy(unit_N)
+    for piece in batches(spread(windows, most), max(1, _CELLS // (shape.input_size + shape.h + skip.width))):
+        series, end = torch.from_numpy(piece.series_W), torch.from_numpy(piece.end_W)
+        batch = gather(resident, series, end, shape)
+        y_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
+        rows.append((skip_input(batch, skip), y_BH, batch.scale_BM[:, 0] / unit[series]))
+    return Table(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
+
+
+def absolute(gap: Tensor) -> Tensor:
+    """Absolute errors."""
+    return gap.abs()
+
+
+def squared(gap: Tensor) -> Tensor:
+    """Squared errors."""
+    return gap.square()
+
+
+def mean_error(told_WH: Tensor, table: Table, error: Error) -> float:
+    """Mean error over observed steps in units of each series' own spread."""
+    found = error((told_WH - table.y_WH) * table.size_W[:, None].to(told_WH.dtype))
+    return float(found.nanmean())
+
+
+def solve(train: Table, validation: Table | None, error: Error, width: int | None = None) -> Solved:
+    """The ridge map of the last ``width`` own lags' columns on; without validation windows a penalty of one mean diagonal.
+
+    Windows with a missing target are left out, or filled from the step before where hardly any is complete.
+    One eigendecomposition serves all penalties.
+    """
+    first = 0 if width is None else train.x_WD.shape[1] - width
+    x, y = _complete(train)
+    x = x[:, first:].double()
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    x = x - x_mean
+    gram, cross = x.T @ x, x.T @ (y - y_mean)
+    unit = float(gram.diagonal().mean()) or 1.0
+    value, vector = torch.linalg.eigh(gram)
+    value, target = value.clamp(min=0.0), vector.T @ cross
+    best, lowest = 1.0, float("nan")
+    if validation is not None and len(validation.x_WD):
+        rotated = ((validation.x_WD[:, first:].double() - x_mean) @ vector).float()
+        errors = [
+            mean_error(
+                rotated @ (target / (value + penalty * unit)[:, None]).float() + y_mean.float(), validation, error
+            )
+            for penalty in _PENALTIES
+        ]
+        place = int(np.nanargmin(errors)) if np.isfinite(errors).any() else 0
+        best, lowest = float(_PENALTIES[place]), errors[place]
+    weight = vector @ (target / (value + best * unit)[:, None])
+    return Solved(weight.float(), (y_mean - x_mean @ weight).float(), best, lowest)
+
+
+def _complete(table: Table) -> tuple[Tensor, Tensor]:
+    """Inputs and whole targets to learn from."""
+    whole = table.y_WH.isfinite().all(1)
+    if float(whole.float().mean()) >= _ENOUGH_COMPLETE:
+        return table.x_WD[whole], table.y_WH[whole].double()
+    filled, last = [], torch.zeros(len(table.y_WH))
+    for y_W in table.y_WH.unbind(1):
+        last = torch.where(y_W.isfinite(), y_W, last)
+        filled.append(last)
+    return table.x_WD, torch.stack(filled, 1).double()

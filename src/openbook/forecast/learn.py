@@ -1,0 +1,106 @@
+"""From a panel to a trained model: what every model shares, and the way of ``openbook``, which decides on validation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from openbook.data.panel import Panel
+from openbook.errors import DataError
+from openbook.forecast import search
+from openbook.forecast.decisions import Decision
+from openbook.forecast.setup import Asked, Setup, loss_scale, set_up
+from openbook.models.openbook import OpenBook, OpenBookConfig
+from openbook.models.registry import build_model
+from openbook.training.loop import History, Progress, TrainConfig, train_model
+from openbook.windows.sampler import Split, WindowShape, make_resident, split_windows
+
+Decided = Callable[[str, Decision], Any]
+
+
+class Learner(NamedTuple):
+    """What a training is told besides its panel."""
+
+    asked: Asked
+    train: TrainConfig
+    seed: int
+    device: torch.device
+    decided: Decided
+    progress: Progress | None = None
+
+
+class Learnt(NamedTuple):
+    """A trained model, what it was set up with, its windows and its history."""
+
+    model: nn.Module
+    setup: Setup
+    split: Split
+    history: History
+
+
+def learn(panel: Panel, learner: Learner) -> Learnt:
+    """Decide what was left open, and train."""
+    if isinstance(learner.asked.config, OpenBookConfig):
+        return _learn_openbook(panel, learner, learner.asked.config)
+    asked, train, seed = learner.asked, learner.train, learner.seed
+    made = set_up(panel, asked, learner.decided)
+    split = split_windows(panel, made.windows, validation_size=train.validation_size, season=made.season)
+    check_windows(panel, split, made.windows)
+    model = build_model(made.config, made.shape, seed).to(learner.device)
+    scale = loss_scale(panel, split, made.season, train.loss)
+    resident = make_resident(panel, made.layout, made.columns, learner.device, scale)
+    history = train_model(
+        model, resident, split, made.windows, shape=made.shape, config=train, seed=seed, progress=learner.progress
+    )
+    return Learnt(model, made, split, history)
+
+
+def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> Learnt:
+    """Closed-form decisions first, then short trials of the parts, then the members with the time that is left."""
+    begin, asked, train, decided = time.perf_counter(), learner.asked, learner.train, learner.decided
+    made = set_up(panel, asked, decided)
+    window = config.window or asked.input_size
+    resident = make_resident(panel, made.layout, made.columns)
+    first, decisions = search.choose_start(
+        panel, resident, made.shape, replace(config, window=window), train, asked.scaling
+    )
+    for name, decision in decisions.items():
+        decided(name, decision)
+    split = split_windows(
+        panel, replace(first.windows, least_context=0), validation_size=train.validation_size, season=made.season
+    )
+    check_windows(panel, split, first.windows)
+    scale = loss_scale(panel, split, made.season, train.loss)
+    resident = make_resident(panel, made.layout, made.columns, learner.device, scale)
+    bench = search.Bench(resident, made.shape, first, split, train, learner.device, learner.progress)
+    budget = search.BUDGET_S if train.budget_s is None else train.budget_s
+    chosen, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.TRIALS_SHARE * budget)
+    for name, decision in parts.items():
+        decided(name, decision)
+    each = search.time_left(train, begin) / chosen.n_models
+    trials = [search.run_trial(bench, chosen, learner.seed + k, each) for k in range(chosen.n_models)]
+    windows = search.windows_of(bench, chosen)
+    shape = replace(made.shape, input_size=windows.input_size)
+    model = OpenBook(chosen, shape).to(learner.device)
+    for place, trial in enumerate(trials):
+        model.members[place].load_state_dict(trial.model.state_dict())
+    return Learnt(model.eval(), made._replace(config=chosen, windows=windows, shape=shape), split, trials[0].history)
+
+
+def check_windows(panel: Panel, split: Split, windows: WindowShape) -> None:
+    """Refuse a panel that holds no window to learn from."""
+    if split.train:
+        return
+    raise DataError(
+        "too_short",
+        expected=f"a series with at least {windows.h + 1} rows and observed values around one origin",
+        got=f"at most {int(panel.lengths.max())} rows, {int(np.isfinite(panel.target).sum())} observed values",
+        where=f"{len(panel)} series, h={windows.h}",
+        fix="shorten h or add history",
+    )

@@ -1,0 +1,266 @@
+"""What the ``openbook`` model decides on validation windows of its training part: window, scaling, penalty, parts.
+
+Only the panel that is learned from enters here: its held-out tail judges, nothing behind it exists.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from openbook.data.panel import Panel
+from openbook.forecast.closed_form import Error, Solved, Table, absolute, solve, squared, tabulate
+from openbook.forecast.decisions import MOST_STEPS, Decision
+from openbook.models.base import ModelShape
+from openbook.models.openbook import OpenBookConfig, OpenBookNet, sizes_of
+from openbook.nn.skip import skip_shape
+from openbook.training.loop import History, Progress, TrainConfig, train_model
+from openbook.training.losses import Loss
+from openbook.windows.sampler import Resident, Split, WindowShape, split_windows
+from openbook.windows.scaling import Scaling
+
+BUDGET_S = 300.0
+_FEW, _MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chosen one on
+_SEASONS = (2, 3, 4, 7, 14)
+_NEARLY = 1.005  # a shorter window is taken where it is this near to the best
+_WORTH = 0.99  # a part that is added has to lower the validation loss below this share
+_LEAST_SEGMENTS, _MOST_SEGMENTS = 8, 32
+_DAYS, _MOST_DAYS_AHEAD = 28, 7
+TRIALS_SHARE = 0.35  # of the time budget goes into trials
+
+
+class Start(NamedTuple):
+    """A decided window: config with window and segment, how windows are cut, the map to start from."""
+
+    config: OpenBookConfig
+    windows: WindowShape
+    solved: Solved
+
+
+Decided = Callable[[str, Decision], Any]
+
+
+def error_of(loss: Loss) -> Error:
+    """The error maps are compared by: squared where the loss is, else absolute."""
+    return squared if loss == "mse" else absolute
+
+
+def series_unit(panel: Panel, split: Split) -> np.ndarray:
+    """Spread of each series' observed values before its held-out tail, [N]; 1 where nothing moves."""
+    stop = panel.offsets[1:].copy()
+    np.minimum.at(stop, split.validation.series_W, split.validation.end_W)
+    unit = np.ones(len(panel))
+    for series, (begin, end) in enumerate(zip(panel.offsets[:-1], stop, strict=True)):
+        seen = panel.target[begin:end]
+        seen = seen[np.isfinite(seen)]
+        if len(seen) > 1 and seen.std() > 0:
+            unit[series] = seen.std()
+    return unit
+
+
+def window_candidates(panel: Panel, h: int, season: int) -> list[int]:
+    """Windows worth trying: 2 to 14 seasons and two horizons, within 720 steps and a third of the typical series.
+
+    >>> from types import SimpleNamespace
+    >>> window_candidates(SimpleNamespace(lengths=np.array([4000])), 24, 24)
+    [48, 72, 96, 168, 336]
+    """
+    room = int(np.quantile(panel.lengths, 0.75))
+    most = max(1, min(MOST_STEPS, (room - h) // 3 if room > 6 * h else room - h - 1))
+    wanted = [season * number for number in _SEASONS] if season > 1 else [8, 16, 32, 64]
+    wanted += [2 * h, MOST_STEPS] if room > 10 * MOST_STEPS else [2 * h]
+    return sorted({min(window, most) for window in wanted})
+
+
+def segment_of(window: int, season: int) -> int:
+    """Steps of a segment: a divisor of the season that leaves 8 to 32 segments, or plain steps in short windows.
+
+    >>> segment_of(168, 24), segment_of(720, 24), segment_of(10, 1), segment_of(64, 1)
+    (6, 24, 1, 2)
+    """
+    if window <= _MOST_SEGMENTS:
+        return 1
+    wanted = math.ceil(window / _MOST_SEGMENTS)
+    divisors = [part for part in range(wanted, season + 1) if season % part == 0]
+    return divisors[0] if divisors and window / divisors[0] >= _LEAST_SEGMENTS else wanted
+
+
+def book_of(panel: Panel, window: int, h: int, season: int) -> int:
+    """Seasons of the long book the series reach with a half of their history left to learn from; 0 for none.
+
+    >>> from types import SimpleNamespace
+    >>> book_of(SimpleNamespace(lengths=np.array([24 * 60])), 72, 24, 24)
+    28
+    """
+    if season < 2 or h > _MOST_DAYS_AHEAD * season:
+        return 0
+    room = (int(np.quantile(panel.lengths, 0.75)) // 2) // season - 1
+    days = min(_DAYS, room)
+    return days if days > -(-h // season) + 1 else 0
+
+
+def choose_start(
+    panel: Panel,
+    resident: Resident,
+    shape: ModelShape,
+    config: OpenBookConfig,
+    train: TrainConfig,
+    scaling: Scaling | None,
+) -> tuple[Start, dict[str, Decision]]:
+    """Window and scaling whose closed-form map does best on validation windows; the shorter window where nearly equal."""
+    error, season = error_of(train.loss), shape.season
+    sizes = [config.window] if config.window else window_candidates(panel, shape.h, season)
+    scalings: tuple[Scaling, ...] = (scaling,) if scaling else ("standard", "last")
+    tried: dict[tuple[Scaling, int], float] = {}
+    unit = series_unit(
+        panel,
+        split_windows(panel, WindowShape(max(sizes), shape.h), validation_size=train.validation_size, season=season),
+    )
+    for kind in scalings:
+        for size in sizes:
+            windows = WindowShape(size, shape.h, kind)
+            tables = _tables(panel, resident, shape, windows, train, unit, _FEW)
+            tried[kind, size] = solve(*tables, error).error
+    finite = {key: value for key, value in tried.items() if np.isfinite(value)}
+    if finite:
+        best = min(finite.values())
+        kind, size = next(key for key in sorted(finite, key=lambda key: key[1]) if finite[key] <= _NEARLY * best)
+        told = "; ".join(f"{kind} {size}: {value:.4f}" for (kind, size), value in sorted(finite.items()))
+        why = f"validation error of the closed-form map, in spreads of the series: {told}"
+    else:
+        kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
+    windows = WindowShape(size, shape.h, kind)
+    tables = _tables(panel, resident, shape, windows, train, unit, _MANY)
+    solved = solve(*tables, error)
+    segment = config.segment or segment_of(size, season)
+    decisions = {
+        "input_size": Decision(size, why if len(sizes) > 1 else "as given"),
+        "scaling": Decision(kind, why if len(scalings) > 1 else "as given"),
+        "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
+        "penalty": Decision(
+            solved.penalty, f"validation error {solved.error:.4f} of the skip path, in units of its mean diagonal"
+        ),
+    }
+    return Start(replace(config, window=size, segment=segment), windows, solved), decisions
+
+
+def _tables(
+    panel: Panel,
+    resident: Resident,
+    shape: ModelShape,
+    windows: WindowShape,
+    train: TrainConfig,
+    unit: np.ndarray,
+    most: int,
+) -> tuple[Table, Table | None]:
+    split = split_windows(panel, windows, validation_size=train.validation_size, season=shape.season)
+    n_variables, n_known, n_static, n_calendar = sizes_of(shape)
+    skip = skip_shape(
+        windows.input_size, shape.h, n_variables=n_variables, n_known=n_known, n_fixed=n_static + n_calendar
+    )
+    learnt = tabulate(resident, split.train, windows, skip, unit, most)
+    judged = tabulate(resident, split.validation, windows, skip, unit, _FEW) if split.validation else None
+    return learnt, judged
+
+
+class Trial(NamedTuple):
+    """A trained model, its config and how it validated."""
+
+    model: nn.Module
+    config: OpenBookConfig
+    loss: float
+    history: History
+
+
+class Bench(NamedTuple):
+    """What every training of a search shares."""
+
+    resident: Resident
+    shape: ModelShape
+    start: Start
+    split: Split
+    train: TrainConfig
+    device: torch.device
+    progress: Progress | None = None
+
+
+def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
+    """A fresh member whose skip path is the closed-form floor."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = OpenBookNet(config, bench.shape)
+    if made.skip is not None:
+        made.skip.set_base(bench.start.solved.weight_DH, bench.start.solved.bias_H)
+    return made.to(bench.device)
+
+
+def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
+    """The windows a config needs: back to the oldest day of its long book, scaled by the recurrent part alone."""
+    assert config.window is not None
+    reach = max(config.window, ((config.book or 0) + 1) * bench.shape.season if config.book else 0)
+    return replace(bench.start.windows, input_size=reach, scale_steps=config.window, least_context=config.window)
+
+
+def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float) -> Trial:
+    """Train one member within seconds."""
+    model = member(bench, config, seed)
+    train = replace(bench.train, budget_s=budget_s)
+    windows = windows_of(bench, config)
+    shape = replace(bench.shape, input_size=windows.input_size)
+    history = train_model(
+        model, bench.resident, bench.split, windows, shape=shape, config=train, seed=seed, progress=bench.progress
+    )
+    return Trial(model, config, history.best_loss, history)
+
+
+def choose_parts(
+    bench: Bench, panel: Panel, config: OpenBookConfig, seed: int, budget_s: float
+) -> tuple[OpenBookConfig, dict[str, Decision]]:
+    """Long book, mixing and cycle, each switched by itself and kept where the validation loss says so.
+
+    Begins with everything that the data allow, without the cycle. A part that costs time has to pay for it.
+    """
+    others = bench.shape.n_variables - bench.shape.n_static > 1
+    days = book_of(panel, config.window or 1, bench.shape.h, bench.shape.season)
+    first = replace(
+        config,
+        book=days if config.book is None else config.book,
+        mixing=others if config.mixing is None else config.mixing,
+        cycle=False if config.cycle is None else config.cycle,
+    )
+    switches: list[tuple[str, Any]] = []
+    if config.book is None and days:
+        switches.append(("book", 0))
+    if config.mixing is None and others:
+        switches.append(("mixing", False))
+    if config.cycle is None and sizes_of(bench.shape).n_calendar:
+        switches.append(("cycle", True))
+    told = {
+        "book": Decision(first.book, "as given" if config.book is not None else "no season, or too short a history"),
+        "mixing": Decision(first.mixing, "as given" if config.mixing is not None else "the target stands alone"),
+        "cycle": Decision(first.cycle, "as given" if config.cycle is not None else "no calendar"),
+    }
+    if not switches or not bench.split.validation:
+        return first, told
+    each = budget_s / (len(switches) + 1)
+    best = run_trial(bench, first, seed, each)
+    for name, value in switches:
+        other = run_trial(bench, replace(best.config, **{name: value}), seed, each)
+        better = other.loss < best.loss * (_WORTH if value else 1.0)
+        why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4f}, with {value}: {other.loss:.4f}"
+        best = other if better else best
+        told[name] = Decision(getattr(best.config, name), why)
+    return best.config, told
+
+
+def time_left(train: TrainConfig, begin: float) -> float:
+    """Seconds of the budget that are left."""
+    budget = BUDGET_S if train.budget_s is None else train.budget_s
+    return max(1.0, budget - (time.perf_counter() - begin))

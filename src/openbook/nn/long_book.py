@@ -1,0 +1,100 @@
+"""The long book: past days that resembled the target step, found by what is known of both (learned analogues)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from openbook.windows.batch import Batch
+
+_GAIN = 10.0  # one number per day then learns as fast as the layers around it
+
+
+class Days(NamedTuple):
+    """What the long book tells every step: scores [B, H, J] (−inf where a day can not be read), what happened at that hour of
+    each day relative to the level before it [B, H, J], and today's level [B], all in scaled units."""
+
+    score_BHJ: Tensor
+    value_BHJ: Tensor
+    level_B: Tensor
+
+
+class LongBook(nn.Module):
+    """J past days (seasons), each asked at the hour of the step: a day scores high where its known facts were alike.
+
+    ``score = −|W (x_now − x_then)|² + liking[days ago]``: facts x are the calendar and the known inputs of the step and
+    their mean over its day, seen through one small map W (a learned kernel of analogue forecasting). The value is the
+    target at that hour relative to the mean of the day that lay as far before it as today's last day lies before the step.
+
+    >>> book = LongBook(days=3, season=2, n_known=0, n_calendar=0, size=4)
+    >>> book.liking_J.shape
+    torch.Size([2])
+    """
+
+    def __init__(self, *, days: int, season: int, n_known: int, n_calendar: int, size: int) -> None:
+        super().__init__()
+        self.days, self.season, self.n_known, self.n_calendar = days, season, n_known, n_calendar
+        facts = 2 * n_known + n_calendar
+        self.facts = nn.Linear(facts, size, bias=False) if facts else None
+        # The oldest day has no day before it to measure its level by.
+        self.liking_J = nn.Parameter(torch.zeros(days - 1))
+
+    def forward(self, batch: Batch, n_variables: int, target_BT: Tensor) -> Days:
+        """Reads the last J seasons of the context; ``target_BT``: the scaled target, its cycle taken off where there is one."""
+        J, P, H = self.days, self.season, batch.decoder_BHK.shape[1]
+        short = max(0, J * P - target_BT.shape[1])
+        cut = slice(-J * P, None)
+        seen_BJP = nn.functional.pad(batch.observed_BTF[..., 0], (short, 0))[:, cut].reshape(-1, J, P)
+        value_BJP = nn.functional.pad(target_BT, (short, 0))[:, cut].reshape(-1, J, P).masked_fill(~seen_BJP, 0.0)
+        count_BJ = seen_BJP.sum(-1)
+        level_BJ = value_BJP.sum(-1) / count_BJ.clamp(min=1)
+        past_BTK = nn.functional.pad(self._past(batch, n_variables), (0, 0, short, 0))[:, cut]
+        key_BJPA = self._map(past_BTK)
+        ahead_BHK = torch.cat([batch.decoder_BHK[..., : self.n_known], self._calendar(batch.decoder_BHK)], dim=-1)
+        blocks = -(-H // P)
+        query_BMPA = self._map(nn.functional.pad(ahead_BHK, (0, 0, 0, blocks * P - H)), last=H - (blocks - 1) * P)
+        scores, values = [], []
+        for ahead in range(blocks):
+            # Day j and the last day before the origin, seen from ``ahead`` days later: ahead + 1 days before j.
+            back = ahead + 1
+            level_BJ1 = nn.functional.pad(level_BJ[:, : J - back], (back, 0))[..., None]
+            known_BJ1 = nn.functional.pad(count_BJ[:, : J - back] > 0, (back, 0))[..., None]
+            values.append((value_BJP - level_BJ1)[:, 1:])
+            open_BJP = (seen_BJP & known_BJ1)[:, 1:]
+            scores.append(self._score(query_BMPA, key_BJPA, ahead, open_BJP))
+        score_BJH, value_BJH = (torch.cat(parts, dim=2)[..., :H] for parts in (scores, values))
+        return Days(score_BJH.transpose(1, 2), value_BJH.transpose(1, 2), level_BJ[:, -1])
+
+    def _score(self, query_BMPA: Tensor | None, key_BJPA: Tensor | None, ahead: int, open_BJP: Tensor) -> Tensor:
+        score_BJP = (_GAIN * self.liking_J)[None, :, None].expand(open_BJP.shape)
+        if query_BMPA is not None and key_BJPA is not None:
+            key_BJPA, query_BPA = key_BJPA[:, 1:], query_BMPA[:, ahead]
+            product_BJP = torch.einsum("bpa,bjpa->bjp", query_BPA, key_BJPA)
+            distance_BJP = query_BPA.square().sum(-1)[:, None] + key_BJPA.square().sum(-1) - 2 * product_BJP
+            score_BJP = score_BJP - distance_BJP
+        return score_BJP.masked_fill(~open_BJP, -torch.inf)
+
+    def _past(self, batch: Batch, n_variables: int) -> Tensor:
+        """Known inputs and calendar of the context, [B, T, K]."""
+        known = batch.encoder_BTX[..., n_variables - self.n_known : n_variables]
+        return torch.cat([known, batch.encoder_BTX[..., batch.encoder_BTX.shape[-1] - self.n_calendar :]], dim=-1)
+
+    def _calendar(self, decoder_BHK: Tensor) -> Tensor:
+        """The calendar stands before the position in the horizon, which is last."""
+        end = decoder_BHK.shape[-1] - 1
+        return decoder_BHK[..., end - self.n_calendar : end]
+
+    def _map(self, facts_BTK: Tensor, last: int | None = None) -> Tensor | None:
+        """Facts by day [B, J, P, A]: of the step, and known inputs' mean over its day (``last``: steps of the last day)."""
+        if self.facts is None:
+            return None
+        day_BJPK = facts_BTK.reshape(len(facts_BTK), -1, self.season, facts_BTK.shape[2])
+        total_BJ1K = day_BJPK[..., : self.n_known].sum(2, keepdim=True)
+        steps_J11 = torch.full((day_BJPK.shape[1], 1, 1), float(self.season), device=facts_BTK.device)
+        if last is not None:
+            steps_J11[-1] = last
+        mean_BJPK = (total_BJ1K / steps_J11).expand(-1, -1, self.season, -1)
+        return self.facts(torch.cat([day_BJPK, mean_BJPK], dim=-1)) / math.sqrt(2)

@@ -1,0 +1,102 @@
+"""The linear skip path: what a closed-form ridge map sees of a window, and that map as a layer that training may move."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from openbook.windows.batch import Batch
+
+_MOST_EXOG = 480  # more input columns cost minutes and teach a linear map little
+_GAIN = 0.1  # trained changes are stored divided by it: the map moves ten times slower than the layers around it
+
+
+class SkipShape(NamedTuple):
+    """What the map reads: ``window`` own lags, ``past`` rows of P past and K known inputs, K known ones ahead in blocks of
+    ``block`` steps, and ``fixed`` columns of the first step ahead that are read once (static inputs, calendar)."""
+
+    window: int
+    h: int
+    n_variables: int
+    n_known: int
+    past: int
+    block: int
+    fixed: int
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the horizon over which known inputs are averaged."""
+        return -(-self.h // self.block)
+
+    @property
+    def width(self) -> int:
+        """Columns of the map's input."""
+        return self.window + self.past * (self.n_variables - 1) + self.blocks * self.n_known + self.fixed
+
+
+def skip_shape(window: int, h: int, *, n_variables: int, n_known: int, n_fixed: int) -> SkipShape:
+    """The widths for ``n_variables`` moving variables, the target first and the ``n_known`` known ahead last.
+
+    >>> skip_shape(168, 24, n_variables=3, n_known=2, n_fixed=12).width
+    324
+    """
+    others = n_variables - 1
+    block = max(1, -(-n_known * h // _MOST_EXOG))
+    past = min(window, 2 * h, max(1, _MOST_EXOG // max(1, others))) if others else 0
+    return SkipShape(window, h, n_variables, n_known, past, block, n_fixed)
+
+
+def skip_input(batch: Batch, shape: SkipShape, n_static: int = 0) -> Tensor:
+    """The columns [B, D] the map reads of scaled windows: own lags first, the newest last. Unknown values are 0."""
+    T = batch.encoder_BTX.shape[1]
+    own_BT = batch.encoder_BTX[..., 0]
+    short = shape.window - T
+    parts = [nn.functional.pad(own_BT, (short, 0)) if short > 0 else own_BT[:, -shape.window :]]
+    if shape.past:
+        past_BTF = batch.encoder_BTX[:, -shape.past :, 1 : shape.n_variables]
+        parts.append(nn.functional.pad(past_BTF, (0, 0, shape.past - past_BTF.shape[1], 0)).flatten(1))
+    if shape.n_known:
+        ahead_BKH = batch.decoder_BHK[..., : shape.n_known].transpose(1, 2)
+        filled_BKH = nn.functional.pad(ahead_BKH, (0, shape.blocks * shape.block - shape.h))
+        whole = filled_BKH.reshape(*filled_BKH.shape[:2], shape.blocks, shape.block)
+        last = shape.h - (shape.blocks - 1) * shape.block
+        count = whole.new_full((shape.blocks,), shape.block).index_fill(0, torch.tensor([shape.blocks - 1]), last)
+        parts.append((whole.sum(-1) / count).flatten(1))
+    if shape.fixed:
+        parts.append(batch.decoder_BHK[:, 0, shape.n_known : shape.n_known + shape.fixed])
+    return torch.cat(parts, dim=1)
+
+
+class LinearSkip(nn.Module):
+    """``y = base(x) + change(x)``: the closed-form map, never trained, and a trained change that starts at zero.
+
+    Before training the layer *is* the ridge floor of its window (``set_base``). Without a base it forecasts zero, in scaled
+    units: the window's location.
+
+    >>> layer = LinearSkip(skip_shape(4, 2, n_variables=1, n_known=0, n_fixed=0))
+    >>> layer(torch.ones(1, 4)).tolist()
+    [[0.0, 0.0]]
+    """
+
+    base_HD: Tensor
+    base_H: Tensor
+
+    def __init__(self, shape: SkipShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.register_buffer("base_HD", torch.zeros(shape.h, shape.width))
+        self.register_buffer("base_H", torch.zeros(shape.h))
+        self.change_HD = nn.Parameter(torch.zeros(shape.h, shape.width))
+        self.change_H = nn.Parameter(torch.zeros(shape.h))
+
+    def set_base(self, weight_DH: Tensor, bias_H: Tensor) -> None:
+        """Put the closed-form solution in place."""
+        self.base_HD.copy_(weight_DH.T)
+        self.base_H.copy_(bias_H)
+
+    def forward(self, input_BD: Tensor) -> Tensor:
+        """Columns [B, D] to steps [B, H]."""
+        weight_HD = torch.add(self.base_HD, self.change_HD, alpha=_GAIN)
+        return torch.addmm(torch.add(self.base_H, self.change_H, alpha=_GAIN), input_BD, weight_HD.T)

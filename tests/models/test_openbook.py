@@ -1,0 +1,166 @@
+"""``openbook``: the floor it starts from, what its book holds, and what its parts add."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.models.test_laws import SHAPE, B, H, T, make_batch
+from torch.autograd import gradcheck
+
+from openbook.models.base import ModelShape
+from openbook.models.openbook import OpenBook, OpenBookConfig, OpenBookNet
+from openbook.nn.long_book import LongBook
+from openbook.nn.segments import SegmentEncoder
+from openbook.nn.skip import skip_input, skip_shape
+
+DECIDED = OpenBookConfig(hidden_size=8, window=8, segment=2, mixing=True, book=1, cycle=True)
+
+
+def test_before_training_the_median_is_the_skip_path() -> None:
+    batch, net = make_batch(), OpenBookNet(DECIDED, SHAPE).eval()
+    weight = torch.randn(net.skip_shape.width, H, generator=torch.Generator().manual_seed(1))
+    net.skip.set_base(weight, torch.arange(float(H)))
+    wanted = skip_input(batch, net.skip_shape) @ weight + torch.arange(float(H))
+    found = net(batch)
+    torch.testing.assert_close(found.quantile_BHMQ[:, :, 0, SHAPE.median], wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.skip_BHM[..., 0], wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(net.floor(batch), wanted, rtol=0, atol=1e-5)
+
+
+def test_skip_input_reads_lags_then_inputs_then_what_is_known_ahead() -> None:
+    batch = make_batch()
+    shape = skip_shape(6, H, n_variables=3, n_known=1, n_fixed=2)
+    x = skip_input(batch, shape)
+    assert x.shape == (B, shape.width) == (B, 6 + 6 * 2 + H + 2)
+    torch.testing.assert_close(x[:, :6], batch.encoder_BTX[:, -6:, 0])
+    torch.testing.assert_close(x[:, 6:18], batch.encoder_BTX[:, -6:, 1:3].flatten(1))
+    torch.testing.assert_close(x[:, 18:22], batch.decoder_BHK[..., 0])
+    torch.testing.assert_close(x[:, 22:], batch.decoder_BHK[:, 0, 1:3])
+
+
+def test_known_inputs_ahead_are_averaged_in_blocks() -> None:
+    batch = make_batch()
+    shape = skip_shape(6, H, n_variables=3, n_known=1, n_fixed=0)._replace(block=3)
+    x = skip_input(batch, shape)[:, -2:]
+    wanted = torch.stack([batch.decoder_BHK[:, :3, 0].mean(1), batch.decoder_BHK[:, 3, 0]], dim=1)
+    torch.testing.assert_close(x, wanted)
+
+
+def test_attention_off_leaves_everything_to_memory() -> None:
+    net = OpenBookNet(replace(DECIDED, attention=False, book=0), SHAPE).eval()
+    found = net(make_batch()).attention
+    assert (found.weight_BHTF == 0).all()
+    assert (found.memory() == 1).all()
+
+
+def test_a_segments_weight_lies_on_its_observed_rows() -> None:
+    net = OpenBookNet(replace(DECIDED, book=0, mixing=False), SHAPE).eval()
+    weight_BHTF = net(make_batch()).attention.weight_BHTF
+    # Window 2 misses rows 4 and 5 of nine; the window of eight begins at row 1, so segments are (1, 2), (3, 4), (5, 6), (7, 8).
+    assert (weight_BHTF[2, :, 4:6, 0] == 0).all()
+    assert (weight_BHTF[2, :, [3, 6], 0] > 0).all()
+    torch.testing.assert_close(weight_BHTF[0, :, 1], weight_BHTF[0, :, 2])
+    assert (weight_BHTF[..., 1:] == 0).all()
+
+
+def test_the_long_book_names_the_same_hour_of_past_days_and_what_happened_then() -> None:
+    days, season, h = 3, 2, 3
+    book = LongBook(days=days, season=season, n_known=0, n_calendar=0, size=4)
+    y = torch.tensor([[1.0, 3.0, 2.0, 8.0, 6.0, 4.0]])  # levels 2, 5, 5
+    seen = torch.ones(1, 6, 1, dtype=torch.bool)
+    batch = make_batch()._replace(
+        encoder_BTX=y[..., None], observed_BTF=seen, inside_BT=seen[..., 0], decoder_BHK=torch.zeros(1, h, 1)
+    )
+    found = book(batch, 1, y)
+    assert found.level_B.tolist() == [5.0]
+    # One day ahead, day 1 stands on the level of day 0, day 2 on that of day 1.
+    assert found.value_BHJ[0, 0].tolist() == [2.0 - 2.0, 6.0 - 5.0]
+    assert found.value_BHJ[0, 1].tolist() == [8.0 - 2.0, 4.0 - 5.0]
+    # Step 3 is a day further: day 2 stands on the level of day 0, and day 1 has none.
+    assert found.score_BHJ[0, 2].isinf().tolist() == [True, False]
+    assert found.value_BHJ[0, 2, 1].item() == 6.0 - 2.0
+
+
+def test_days_with_the_same_facts_score_higher() -> None:
+    torch.manual_seed(0)
+    book = LongBook(days=4, season=1, n_known=1, n_calendar=0, size=4)
+    known = torch.tensor([[9.0, 0.0, 5.0, 1.0]])
+    seen = torch.ones(1, 4, 2, dtype=torch.bool)
+    batch = make_batch()._replace(
+        encoder_BTX=torch.stack([torch.zeros(1, 4), known], -1),
+        observed_BTF=seen,
+        inside_BT=seen[..., 0],
+        decoder_BHK=torch.tensor([[[5.0, 1.0]]]),
+    )
+    score_J = book(batch, 2, torch.zeros(1, 4)).score_BHJ[0, 0]
+    assert score_J.argmax() == 1  # of the days that have one before them: 0, 5, 1
+    assert score_J[1].item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_missing_days_are_not_read() -> None:
+    batch, net = make_batch(), OpenBookNet(DECIDED, SHAPE).eval()
+    assert net.long_book is not None
+    found = net.long_book(batch, 3, batch.encoder_BTX[..., 0])
+    # The newest of two days of four rows is rows 5 to 8; window 2 misses row 5.
+    assert found.score_BHJ[2, :, 0].isinf().tolist() == [True, False, False, False]
+
+
+def test_the_cycle_is_taken_off_and_added_back() -> None:
+    batch, net = make_batch(), OpenBookNet(replace(DECIDED, mixing=False, book=0), SHAPE).eval()
+    assert net.skip is not None
+    assert net.cycle is not None
+    net.skip.set_base(torch.eye(net.skip_shape.width)[:, 7:8].expand(-1, H), torch.zeros(H))  # repeats the last value
+    with torch.no_grad():
+        net.cycle[2].weight.fill_(0.3)
+    past = net.cycle(batch.encoder_BTX[:, -1:, -2:])[..., 0]
+    ahead = net.cycle(batch.decoder_BHK[..., 1:3])[..., 0]
+    wanted = batch.encoder_BTX[:, -1:, 0] - past + ahead
+    torch.testing.assert_close(net(batch).skip_BHM[..., 0], wanted, rtol=0, atol=1e-6)
+
+
+def test_members_are_averaged() -> None:
+    batch, model = make_batch(), OpenBook(replace(DECIDED, n_models=2), SHAPE).eval()
+    one, two = (member(batch) for member in model.members)
+    found = model(batch)
+    assert not torch.equal(one.quantile_BHMQ, two.quantile_BHMQ)
+    torch.testing.assert_close(found.quantile_BHMQ, (one.quantile_BHMQ + two.quantile_BHMQ) / 2)
+    mean = (one.attention.weight_BHTF + two.attention.weight_BHTF) / 2
+    torch.testing.assert_close(found.attention.weight_BHTF, mean)
+
+
+def test_static_inputs_are_read_once_and_not_looked_up() -> None:
+    shape = replace(SHAPE, n_static=1)
+    net = OpenBookNet(DECIDED, shape).eval()
+    assert net.sizes.n_variables == 2
+    assert net.sizes.n_known == 0
+    weight_BHTF = net(make_batch()).attention.weight_BHTF
+    assert weight_BHTF.shape == (B, H, T, 3)
+    assert (weight_BHTF[..., 2] == 0).all()
+
+
+def test_segments_are_zero_before_anything_was_observed_and_gradients_agree_in_float64() -> None:
+    encoder = SegmentEncoder(segment=2, n_variables=2, size=3).double()
+    seen = torch.ones(2, 5, 2, dtype=torch.bool)
+    seen[0, :3, 1] = False
+    value = torch.randn(2, 5, 2, dtype=torch.float64, requires_grad=True)
+    book = encoder(value, seen)
+    assert book.shape == (2, 3, 2, 3)
+    assert (book[0, :2, 1] == 0).all()
+    assert gradcheck(lambda x: encoder(x, seen), value)
+
+
+@pytest.mark.parametrize("changes", [{"book": 0}, {"mixing": False}, {"cycle": False}, {"segment": 1}, {"skip": False}])
+def test_gradients_are_finite_at_large_inputs(changes: dict[str, object]) -> None:
+    net = OpenBookNet(replace(DECIDED, **changes), SHAPE)  # type: ignore[arg-type]
+    net(make_batch(1e4)).quantile_BHMQ.sum().backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
+
+
+def test_shapes_without_calendar_have_no_cycle_and_compare_days_by_liking_alone() -> None:
+    shape = ModelShape(n_variables=1, n_encoder=2, n_decoder=1, input_size=T, h=H, quantiles=(0.5,), season=4)
+    net = OpenBookNet(replace(DECIDED, mixing=False), shape)
+    assert net.cycle is None
+    assert net.long_book is not None
+    assert net.long_book.facts is None
