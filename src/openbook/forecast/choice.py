@@ -82,6 +82,49 @@ def member_forecasts(panel: Panel, origins: Origins, told: Told, median: int, na
     return np.concatenate([plain_KBH, repeats(panel, origins, plain_KBH.shape[2], names)])
 
 
+class Parts(NamedTuple):
+    """What a forecast is made of, [B, H] each in original units: ``skip`` + ``attended`` + ``repeated`` is the forecast."""
+
+    skip: np.ndarray
+    attended: np.ndarray
+    repeated: np.ndarray
+
+    @property
+    def forecast(self) -> np.ndarray:
+        """Their sum."""
+        return self.skip + self.attended + self.repeated
+
+
+def mixed(choice: Choice, panel: Panel, origins: Origins, told: Told, median: int) -> Told:
+    """The model's quantiles, moved to where its mixture with the floors has its middle."""
+    if choice.model_alone:
+        return told
+    each_KBH = member_forecasts(panel, origins, told, median, choice.names)
+    share_BK = choice.shares_of(panel, origins.series)
+    mixed_BH = np.einsum("bk,kbh->bh", share_BK, np.where(share_BK.T[..., None] > 0, each_KBH, 0.0))
+    shift_BH = (mixed_BH - each_KBH[0]) / told.scale_B1
+    return told._replace(quantile_BHQ=told.quantile_BHQ + shift_BH[..., None])
+
+
+def parts_of(choice: Choice, panel: Panel, origins: Origins, told: Told, median: int) -> Parts | None:
+    """How much came from the skip path, from what attention and recurrence added to it, and from repeated seasons.
+
+    None for models without a skip path.
+    """
+    if told.skip_BH is None:
+        return None
+    each_KBH = member_forecasts(panel, origins, told, median, choice.names)
+    share_KB1 = choice.shares_of(panel, origins.series).T[..., None]
+    skip_BH = told.skip_BH * told.scale_B1 + told.location_B1
+    by_name = dict(zip(choice.names, share_KB1, strict=True))
+    repeated_BH = np.zeros_like(skip_BH)
+    for name, each_BH in zip(choice.names, each_KBH, strict=True):
+        if name.startswith(REPEAT):
+            repeated_BH += by_name[name] * np.where(by_name[name] > 0, each_BH, 0.0)
+    through_BH = (by_name[MODEL] + by_name.get(SKIP, 0.0)) * skip_BH
+    return Parts(through_BH, by_name[MODEL] * (each_KBH[0] - skip_BH), repeated_BH)
+
+
 def repeats(panel: Panel, origins: Origins, h: int, names: Sequence[str]) -> np.ndarray:
     """The forecasts of the ``repeat N`` members, [K, W, h]."""
     lags = [int(name.split()[1]) for name in names if name.startswith(REPEAT)]

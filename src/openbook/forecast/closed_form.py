@@ -68,24 +68,23 @@ def mean_error(told_WH: Tensor, table: Table, error: Error) -> float:
     return float(found.nanmean())
 
 
-def solve(train: Table, validation: Table | None, error: Error, width: int | None = None) -> Solved:
-    """The ridge map of the last ``width`` own lags' columns on; without validation windows a penalty of one mean diagonal.
+def solve(train: Table, validation: Table | None, error: Error, penalty: float = 1.0) -> Solved:
+    """The ridge map whose penalty does best on validation windows; without any, that of the given ``penalty``.
 
     Windows with a missing target are left out, or filled from the step before where hardly any is complete.
     One eigendecomposition serves all penalties.
     """
-    first = 0 if width is None else train.x_WD.shape[1] - width
     x, y = _complete(train)
-    x = x[:, first:].double()
+    x = x.double()
     x_mean, y_mean = x.mean(0), y.mean(0)
     x = x - x_mean
     gram, cross = x.T @ x, x.T @ (y - y_mean)
     unit = float(gram.diagonal().mean()) or 1.0
     value, vector = torch.linalg.eigh(gram)
     value, target = value.clamp(min=0.0), vector.T @ cross
-    best, lowest = 1.0, float("nan")
+    best, lowest = penalty, float("nan")
     if validation is not None and len(validation.x_WD):
-        rotated = ((validation.x_WD[:, first:].double() - x_mean) @ vector).float()
+        rotated = ((validation.x_WD.double() - x_mean) @ vector).float()
         errors = [
             mean_error(
                 rotated @ (target / (value + penalty * unit)[:, None]).float() + y_mean.float(), validation, error

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from openbook.data.panel import Panel
+from openbook.forecast.choice import Parts
 from openbook.forecast.origins import Origins
 from openbook.models.base import AttentionMap
 from openbook.plots.cube import ALL_INPUTS
@@ -26,7 +27,7 @@ class Explanation:
     Models of two stages also have ``alpha_WTF``, the share of each input at every encoder step (stage one), and
     ``beta_WLT``, the share of each encoder step at every decoder step (stage two): the last H of its L steps are the
     forecast's, those before read the target's own past. ``weight_WHTF`` is then the product of both. ``shift``: by how
-    many rows the book of a nowcast reaches beyond the cutoff.
+    many rows the book of a nowcast reaches beyond the cutoff. ``parts``: what the forecasts are made of, for models that tell.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Explanation:
     alpha_WTF: np.ndarray | None = None
     beta_WLT: np.ndarray | None = None
     shift: int = 0
+    parts: Parts | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -102,7 +104,26 @@ class Explanation:
         """The windows where ``keep_W`` is true."""
         parts = ("ids", "cutoff", "ds", "source_ds", "inside_WT", "weight_WHTF", "memory_WH", "alpha_WTF", "beta_WLT")
         there = [name for name in parts if getattr(self, name) is not None]
-        return replace(self, **{name: getattr(self, name)[keep_W] for name in there})
+        chosen = replace(self, **{name: getattr(self, name)[keep_W] for name in there})
+        return chosen if self.parts is None else replace(chosen, parts=Parts(*(part[keep_W] for part in self.parts)))
+
+    def parts_frame(self) -> pd.DataFrame | None:
+        """What every forecast step is made of, None for models that do not tell: unique_id, cutoff, step, ds, forecast, and
+        its summands ``skip`` (the linear path), ``attended`` (what look-ups and recurrence added) and ``repeated`` (floors).
+        """
+        if self.parts is None:
+            return None
+        W, H = self.ds.shape
+        return pd.DataFrame(
+            {
+                self.columns[0]: np.repeat(self.ids, H),
+                "cutoff": np.repeat(self.cutoff, H),
+                "step": np.tile(np.arange(1, H + 1), W),
+                self.columns[1]: self.ds.ravel(),
+                "forecast": self.parts.forecast.ravel(),
+                **{name: part.ravel() for name, part in self.parts._asdict().items()},
+            }
+        )
 
     def stages_frame(self) -> pd.DataFrame | None:
         """Both stages in long form, None for models of one: unique_id, cutoff, stage, step, source_ds, feature, weight.

@@ -17,7 +17,18 @@ from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
 from openbook.errors import UsageError, whole_number
 from openbook.forecast.arguments import names_of, not_fitted
-from openbook.forecast.choice import ALONE, Choice, Told, choose, member_forecasts, members, told_of
+from openbook.forecast.choice import (
+    ALONE,
+    Choice,
+    Parts,
+    Told,
+    choose,
+    member_forecasts,
+    members,
+    mixed,
+    parts_of,
+    told_of,
+)
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
 from openbook.forecast.explanation import Explanation, make_explanation
@@ -190,7 +201,7 @@ class Forecaster(FrameForecaster):
             )
         given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.target)
         learner = Learner(Asked(*given), self.train, self.seed, device, self._decided, self.progress)
-        model, made, split, self.training_ = learn(panel, learner)
+        model, made, split, self.training_, again = learn(panel, learner)
         config, season, layout, windows, columns, shape = made
         self._report_split(split)
         self._report_training(split)
@@ -202,6 +213,8 @@ class Forecaster(FrameForecaster):
             unit = series_unit(panel, split)
             self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, unit))
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
+        if again is not None and not self.interrupted():
+            self.fitted_ = replace(self.fitted_, model=again())
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Median and calibrated bands of every origin, [W, h], in original units.
@@ -251,9 +264,12 @@ class Forecaster(FrameForecaster):
 
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""
-        fitted = self.fitted()
-        maps = [output.attention for _, _, output in self._outputs(panel, WindowIndex(*origins))]
-        return make_explanation(
+        fitted, maps, parts = self.fitted(), [], []
+        for piece, batch, output in self._outputs(panel, WindowIndex(*origins)):
+            maps.append(output.attention)
+            told = told_of(batch, output)
+            parts.append(parts_of(fitted.choice, panel, Origins(*piece), told, fitted.shape.median))
+        found = make_explanation(
             panel,
             origins,
             maps,
@@ -262,6 +278,8 @@ class Forecaster(FrameForecaster):
             features=fitted.layout.variables,
             columns=(self.columns.id, self.columns.time),
         )
+        known = [part for part in parts if part is not None]
+        return replace(found, parts=Parts(*map(np.concatenate, zip(*known, strict=True)))) if known else found
 
     def explain(self, df: Any = None, *, futr_df: Any = None) -> Explanation:
         """Where the forecasts looked: the same arguments as ``predict``.
@@ -341,16 +359,9 @@ class Forecaster(FrameForecaster):
 
     def _told(self, panel: Panel, windows: WindowIndex) -> Iterator[Told]:
         """What is forecast, the model's quantiles moved to where its mixture with the floors has its middle."""
-        choice, median = self.fitted().choice, self.fitted().shape.median
+        fitted = self.fitted()
         for piece, batch, output in self._outputs(panel, windows):
-            told = told_of(batch, output)
-            if not choice.model_alone:
-                each_KBH = member_forecasts(panel, Origins(*piece), told, median, choice.names)
-                share_BK = choice.shares_of(panel, piece.series_W)
-                mixed_BH = np.einsum("bk,kbh->bh", share_BK, np.where(share_BK.T[..., None] > 0, each_KBH, 0.0))
-                shift_BH = (mixed_BH - each_KBH[0]) / told.scale_B1
-                told = told._replace(quantile_BHQ=told.quantile_BHQ + shift_BH[..., None])
-            yield told
+            yield mixed(fitted.choice, panel, Origins(*piece), told_of(batch, output), fitted.shape.median)
 
     def _choose(self, panel: Panel, windows: WindowIndex, unit: np.ndarray) -> Choice:
         """How much of the forecasts is the model's and how much a floor's."""

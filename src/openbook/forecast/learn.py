@@ -36,12 +36,13 @@ class Learner(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """A trained model, what it was set up with, its windows and its history."""
+    """A trained model, what it was set up with, its windows and its history; ``again`` learns with the held-out tail too."""
 
     model: nn.Module
     setup: Setup
     split: Split
     history: History
+    again: Callable[[], nn.Module] | None = None
 
 
 def learn(panel: Panel, learner: Learner) -> Learnt:
@@ -78,19 +79,30 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     check_windows(panel, split, first.windows)
     scale = loss_scale(panel, split, made.season, train.loss)
     resident = make_resident(panel, made.layout, made.columns, learner.device, scale)
-    bench = search.Bench(resident, made.shape, first, split, train, learner.device, learner.progress)
+    unit = search.series_unit(panel, split)
+    bench = search.Bench(resident, made.shape, first, split, train, learner.device, unit, learner.progress)
     budget = search.BUDGET_S if train.budget_s is None else train.budget_s
     chosen, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.TRIALS_SHARE * budget)
     for name, decision in parts.items():
         decided(name, decision)
-    each = search.time_left(train, begin) / chosen.n_models
+    refit = chosen.refit and bool(split.validation)
+    each = search.time_left(train, begin) / chosen.n_models / (2 if refit else 1)
     trials = [search.run_trial(bench, chosen, learner.seed + k, each) for k in range(chosen.n_models)]
     windows = search.windows_of(bench, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
-    model = OpenBook(chosen, shape).to(learner.device)
-    for place, trial in enumerate(trials):
-        model.members[place].load_state_dict(trial.model.state_dict())
-    return Learnt(model.eval(), made._replace(config=chosen, windows=windows, shape=shape), split, trials[0].history)
+
+    def gathered(members: list[nn.Module]) -> nn.Module:
+        model = OpenBook(chosen, shape).to(learner.device)
+        for place, trained in enumerate(members):
+            model.members[place].load_state_dict(trained.state_dict())
+        return model.eval()
+
+    def again() -> nn.Module:
+        return gathered([search.run_again(bench, trial, panel, learner.seed + k) for k, trial in enumerate(trials)])
+
+    model = gathered([trial.model for trial in trials])
+    setup = made._replace(config=chosen, windows=windows, shape=shape)
+    return Learnt(model, setup, split, trials[0].history, again if refit else None)
 
 
 def check_windows(panel: Panel, split: Split, windows: WindowShape) -> None:

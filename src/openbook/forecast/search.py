@@ -188,6 +188,7 @@ class Bench(NamedTuple):
     split: Split
     train: TrainConfig
     device: torch.device
+    unit: np.ndarray
     progress: Progress | None = None
 
 
@@ -218,6 +219,26 @@ def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float) 
         model, bench.resident, bench.split, windows, shape=shape, config=train, seed=seed, progress=bench.progress
     )
     return Trial(model, config, history.best_loss, history)
+
+
+def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module:
+    """The same training with the held-out tail among what is learned, for as many steps as validated best."""
+    train, windows = bench.train, windows_of(bench, trial.config)
+    all_of_it = split_windows(panel, bench.start.windows, validation_size=0, season=bench.shape.season)
+    tables = _tables(
+        panel, bench.resident, bench.shape, bench.start.windows, replace(train, validation_size=0), bench.unit, _MANY
+    )
+    solved = solve(*tables, error_of(train.loss), penalty=bench.start.solved.penalty)
+    model = member(bench._replace(start=bench.start._replace(solved=solved)), trial.config, seed)
+    if not trial.history.best_step:
+        return model
+    length = train.max_steps if trial.history.stopped_by != "budget_s" else trial.history.steps
+    again = replace(train, max_steps=length, stop_after=trial.history.best_step, budget_s=None)
+    shape = replace(bench.shape, input_size=windows.input_size)
+    train_model(
+        model, bench.resident, all_of_it, windows, shape=shape, config=again, seed=seed, progress=bench.progress
+    )
+    return model
 
 
 def choose_parts(

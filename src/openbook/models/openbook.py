@@ -29,7 +29,8 @@ class OpenBookConfig:
     ``window``: steps the skip path and the recurrence read. ``segment``: steps read at once. ``attention``: look up the
     window's segments. ``mixing``: whether segments of all variables may be looked up, or the target's own alone. ``book``:
     seasons of the long book, 0 for none. ``cycle``: a learned cycle of the calendar is taken off and added back. ``skip``:
-    the linear floor inside the model. ``n_models``: as many models from different seeds, averaged.
+    the linear floor inside the model. ``refit``: after validation, choice and calibration all is learned once more with the
+    held-out tail, for as many steps as validated best. ``n_models``: as many models from different seeds, averaged.
 
     >>> OpenBookConfig(book=28).n_models
     1
@@ -44,6 +45,7 @@ class OpenBookConfig:
     mixing: bool | None = None
     book: int | None = None
     cycle: bool | None = None
+    refit: bool = True
     n_models: int = 1
     dropout: float = 0.1
 
@@ -51,7 +53,7 @@ class OpenBookConfig:
         for name, least in (("hidden_size", 1), ("window", 1), ("segment", 1), ("book", 0), ("n_models", 1)):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least=least)
-        for name in ("skip", "attention"):
+        for name in ("skip", "attention", "refit"):
             check_choice(name, getattr(self, name), (True, False))
         for name in ("mixing", "cycle"):
             check_choice(name, getattr(self, name), (True, False, None))

@@ -35,8 +35,8 @@ class TrainConfig:
     out at the end of every series (``None``: decided from the lengths). ``focus`` weighs the entropy of the attention in
     the training loss: look-ups that forecast equally well shall be the sharper ones. Weights are validated and kept as
     moving averages over steps with decay ``averaging`` (0: none). ``budget_s`` ends training after
-    that many seconds. ``gap`` is how many steps back ``lag_mase`` compares with (None: a season). ``mixed_precision``
-    applies to GPUs only.
+    that many seconds; ``stop_after`` ends it after that many steps of a schedule laid out for ``max_steps``. ``gap`` is how
+    many steps back ``lag_mase`` compares with (None: a season). ``mixed_precision`` applies to GPUs only.
 
     >>> TrainConfig(max_steps=10).batch_size
     64
@@ -59,6 +59,7 @@ class TrainConfig:
     device: Device = "auto"
     mixed_precision: bool = True
     budget_s: float | None = None
+    stop_after: int | None = None
 
     def __post_init__(self) -> None:
         if self.gap is not None:
@@ -199,7 +200,7 @@ class _Trainer:
             loss = self._step(step, spent)
             history.steps = step
             history.train_loss.append((step, loss))
-            last = step == config.max_steps or spent >= 1
+            last = step in (config.max_steps, config.stop_after) or spent >= 1
             if step % config.val_every == 0 or last:
                 self._validate(step)
                 if (step - history.best_step) >= config.patience * config.val_every and self.validation:
@@ -208,7 +209,7 @@ class _Trainer:
             if progress is not None:
                 progress(step, config.max_steps, history.val_loss[-1][1] if history.val_loss else None)
             if last:
-                history.stopped_by = "max_steps" if step == config.max_steps else "budget_s"
+                history.stopped_by = "budget_s" if spent >= 1 and step < config.max_steps else "max_steps"
                 return
 
     def _step(self, step: int, spent: float) -> float:
