@@ -142,6 +142,7 @@ WRONG = {
     "not a backtest": (3, ["report", "{files}"], "scores.csv"),
     "unknown demo": (2, ["demo", "--data", "air"], "calls or co2"),
     "unknown series": (2, ["backtest", "{files}/calls.csv", "--only", "Busan"], "series 0"),
+    "unknown country": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--country", "au"], "AU"),
     "device": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--device", "tpu"], "tpu"),
 }
 
@@ -284,3 +285,10 @@ def test_a_models_fields_are_set_by_name(files: Path, tmp_path: Path) -> None:
         ran = openbook(*common, "--out", tmp_path / "no.ob", "--model-config", wrong, code=2)
         assert message in ran.stderr
         assert not (tmp_path / "no.ob").exists()
+
+
+def test_a_country_reaches_the_model(files: Path, tmp_path: Path) -> None:
+    openbook("fit", files / "calls.csv", *QUICK, "--country", "KR", "--out", tmp_path / "m.ob")
+    saved = ob.load(tmp_path / "m.ob")
+    assert saved.country == "KR"
+    assert "holiday_KR" in saved.decisions["calendar"].value  # the table begins on New Year's Day

@@ -22,8 +22,8 @@ from openbook.training.loop import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 README, KOREAN, GUIDE = ROOT / "README.md", ROOT / "README.ko.md", ROOT / "docs" / "guide.md"
-MODELS = ROOT / "docs" / "models.md"
-PAGES = (README, KOREAN, GUIDE, MODELS, ROOT / "CHANGELOG.md")
+MODELS, INPUTS = ROOT / "docs" / "models.md", ROOT / "docs" / "inputs.md"
+PAGES = (README, KOREAN, GUIDE, MODELS, INPUTS, ROOT / "CHANGELOG.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 STEPS = 4
@@ -150,6 +150,17 @@ def test_the_guides_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert set(names["tested"].columns) == expected
     assert len(names["tested"]) == 2 * 4 * 14
     assert names["third"].config.mode == "scheduled"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("little")
+def test_the_inputs_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put_tables(tmp_path)
+    names = run_python(INPUTS)
+    assert names["local"].decisions["calendar"].value[-2:] == ("holiday_AU-VIC", "eve_AU-VIC")
+    for line in commands(INPUTS):
+        assert run_command(line, monkeypatch) == 0, line
 
 
 def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ from openbook.console import (
 from openbook.console import show as show_result
 from openbook.errors import OpenBookError
 from openbook.options import (
+    Country,
     Data,
     DeviceOption,
     FreqOption,
@@ -124,6 +125,7 @@ def fit(
     target_col: TargetCol = "y",
     futr_exog: FutrExog = "",
     hist_exog: HistExog = None,
+    country: Country = None,
     freq: FreqOption = None,
     input_size: InputSize = None,
     max_steps: MaxSteps = None,
@@ -135,7 +137,7 @@ def fit(
     """Train a model and save it."""
     from openbook.forecast.saving import check_target
 
-    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device)
+    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country)
     forecaster = options.make(config_of(model, model_config))
     check_target(out)
     with progress(quiet or as_json) as bars:
@@ -190,6 +192,7 @@ def backtest(
     target_col: TargetCol = "y",
     futr_exog: FutrExog = "",
     hist_exog: HistExog = None,
+    country: Country = None,
     freq: FreqOption = None,
     input_size: InputSize = None,
     max_steps: MaxSteps = None,
@@ -204,12 +207,12 @@ def backtest(
     from openbook.files import check_writable
 
     check_writable(out / "run.json")
-    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device)
+    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country)
     table = only_series(read_table(data, id_col=id_col, time_col=time_col, target_col=target_col), names_of(only))
     facts = {
         "target": target_col,
         "arguments": {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "hist_exog": hist_exog}
-        | {"only": only or None, "input_size": input_size, "max_steps": max_steps, "seed": seed},
+        | {"country": country, "only": only or None, "input_size": input_size, "max_steps": max_steps, "seed": seed},
         "data": {"name": data.name, "notes": list(table.attrs.get("notes", ()))},
     }
     plan: dict[str, Any] = {"h": h, "n_windows": n_windows, "step_size": step_size, "refit": refit, "limit_s": limit_s}
@@ -256,6 +259,7 @@ def anomalies(
     time_col: TimeCol = "ds",
     target_col: TargetCol = "y",
     futr_exog: Annotated[str, typer.Option(help="Inputs that may explain a stamp, separated by commas.")] = "",
+    country: Country = None,
     freq: FreqOption = None,
     max_steps: MaxSteps = None,
     seed: Seed = 1,
@@ -272,7 +276,7 @@ def anomalies(
     check_shares(quantile=quantile, risk=risk)
     table = read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
     options = ModelOptions(
-        season_of(table, freq) if h is None else h, futr_exog, "", freq, None, max_steps, seed, device
+        season_of(table, freq) if h is None else h, futr_exog, "", freq, None, max_steps, seed, device, country
     )
     forecaster = options.make(DayToDayConfig(gaps=numbers_of(gaps, "--gaps"), mode="reconstruct"))
     with progress(quiet or as_json) as bars:

@@ -33,6 +33,7 @@ class ModelOptions:
     max_steps: int | None
     seed: int
     device: str
+    country: str | None = None
 
     def make(self, model: str | ModelConfig) -> Forecaster:
         """A fresh forecaster."""
@@ -51,6 +52,7 @@ class ModelOptions:
             freq=freq_of(self.freq),
             futr_exog_list=names_of(self.futr_exog),
             hist_exog_list=None if self.hist_exog is None else names_of(self.hist_exog),
+            country=self.country,
             train=TrainConfig(**changes),
             seed=self.seed,
         )

@@ -16,6 +16,9 @@ HistExog = Annotated[str | None, typer.Option(help="Columns known up to now; def
 FreqOption = Annotated[
     str | None, typer.Option(help="Frequency such as h, 30min, D, MS or a number; default: inferred.")
 ]
+Country = Annotated[
+    str | None, typer.Option(help="Holidays to know ahead: a country or a part of one, such as AU or AU-VIC.")
+]
 Horizon = Annotated[int, typer.Option("--h", help="Steps to forecast.")]
 InputSize = Annotated[int | None, typer.Option(help="Context steps; default: decided from the data.")]
 Model = Annotated[str, typer.Option(help="Model by name.")]

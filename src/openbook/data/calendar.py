@@ -1,4 +1,4 @@
-"""Where a stamp stands in the day, the week and the year, as sine and cosine columns known arbitrarily far ahead."""
+"""Where a stamp stands in the day, the week and the year, and whether it is a holiday: known arbitrarily far ahead."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from openbook.data.frequency import Freq, step_seconds
+from openbook.data.holidays import HOLIDAY_COLUMNS, holiday_column
 from openbook.errors import UsageError
 
 _DAY_MS = 86_400_000
@@ -54,8 +55,10 @@ def calendar_columns(times: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
     ``times``: datetime64 of any shape, usually [R]; result: that shape with the columns last, [R, C]. Phases are zero
     at midnight, on Monday 00:00 and on 1 January 00:00; a year is measured by its own length, so leap years close as
-    well. Stamps are read as they stand: give wall-clock time where people set the rhythm.
-    Raises ``UsageError`` for an unknown name, and for whole-number stamps unless ``names`` is empty.
+    well. ``holiday_AU-VIC`` is 1 on that place's holidays, ``eve_AU-VIC`` on the days before them, else 0. Stamps are
+    read as they stand: give wall-clock time where people set the rhythm.
+    Raises ``UsageError`` for an unknown name or place, and for whole-number stamps unless ``names`` is empty;
+    ``MissingDependencyError`` for holidays without the package that knows them.
 
     >>> noon = np.array(["2024-01-01T00:00", "2024-01-01T06:00", "2024-01-01T12:00"], "datetime64[m]")
     >>> calendar_columns(noon, ("hour_sin_1", "hour_cos_1")).round(3) + 0.0
@@ -69,8 +72,12 @@ def calendar_columns(times: np.ndarray, names: Sequence[str]) -> np.ndarray:
     if not names:
         return columns
     stamps = times.astype("datetime64[ms]")
-    angles = {cycle: 2 * np.pi * _phase(stamps, cycle) for cycle in {name.split("_")[0] for name in names}}
+    waves = {name.split("_")[0] for name in names if name in _KNOWN}
+    angles = {cycle: 2 * np.pi * _phase(stamps, cycle) for cycle in waves}
     for place, name in enumerate(names):
+        if name not in _KNOWN:
+            columns[..., place] = holiday_column(stamps, name)
+            continue
         cycle, wave, k = name.split("_")
         columns[..., place] = (np.sin if wave == "sin" else np.cos)(int(k) * angles[cycle])
     return columns
@@ -105,11 +112,11 @@ def _phase(stamps: np.ndarray, cycle: str) -> np.ndarray:
 
 
 def _check(times: np.ndarray, names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in _KNOWN]
+    unknown = [name for name in names if name not in _KNOWN and not name.startswith(HOLIDAY_COLUMNS)]
     if unknown:
         raise UsageError(
             "unknown_calendar_column",
-            expected=f"names among {', '.join(_KNOWN)}",
+            expected=f"names among {', '.join(_KNOWN)}, or {' or '.join(f'{kind}<country>' for kind in HOLIDAY_COLUMNS)}",
             got=", ".join(map(repr, unknown)),
             where="names",
             fix="take the names from calendar_names",

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openbook.data.calendar import calendar_names
+from openbook.data.calendar import calendar_columns, calendar_names
 from openbook.data.frequency import season_length, step_seconds
+from openbook.data.holidays import holiday_names
 from openbook.data.panel import Panel
 from openbook.windows.scaling import Scaling
 
@@ -122,12 +123,24 @@ def decide_hist(
     return Decision(tuple(chosen), why + (f"; left out: {', '.join(left)}" if left else ""))
 
 
-def decide_calendar(panel: Panel) -> Decision:
-    """Calendar inputs that fit the frequency and the length of the history."""
+def decide_calendar(panel: Panel, country: str | None = None) -> Decision:
+    """Calendar inputs that fit the frequency and the length of the history, and the holidays of ``country`` it has seen."""
+    days, told = _decide_holidays(panel, country) if country else ((), "")
     if step_seconds(panel.freq) is None:
         return Decision((), "whole-number time has no calendar")
     seconds = float((panel.times.max() - panel.times.min()) / np.timedelta64(1, "s"))
-    return Decision(calendar_names(panel.freq, seconds), "cycles the frequency resolves and the history has seen")
+    why = "cycles the frequency resolves and the history has seen"
+    return Decision((*calendar_names(panel.freq, seconds), *days), why + told)
+
+
+def _decide_holidays(panel: Panel, country: str) -> tuple[tuple[str, ...], str]:
+    """Holiday columns that are both 0 and 1 in the history: what never happened would be forecast with chance weights."""
+    names = holiday_names(country, panel.freq)
+    seen = calendar_columns(panel.wall_clock()[np.isfinite(panel.target)], names)
+    kept = tuple(name for name, values in zip(names, seen.T, strict=True) if values.any() and not values.all())
+    left = [name for name in names if name not in kept]
+    told = f"; the history has too few holidays to learn {', '.join(left)}" if left else ""
+    return kept, f"; holidays of {country}{told}"
 
 
 def decide_lower_bound(panel: Panel) -> Decision:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from openbook.data.frequency import Freq
+from openbook.data.holidays import check_country
 from openbook.data.panel import Panel
 from openbook.errors import UsageError, whole_number
 from openbook.forecast.arguments import names_of, not_fitted
@@ -96,6 +97,7 @@ class Forecaster(FrameForecaster):
     stat_exog_list : numeric columns with one value per series.
     scaling : how a window is scaled (``standard``, ``last``, ``fixed``, ``difference``, ``none``; see
         ``openbook.windows.scaling``); ``None`` decides.
+    country : holidays to know ahead, such as ``AU`` or ``AU-VIC`` (needs ``openbook[holidays]``).
     train : ``TrainConfig``.
     seed : seed of initialisation and sampling; same seed and thread count, same bits on a CPU.
 
@@ -121,6 +123,7 @@ class Forecaster(FrameForecaster):
         hist_exog_list: Sequence[str] | None = None,
         stat_exog_list: Sequence[str] = (),
         scaling: Scaling | None = None,
+        country: str | None = None,
         train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
         seed: int = 1,
     ) -> None:
@@ -131,6 +134,7 @@ class Forecaster(FrameForecaster):
         if scaling is not None:
             check_choice("scaling", scaling, SCALINGS)
         self.scaling = scaling
+        self.country = None if country is None else check_country(country)
         self.seed = whole_number("seed", seed, least=0)
         self.futr_exog_list = given.futr
         self.hist_exog_list = None if hist_exog_list is None else given.hist
@@ -156,6 +160,7 @@ class Forecaster(FrameForecaster):
             hist_exog_list=self.hist_exog_list,
             stat_exog_list=self.inputs.stat,
             scaling=self.scaling,
+            country=self.country,
             train=self.train,
             seed=self.seed,
         )
@@ -200,7 +205,7 @@ class Forecaster(FrameForecaster):
                 fix="use scaling='fixed': what never changes has no differences",
             )
         given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.target)
-        learner = Learner(Asked(*given), self.train, self.seed, device, self._decided, self.progress)
+        learner = Learner(Asked(*given, country=self.country), self.train, self.seed, device, self._decided, self.progress)
         model, made, split, self.training_, again = learn(panel, learner)
         config, season, layout, windows, columns, shape = made
         self._report_split(split)

@@ -34,7 +34,8 @@ from openbook.windows.scaling import ColumnScaler
 if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
 
-SCHEMA = 2
+SCHEMA = 3
+_READABLE = (2, 3)  # 2: without country, categories of static columns, several targets
 _CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
 _FILES = (_CONFIG, _WEIGHTS, _MANIFEST)
 _KINDS = {"int": int, "float": float, "bool": bool, "str": str}  # of series names
@@ -114,6 +115,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "train": asdict(forecaster.train),
         "seed": forecaster.seed,
         "scaling": forecaster.scaling,
+        "country": forecaster.country,
         "columns": forecaster.columns._asdict(),
         "decisions": {name: decision._asdict() for name, decision in forecaster.decisions.items()},
         "shape": asdict(fitted.shape),
@@ -169,8 +171,9 @@ def _checked(files: dict[str, bytes], path: Path) -> tuple[dict[str, Any], dict[
         for name, digest in manifest["sha256"].items():
             if hashlib.sha256(files[name]).hexdigest() != digest:
                 raise _broken(path, f"{name} as it was saved", "other content (sha256 differs)")
-        if manifest["schema"] != SCHEMA:
-            raise _broken(path, f"schema {SCHEMA}", f"schema {manifest['schema']}")
+        if manifest["schema"] not in _READABLE:
+            known = " or ".join(map(str, _READABLE))
+            raise _broken(path, f"a model file of schema {known}", f"schema {manifest['schema']}")
         return json.loads(files[_CONFIG]), load_tensors(files[_WEIGHTS])
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise _broken(path, "readable JSON and tensors", f"{type(error).__name__}: {error}") from error
@@ -193,6 +196,7 @@ def _rebuild(
         train=TrainConfig(**config["train"]),
         seed=config["seed"],
         scaling=config["scaling"],
+        country=config.get("country"),
     )
     shape = ModelShape(**{**config["shape"], "quantiles": tuple(config["shape"]["quantiles"])})
     made = config_from_dict(config["fitted_model"])

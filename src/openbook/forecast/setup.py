@@ -43,6 +43,7 @@ class Asked(NamedTuple):
     scaling: Scaling | None
     loss: Loss
     target: str
+    country: str | None = None
 
 
 class Setup(NamedTuple):
@@ -67,7 +68,7 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         size = Decision(config.reach * period, f"back to the farthest day, {config.reach} periods of {period} steps")
     else:
         size = decide_input_size(panel, season, asked.h, getattr(config, "longest", MOST_STEPS))
-    calendar = decided("calendar", decide_calendar(panel))
+    calendar = decided("calendar", decide_calendar(panel, asked.country))
     searched = isinstance(config, OpenBookConfig)  # decides window and scaling itself, on validation windows
 
     def told_of(name: str, decision: Decision) -> Any:
