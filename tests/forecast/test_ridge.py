@@ -223,3 +223,24 @@ def test_wrong_use_is_refused() -> None:
     panel = demand(100)
     with pytest.raises(UsageError, match="fit_panel"):
         Ridge(3).predict_origins(panel, last_origins(panel, 3), [])
+
+
+def test_a_static_input_explains_levels_that_two_kinds_of_series_return_to() -> None:
+    """Series fall back to the level of their kind at once; without the kind only their past could tell it."""
+    rng = np.random.default_rng(3)
+    parts = []
+    for number in range(12):
+        kind = float(number % 2)
+        trend = (1 if kind else -1) * 0.5 * np.arange(60)  # from a shared beginning up or down
+        y = 100 + trend + rng.normal(0, 0.3, 60)
+        parts.append(pd.DataFrame({"unique_id": f"s{number:02d}", "ds": range(60), "y": y, "kind": kind}))
+    frame = pd.concat(parts)
+    with_kind, without = make_panel(frame, futr=["kind"]), make_panel(frame)
+    errors = []
+    for panel in (with_kind, without):
+        ridge = Ridge(10, window=2)
+        ridge.fit_panel(panel.until(panel.lengths - 10))
+        origins, actual = all_windows(panel, 10, 1)
+        errors.append(np.abs(ridge.predict_origins(panel, origins, []).point - actual).mean())
+        assert ridge.decisions["inputs"] == (["static"] if panel is with_kind else [])
+    assert errors[0] < 0.5 * errors[1]

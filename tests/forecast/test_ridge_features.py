@@ -67,11 +67,44 @@ def test_constant_inputs_stay_zero() -> None:
     assert not cut(prepare(constant, layout), Origins(np.array([0]), np.array([9])), layout, np.ones(1)).x.any()
 
 
+def of_places(**columns: list[float]) -> Panel:
+    """Three series of 40 rows with input columns given by their values per series, and one that moves."""
+    frame = pd.DataFrame({"unique_id": np.repeat(["a", "b", "c"], 40), "ds": [*range(40)] * 3})
+    frame["y"], frame["promo"] = np.arange(120) % 7.0, np.arange(120) % 5.0
+    for name, values in columns.items():
+        frame[name] = np.repeat(values, 40)
+    return make_panel(frame, futr=["promo", *columns])
+
+
+def test_static_inputs_enter_once_and_take_nothing_of_the_budget() -> None:
+    marks = {f"kind={number}": [float(number % 3 == place) for place in range(3)] for number in range(64)}
+    plain, many = of_places(), of_places(**marks)
+    narrow, wide = (make_layout(one, h=24, window=14) for one in (plain, many))
+    assert (wide.past, wide.block) == (narrow.past, narrow.block) == (14, 1)
+    assert wide.groups == {"own": 14, "past": 14, "ahead": 24, "static": 64}
+    assert narrow.groups == {"own": 14, "past": 14, "ahead": 24}
+    origins = Origins(np.array([1]), np.array([56]))
+    rows = [cut(prepare(one, own), origins, own, np.ones(1)).x for one, own in ((plain, narrow), (many, wide))]
+    np.testing.assert_array_equal(rows[0], rows[1][:, : rows[0].shape[1]])
+    value = rows[1][0, rows[0].shape[1] :] * wide.spread[1:] + wide.center[1:]
+    np.testing.assert_allclose(value, [float(number % 3 == 1) for number in range(64)])
+
+
+def test_inputs_that_never_change_are_left_out_and_one_series_has_no_static_ones() -> None:
+    same = of_places(same=[3.0, 3.0, 3.0], size=[1.0, 2.0, np.nan])
+    layout = make_layout(same, h=2, window=4)
+    assert (layout.moving.tolist(), layout.ahead.tolist(), layout.static.tolist()) == ([0], [0], [2])
+    alone = same.keep_rows(np.arange(120) < 40)
+    assert make_layout(alone, h=2, window=4).groups == {"own": 4, "past": 4, "ahead": 2}
+    still = make_layout(of_places(size=[1.0, 2.0, 3.0]), h=2, window=4)
+    assert still.groups["static"] == 1
+
+
 def test_columns_of_a_narrower_window_and_fewer_inputs() -> None:
     layout = make_layout(panel(), h=2, window=3)
-    assert columns(layout, panel(), 2, ()).tolist() == [1, 2]
-    assert columns(layout, panel(), 3, ("ahead",)).tolist() == [0, 1, 2, 9, 10]
-    assert columns(layout, panel(), 1, ("past", "ahead")).tolist() == [2, *range(3, 11)]
+    assert columns(layout, 2, ()).tolist() == [1, 2]
+    assert columns(layout, 3, ("ahead",)).tolist() == [0, 1, 2, 9, 10]
+    assert columns(layout, 1, ("past", "ahead")).tolist() == [2, *range(3, 11)]
 
 
 def test_change_scale_is_the_root_mean_square_over_three_lags() -> None:

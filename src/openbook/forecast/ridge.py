@@ -111,7 +111,7 @@ class Ridge:
         total = _added(fit, _moments(prepared, split.rest, layout, scale))
         if not total.n:
             raise _too_short(panel, self.h)
-        index = columns(layout, panel, chosen.window, chosen.inputs)
+        index = columns(layout, chosen.window, chosen.inputs)
         self._map = _solved(total, index, chosen.penalty or _penalty_unit(total, index))
         self._layout = layout
         residual = chosen.residual if len(chosen.residual) else self._errors(prepared, split.rest, scale)
@@ -219,7 +219,7 @@ def _bridged(prepared: Prepared, split: Split, h: int) -> tuple[Prepared, bool]:
 
 def _moments(prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarray) -> Moments:
     """Sums over the windows whose targets are all known."""
-    width = sum(layout.groups(prepared.panel).values()) if layout.past else layout.window
+    width = sum(layout.groups.values())
     total = Moments(0, np.zeros(width), np.zeros(layout.h), np.zeros((width, width)), np.zeros((width, layout.h)))
     for rows in chunks(prepared, origins, layout, scale[origins.series]):
         keep = np.isfinite(rows.y).all(axis=1)
@@ -259,7 +259,7 @@ def _choose(
     prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarray, fit: Moments, windows: Sequence[int]
 ) -> Choice:
     """The window with all inputs that did best on validation, then which inputs to keep with it."""
-    groups = ("past", "ahead") if layout.past else ()
+    groups = tuple(name for name in layout.groups if name != "own")
     fewest = Choice(min(windows), (), 0.0, float("nan"), np.empty((0, layout.h)))
     few = _thinned(origins, _MAX_WINDOWS_VALIDATED)
     parts = [(rows.x, rows.y) for rows in chunks(prepared, few, layout, scale[few.series])]
@@ -269,19 +269,16 @@ def _choose(
     y = np.where(np.isfinite(prepared.panel.target[few.end[:, None] + np.arange(layout.h)]), y, np.nan)
     if not np.isfinite(y).any():
         return fewest
-    choices = [_tried(prepared.panel, layout, fit, window, groups, (x, y)) for window in windows]
+    choices = [_tried(layout, fit, window, groups, (x, y)) for window in windows]
     best = min(choices, key=lambda choice: choice.error)
-    for kept in (("ahead",), ()) if groups else ():
-        best = min(
-            best,
-            _tried(prepared.panel, layout, fit, best.window, kept, (x, y)),
-            key=lambda choice: choice.error,
-        )
+    fewer = [tuple(name for name in groups if name not in left) for left in (("past",), ("past", "ahead"), groups)]
+    for kept in dict.fromkeys(fewer):
+        if kept != groups:
+            best = min(best, _tried(layout, fit, best.window, kept, (x, y)), key=lambda choice: choice.error)
     return best
 
 
 def _tried(
-    panel: Panel,
     layout: Layout,
     fit: Moments,
     window: int,
@@ -289,7 +286,7 @@ def _tried(
     validation: tuple[np.ndarray, np.ndarray],
 ) -> Choice:
     """The best penalty of one configuration: one eigendecomposition serves all of them."""
-    index = columns(layout, panel, window, groups)
+    index = columns(layout, window, groups)
     x_mean, y_mean, gram, cross = _centered(fit, index)
     value, vector = np.linalg.eigh(gram)
     x, y = validation

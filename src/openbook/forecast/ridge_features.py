@@ -19,10 +19,11 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns a row of inputs has: ``window`` own lags, then past inputs, then known-future inputs of the horizon.
+    """Which columns a row of inputs has: ``window`` own lags, past inputs, known-future inputs of the horizon, static ones.
 
     ``past`` rows of hist and futr before the origin are read; the h horizon steps of futr are averaged in blocks of
-    ``block`` steps. ``center`` and ``spread`` [P + K] standardise the input columns.
+    ``block`` steps. ``center`` and ``spread`` [P + K] standardise the input columns. Places among these P + K: ``moving``
+    with their past, ``ahead`` (those of ``moving`` that are known ahead) with their horizon, ``static`` once each.
     """
 
     h: int
@@ -31,15 +32,23 @@ class Layout:
     block: int
     center: np.ndarray
     spread: np.ndarray
+    moving: np.ndarray
+    ahead: np.ndarray
+    static: np.ndarray
 
     @property
     def blocks(self) -> int:
         return -(-self.h // self.block)
 
-    def groups(self, panel: Panel) -> dict[str, int]:
-        """Number of columns of each group, in their order."""
-        hist, futr = panel.hist.shape[1], panel.futr.shape[1]
-        return {"own": self.window, "past": self.past * (hist + futr), "ahead": self.blocks * futr}
+    @property
+    def groups(self) -> dict[str, int]:
+        """Number of columns of each group, in their order; groups of inputs without a column are left out."""
+        sizes = {
+            "past": self.past * len(self.moving),
+            "ahead": self.blocks * len(self.ahead),
+            "static": len(self.static),
+        }
+        return {"own": self.window} | {name: size for name, size in sizes.items() if size}
 
 
 class Rows(NamedTuple):
@@ -55,38 +64,56 @@ class Rows(NamedTuple):
 class Prepared:
     """A panel ready to be cut into windows.
 
-    ``own`` [R] and ``exog`` [R, P + K] have their gaps carried forward, ``goal`` [R] are the values to learn.
+    ``own`` [R] and the inputs ``moving``, ``ahead`` and ``static`` [R, columns of that kind] have their gaps carried forward,
+    ``goal`` [R] are the values to learn.
     """
 
     panel: Panel
     own: np.ndarray
-    exog: np.ndarray
+    moving: np.ndarray
+    ahead: np.ndarray
+    static: np.ndarray
     goal: np.ndarray
     lags: tuple[int, ...]
 
 
 def make_layout(panel: Panel, h: int, window: int) -> Layout:
     """The layout of a training panel: widths kept within a budget, input columns standardised by their own moments."""
-    hist, futr = panel.hist.shape[1], panel.futr.shape[1]
     exog = np.concatenate([panel.hist, panel.futr], axis=1)
     seen = np.isfinite(exog)
     count = np.maximum(seen.sum(axis=0), 1)
     center = np.where(seen, exog, 0.0).sum(axis=0) / count
     spread = np.sqrt((np.where(seen, exog - center, 0.0) ** 2).sum(axis=0) / count)
-    # A constant column has rounding noise for a spread: it must stay zero after centering, not be blown up.
-    spread = np.where(spread > 1e-9 * np.maximum(1.0, np.abs(center)), spread, np.inf)
-    block = max(1, -(-futr * h // _MAX_EXOG_COLUMNS))
-    past = min(window, 2 * h, max(1, _MAX_EXOG_COLUMNS // max(1, hist + futr)))
-    return Layout(h, window, past if hist + futr else 0, block, center, spread)
+    # A constant column has rounding noise for a spread: it must be left out, not be blown up.
+    varies = spread > 1e-9 * np.maximum(1.0, np.abs(center))
+    still = _still(panel, exog)
+    moving, static = np.flatnonzero(varies & ~still), np.flatnonzero(varies & still)
+    ahead = moving[moving >= panel.hist.shape[1]]
+    block = max(1, -(-len(ahead) * h // _MAX_EXOG_COLUMNS))
+    past = min(window, 2 * h, max(1, _MAX_EXOG_COLUMNS // max(1, len(moving))))
+    return Layout(
+        h, window, past if len(moving) else 0, block, center, np.where(varies, spread, np.inf), moving, ahead, static
+    )
+
+
+def _still(panel: Panel, exog: np.ndarray) -> np.ndarray:
+    """Which columns [P + K] have one value in each of several series: of these one step tells as much as all of them."""
+    if len(panel) < 2:
+        return np.zeros(exog.shape[1], bool)
+    low, high = (edge.reduceat(exog, panel.offsets[:-1], axis=0) for edge in (np.fmin, np.fmax))
+    return np.logical_not((high > low).any(axis=0))
 
 
 def prepare(panel: Panel, layout: Layout) -> Prepared:
     """Carry gaps forward and standardise the inputs; what was never seen becomes the column's mean."""
     exog = (np.concatenate([panel.hist, panel.futr], axis=1) - layout.center) / layout.spread
+    exog = np.nan_to_num(carried_forward(panel, exog), nan=0.0) if exog.shape[1] else exog
     return Prepared(
         panel=panel,
         own=carried_forward(panel, panel.target),
-        exog=np.nan_to_num(carried_forward(panel, exog), nan=0.0) if exog.shape[1] else exog,
+        moving=exog[:, layout.moving],
+        ahead=exog[:, layout.ahead],
+        static=exog[:, layout.static],
         goal=panel.target,
         lags=tuple(dict.fromkeys((1, max(1, layout.h // 2), layout.h))),
     )
@@ -115,14 +142,18 @@ def cut(prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarray)
     rows, inside = before(layout.window)
     lags = np.where(inside, (own[rows] - last[:, None]) / scale[:, None], 0.0)
     parts = [np.nan_to_num(lags, nan=0.0)]
-    if layout.past:
+    sizes = layout.groups
+    if "past" in sizes:
         rows, inside = before(layout.past)
-        sizes = layout.groups(panel)
-        parts.append((prepared.exog[rows] * inside[:, :, None]).reshape(len(end), sizes["past"]))
-        known = prepared.exog[end[:, None] + step, panel.hist.shape[1] :]
+        parts.append((prepared.moving[rows] * inside[:, :, None]).reshape(len(end), sizes["past"]))
+    if "ahead" in sizes:
+        known = prepared.ahead[end[:, None] + step]
         edges = np.arange(0, layout.h, layout.block)
         width = np.diff(edges, append=layout.h)[:, None]
         parts.append((np.add.reduceat(known, edges, axis=1) / width).reshape(len(end), sizes["ahead"]))
+    if "static" in sizes:
+        rows, inside = before(1)
+        parts.append(prepared.static[rows[:, 0]] * inside)
     y = (prepared.goal[end[:, None] + step] - last[:, None]) / scale[:, None]
     return Rows(np.concatenate(parts, axis=1), y, last, scale)
 
@@ -134,9 +165,9 @@ def chunks(prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarr
         yield cut(prepared, Origins(origins.series[part], origins.end[part]), layout, scale[part])
 
 
-def columns(layout: Layout, panel: Panel, window: int, groups: tuple[str, ...]) -> np.ndarray:
+def columns(layout: Layout, window: int, groups: tuple[str, ...]) -> np.ndarray:
     """Indices of the columns of the last ``window`` own lags and the named groups of inputs."""
-    sizes = layout.groups(panel)
+    sizes = layout.groups
     first = dict(zip(sizes, np.cumsum([0, *sizes.values()]), strict=False))
     own = np.arange(layout.window - window, layout.window)
     return np.concatenate([own, *[np.arange(first[name], first[name] + sizes[name]) for name in groups]])
