@@ -292,3 +292,16 @@ def test_a_country_reaches_the_model(files: Path, tmp_path: Path) -> None:
     saved = ob.load(tmp_path / "m.ob")
     assert saved.country == "KR"
     assert "holiday_KR" in saved.decisions["calendar"].value  # the table begins on New Year's Day
+
+
+def test_static_text_reaches_models_and_floors(files: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(files / "calls.csv")
+    kinds = {"series 0": "kiosk", "series 1": "store", "series 2": "store"}
+    table.assign(kind=table["unique_id"].map(kinds)).to_csv(tmp_path / "kinds.csv", index=False)
+    common = [tmp_path / "kinds.csv", *QUICK, "--stat-exog", "kind"]
+    openbook("fit", *common, "--out", tmp_path / "m.ob")
+    assert ob.load(tmp_path / "m.ob").fitted().layout.stat == ("kind=store", "kind=kiosk")
+    openbook("backtest", *common, "--n-windows", "2", "--models", "luong", "--out", tmp_path / "test")
+    run = json.loads((tmp_path / "test" / "run.json").read_text())
+    assert run["failed"] == {}
+    assert run["arguments"]["stat_exog"] == "kind"

@@ -159,6 +159,8 @@ def test_the_inputs_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     put_tables(tmp_path)
     names = run_python(INPUTS)
     assert names["local"].decisions["calendar"].value[-2:] == ("holiday_AU-VIC", "eve_AU-VIC")
+    assert names["known"].fitted().layout.stat == ("area", "kind=high street", "kind=station")
+    assert names["opened"]["store"].unique().tolist() == ["west"]
     for line in commands(INPUTS):
         assert run_command(line, monkeypatch) == 0, line
 

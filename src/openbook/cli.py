@@ -47,6 +47,7 @@ from openbook.options import (
     ModelConfigText,
     Quiet,
     Seed,
+    StatExog,
     TargetCol,
     TimeCol,
 )
@@ -126,6 +127,7 @@ def fit(
     futr_exog: FutrExog = "",
     hist_exog: HistExog = None,
     country: Country = None,
+    stat_exog: StatExog = "",
     freq: FreqOption = None,
     input_size: InputSize = None,
     max_steps: MaxSteps = None,
@@ -137,7 +139,7 @@ def fit(
     """Train a model and save it."""
     from openbook.forecast.saving import check_target
 
-    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country)
+    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog)
     forecaster = options.make(config_of(model, model_config))
     check_target(out)
     with progress(quiet or as_json) as bars:
@@ -193,6 +195,7 @@ def backtest(
     futr_exog: FutrExog = "",
     hist_exog: HistExog = None,
     country: Country = None,
+    stat_exog: StatExog = "",
     freq: FreqOption = None,
     input_size: InputSize = None,
     max_steps: MaxSteps = None,
@@ -207,12 +210,14 @@ def backtest(
     from openbook.files import check_writable
 
     check_writable(out / "run.json")
-    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country)
+    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog)
     table = only_series(read_table(data, id_col=id_col, time_col=time_col, target_col=target_col), names_of(only))
-    facts = {
+    told: dict[str, Any] = {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "hist_exog": hist_exog}
+    told |= {"stat_exog": stat_exog, "country": country, "only": only or None}
+    told |= {"input_size": input_size, "max_steps": max_steps, "seed": seed}
+    facts: dict[str, Any] = {
         "target": target_col,
-        "arguments": {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "hist_exog": hist_exog}
-        | {"country": country, "only": only or None, "input_size": input_size, "max_steps": max_steps, "seed": seed},
+        "arguments": told,
         "data": {"name": data.name, "notes": list(table.attrs.get("notes", ()))},
     }
     plan: dict[str, Any] = {"h": h, "n_windows": n_windows, "step_size": step_size, "refit": refit, "limit_s": limit_s}

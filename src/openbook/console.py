@@ -34,6 +34,7 @@ class ModelOptions:
     seed: int
     device: str
     country: str | None = None
+    stat_exog: str = ""
 
     def make(self, model: str | ModelConfig) -> Forecaster:
         """A fresh forecaster."""
@@ -52,6 +53,7 @@ class ModelOptions:
             freq=freq_of(self.freq),
             futr_exog_list=names_of(self.futr_exog),
             hist_exog_list=None if self.hist_exog is None else names_of(self.hist_exog),
+            stat_exog_list=names_of(self.stat_exog),
             country=self.country,
             train=TrainConfig(**changes),
             seed=self.seed,

@@ -13,6 +13,7 @@ TimeCol = Annotated[str, typer.Option(help="Column with the stamps.")]
 TargetCol = Annotated[str, typer.Option(help="Column to forecast.")]
 FutrExog = Annotated[str, typer.Option(help="Columns known ahead, separated by commas.")]
 HistExog = Annotated[str | None, typer.Option(help="Columns known up to now; default: all other numeric columns.")]
+StatExog = Annotated[str, typer.Option(help="Columns with one value per series, numbers or text, separated by commas.")]
 FreqOption = Annotated[
     str | None, typer.Option(help="Frequency such as h, 30min, D, MS or a number; default: inferred.")
 ]

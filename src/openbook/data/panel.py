@@ -25,6 +25,8 @@ class Panel:
     ``futr`` [R, K]. Values are float64; NaN means *not observed* and is masked everywhere, never filled.
     ``timezone`` is set when the table carried time zones: ``times`` are UTC then for steps below a day, and the wall
     clock of that zone for steps of a day and longer (a local day has 23 to 25 hours; its midnights stay midnights).
+    ``static``: which of ``futr_columns``, the last ones, have one value per series. ``labels`` [N, S]: static text of each
+    series (None: missing) in ``label_columns``, until it becomes static columns of 0 and 1.
     """
 
     ids: np.ndarray
@@ -37,6 +39,9 @@ class Panel:
     hist_columns: tuple[str, ...] = ()
     futr_columns: tuple[str, ...] = ()
     timezone: str | None = None
+    static: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ()
+    labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,6 +70,7 @@ class Panel:
             target=self.target[keep],
             hist=self.hist[keep],
             futr=self.futr[keep],
+            labels=None if self.labels is None else self.labels[alive],
         )
 
     def until(self, ends: np.ndarray) -> Panel:

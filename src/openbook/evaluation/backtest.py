@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from openbook.data.panel import ID, TIME, Panel, make_panel
+from openbook.data.panel import ID, TIME, Panel
 from openbook.errors import DataError, OpenBookError, UsageError
 from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
 from openbook.files import json_text, write_text_whole, write_whole
@@ -102,9 +102,7 @@ def run_backtest(
     levels = check_levels(plan.level)
     plan = replace(plan, level=levels if SCORED in levels else (*levels, SCORED))
     probe = make_model("luong")
-    probe.inputs = probe.resolve_inputs(table)
-    inputs = probe.inputs
-    panel = make_panel(table, futr=(*inputs.futr, *inputs.stat), hist=inputs.hist, freq=probe.freq)
+    panel = probe.panel_to_learn(table)
     train = training_part(panel, plan.h, plan.n_windows, plan.step)
     season = decide_season(train).value
     ran: dict[str, _Ran] = {}
@@ -184,7 +182,7 @@ def _run_model(model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
     model.name = model.config.name
     try:
         rolled = roll(model, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)
-        explanation = model.explain_origins(panel, _shown_origins(panel, plan))
+        explanation = model.explain_origins(model.encoded(panel), _shown_origins(panel, plan))
         explained, stages = explanation.frame(), explanation.stages_frame()
     except Exception as error:  # a model's failure is a row of the report, whatever it is
         return _Ran(None, {}, None, _reason(error))

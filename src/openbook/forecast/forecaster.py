@@ -94,7 +94,7 @@ class Forecaster(FrameForecaster):
     freq : pandas frequency or whole number; ``None`` infers it.
     futr_exog_list : columns known ahead (they are expected in ``futr_df``).
     hist_exog_list : columns known up to now; ``None`` takes every other numeric column that varies.
-    stat_exog_list : numeric columns with one value per series.
+    stat_exog_list : columns with one value per series, numbers or text (one column per category that was learned).
     scaling : how a window is scaled (``standard``, ``last``, ``fixed``, ``difference``, ``none``; see
         ``openbook.windows.scaling``); ``None`` decides.
     country : holidays to know ahead, such as ``AU`` or ``AU-VIC`` (needs ``openbook[holidays]``).

@@ -6,6 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from openbook.forecast.arguments import (
 from openbook.forecast.conformal import check_levels, level_name
 from openbook.forecast.future import known_ahead
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
+from openbook.forecast.static import Categories, check_static, encoded, learn_categories, text_columns, with_labels
 
 log = logging.getLogger("openbook")
 
@@ -53,6 +55,7 @@ class FrameForecaster(ABC):
         self.h, self.freq, self.inputs = whole_number("h", h, least=1), plain_freq(freq), inputs
         self.columns = ColumnNames()
         self.history_: Panel | None = None
+        self.categories_: Categories | None = None
         self._restore: Restore = as_it_is
 
     @abstractmethod
@@ -79,7 +82,7 @@ class FrameForecaster(ABC):
         """Learn from a table (pandas or polars frame, or a path) of one or many series; returns the forecaster itself."""
         learner = self.fresh()
         table, learner._restore = learner._read(df, ColumnNames(id_col, time_col, target_col))
-        panel = learner._panel(table)
+        panel = learner.learn_categories(learner.panel_to_learn(table))
         learner.fit_panel(panel)
         learner.history_ = _tail(panel, learner.history_steps())
         self.__dict__.update(vars(learner))  # only now: a fit that fails leaves what was fitted before
@@ -120,7 +123,7 @@ class FrameForecaster(ABC):
         learner = self.fresh()
         table, restore = learner._read(df, ColumnNames(id_col, time_col, target_col))
         step = learner.h if step_size is None else step_size
-        panel, levels = learner._panel(table), check_levels(level)
+        panel, levels = learner.panel_to_learn(table), check_levels(level)
         rolled = roll(learner, panel, n_windows=n_windows, step_size=step, refit=refit, level=levels)
         return restore(learner._rename(rolled.frame))
 
@@ -145,8 +148,25 @@ class FrameForecaster(ABC):
         """The input columns to read from a table being fitted; a model may decide more here."""
         return self.inputs
 
+    def panel_to_learn(self, table: pd.DataFrame) -> Panel:
+        """The panel of a canonical table being learned from; static text stays text until a part of it is learned."""
+        self.inputs = self.resolve_inputs(table)
+        return self._lay_out(table, self.freq)
+
+    def learn_categories(self, panel: Panel) -> Panel:
+        """A training part as ``fit_panel`` takes it, with the categories of its static columns learned."""
+        self.categories_ = learn_categories(panel)
+        return self.encoded(panel)
+
+    def encoded(self, panel: Panel) -> Panel:
+        """A panel with its static text as columns, one per learned category."""
+        return encoded(panel, self.categories_ or {})
+
     def panel_like_history(self, table: pd.DataFrame) -> Panel:
         """The panel of another canonical table, with the frequency that was learned; refuses data of another one."""
+        return self.encoded(self._like_history(table))
+
+    def _like_history(self, table: pd.DataFrame) -> Panel:
         learned = self.freq if self.history_ is None else self.history_.freq
         try:
             panel = self._lay_out(table, None)
@@ -178,15 +198,14 @@ class FrameForecaster(ABC):
         frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
         return read_table(frame, id_col=names.id, time_col=names.time, target_col=names.target), restore
 
-    def _panel(self, table: pd.DataFrame) -> Panel:
-        """The panel of a table being learned from."""
-        self.inputs = self.resolve_inputs(table)
-        return self._lay_out(table, self.freq)
-
     def _lay_out(self, table: pd.DataFrame, freq: Freq | None) -> Panel:
-        panel = make_panel(table, futr=(*self.inputs.futr, *self.inputs.stat), hist=self.inputs.hist, freq=freq)
-        _check_static(panel, self.inputs)
-        return panel
+        """The panel of a table; which static columns are text is seen when learning, and kept from then on."""
+        futr, hist, static = self.inputs.futr, self.inputs.hist, self.inputs.stat
+        text = text_columns(table, static) if self.categories_ is None else tuple(self.categories_)
+        numbers = tuple(name for name in static if name not in text)
+        panel = replace(make_panel(table, futr=(*futr, *numbers), hist=hist, freq=freq), static=numbers)
+        check_static(panel)
+        return with_labels(panel, table, text)
 
     def _history(self, df: Any) -> tuple[Panel, Restore]:
         if self.history_ is None:
@@ -198,8 +217,8 @@ class FrameForecaster(ABC):
 
     def _future_rows(self, panel: Panel, futr_df: Any) -> np.ndarray:
         """Known-future values of the h steps after each series, [N, h, K]; refuses what is missing."""
-        known, stat = self.inputs.futr, self.inputs.stat
-        rows = np.full((len(panel), self.h, len(known) + len(stat)), np.nan)
+        known = self.inputs.futr
+        rows = np.full((len(panel), self.h, panel.futr.shape[1]), np.nan)
         rows[..., len(known) :] = panel.futr[panel.offsets[1:] - 1, len(known) :][:, None]
         if not known:
             return rows
@@ -244,7 +263,8 @@ def roll(
     frames, fit_seconds, predict_seconds = [], 0.0, 0.0
     for first in range(0, n_windows, every):
         begin = time.perf_counter()
-        forecaster.fit_panel(training_part(panel, forecaster.h, n_windows - first, step_size))
+        part = training_part(panel, forecaster.h, n_windows - first, step_size)
+        forecaster.fit_panel(forecaster.learn_categories(part))
         if forecaster.interrupted():
             raise KeyboardInterrupt  # half a training would be scored as a whole one
         fitted = time.perf_counter()
@@ -257,7 +277,7 @@ def roll(
                 where="cross_validation",
                 fix="use fewer windows or a shorter horizon",
             )
-        forecast = forecaster.predict_origins(panel, origins, level)
+        forecast = forecaster.predict_origins(forecaster.encoded(panel), origins, level)
         frames.append(forecaster.forecast_frame(panel, origins, forecast))
         fit_seconds, predict_seconds = fit_seconds + fitted - begin, predict_seconds + time.perf_counter() - fitted
     frame = pd.concat(frames, ignore_index=True).sort_values([ID, "cutoff", TIME], ignore_index=True)
@@ -296,22 +316,4 @@ def check_all_start(panel: Panel, origins: Origins, h: int) -> None:
             got=f"{int(panel.lengths[absent[0]])} rows",
             where=f"series {panel.ids[absent[0]]!r}, {len(absent)} in all",
             fix="pass futr_df to explain the steps ahead, or leave these series out",
-        )
-
-
-def _check_static(panel: Panel, inputs: Inputs) -> None:
-    static = panel.futr[:, len(inputs.futr) :]
-    if not static.shape[1]:
-        return
-    owner = np.repeat(np.arange(len(panel)), panel.lengths)
-    first = pd.DataFrame(static).groupby(owner).transform("first").to_numpy()
-    moved = (static != first) & np.isfinite(static)
-    if moved.any():
-        row, column = (int(place[0]) for place in np.nonzero(moved))
-        raise DataError(
-            "not_static",
-            expected="one value per series in a static column",
-            got=f"{first[row, column]:g} and {static[row, column]:g}",
-            where=f"column {inputs.stat[column]!r}, series {panel.ids[owner[row]]!r}, {panel.times[row]}",
-            fix="move the column to futr_exog_list or hist_exog_list",
         )

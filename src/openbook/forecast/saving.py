@@ -110,6 +110,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "input_size": forecaster.input_size,
         "freq": forecaster.freq,
         "inputs": forecaster.inputs._asdict(),
+        "categories": {name: list(values) for name, values in (forecaster.categories_ or {}).items()},
         "hist_exog_list": forecaster.hist_exog_list,
         "futr_exog_list": forecaster.futr_exog_list,
         "train": asdict(forecaster.train),
@@ -203,7 +204,9 @@ def _rebuild(
     model = build_model(made, shape, forecaster.seed)
     _fill(model, {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}, path)
     arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("model.")}
-    history = _history(config, arrays, inputs)
+    forecaster.categories_ = {name: tuple(values) for name, values in config.get("categories", {}).items()}
+    layout = Layout(**{name: _plain(value) for name, value in config["layout"].items()})
+    history = _history(config, arrays, layout)
     forecaster.inputs, forecaster.columns = inputs, ColumnNames(**config["columns"])
     forecaster.decisions = {
         name: Decision(_plain(value["value"]), value["why"]) for name, value in config["decisions"].items()
@@ -213,7 +216,7 @@ def _rebuild(
         model.eval(),
         made,
         shape,
-        Layout(**{name: _plain(value) for name, value in config["layout"].items()}),
+        layout,
         WindowShape(**config["windows"]),
         ColumnScaler(arrays["columns.mean"], arrays["columns.std"]),
         Calibration(
@@ -232,7 +235,7 @@ def _choice(saved: dict[str, Any]) -> Choice:
     return Choice(tuple(saved["names"]), tuple(saved["share"]), own)
 
 
-def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], inputs: Inputs) -> Panel:
+def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], layout: Layout) -> Panel:
     saved = config["history"]
     ids = [_KINDS[kind](name) for name, kind in zip(saved["ids"], saved["id_kinds"], strict=True)]
     return Panel(
@@ -243,9 +246,10 @@ def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], inputs: Inpu
         hist=arrays["history.hist"],
         futr=arrays["history.futr"],
         freq=saved["freq"],
-        hist_columns=inputs.hist,
-        futr_columns=(*inputs.futr, *inputs.stat),
+        hist_columns=layout.hist,
+        futr_columns=layout.futr,
         timezone=saved["timezone"],
+        static=layout.stat,
     )
 
 

@@ -81,7 +81,7 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     judged = told if asked.scaling else decide_scaling(panel, newest or input_size, asked.h)
     scaling: Scaling = told_of("scaling", judged)
     unit = float(difference_std(panel.target[:, None], panel.offsets)[0]) if scaling in COMMON else 1.0
-    layout = Layout(asked.target, panel.hist_columns, panel.futr_columns, calendar)
+    layout = Layout(asked.target, panel.hist_columns, panel.futr_columns, calendar, panel.static)
     shape = ModelShape(
         n_variables=len(layout.variables),
         n_encoder=layout.n_encoder,
@@ -90,6 +90,7 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         h=asked.h,
         quantiles=QUANTILES if asked.loss == "pinball" else (0.5,),
         n_known=len(layout.futr),
+        n_static=len(layout.stat),
         season=season,
     )
     windows = WindowShape(input_size, asked.h, scaling, unit, newest, least)

@@ -20,12 +20,16 @@ _SERIES_TO_SPARE = 10
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns a model reads, in the order of the resident array: target, past-only, known-future, calendar."""
+    """Which columns a model reads, in the order of the resident array: target, past-only, known-future, calendar.
+
+    ``stat``: which of the known-future columns, the last ones, have one value per series.
+    """
 
     target: str
     hist: tuple[str, ...] = ()
     futr: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
+    stat: tuple[str, ...] = ()
 
     @property
     def variables(self) -> tuple[str, ...]:
