@@ -143,6 +143,7 @@ WRONG = {
     "unknown demo": (2, ["demo", "--data", "air"], "calls or co2"),
     "unknown series": (2, ["backtest", "{files}/calls.csv", "--only", "Busan"], "series 0"),
     "unknown country": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--country", "au"], "AU"),
+    "target twice": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--target-col", "y,wind,y"], "'y' twice"),
     "device": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--device", "tpu"], "tpu"),
 }
 
@@ -305,3 +306,15 @@ def test_static_text_reaches_models_and_floors(files: Path, tmp_path: Path) -> N
     run = json.loads((tmp_path / "test" / "run.json").read_text())
     assert run["failed"] == {}
     assert run["arguments"]["stat_exog"] == "kind"
+
+
+def test_several_targets_are_trained_tested_and_forecast(files: Path, tmp_path: Path) -> None:
+    common = [files / "calls.csv", *QUICK, "--target-col", "y,wind"]
+    openbook("fit", *common, "--out", tmp_path / "m.ob")
+    openbook("predict", tmp_path / "m.ob", "--futr", files / "next.csv", "--out", tmp_path / "f.csv")
+    found = pd.read_csv(tmp_path / "f.csv")["unique_id"].unique().tolist()
+    assert found == [f"series {number}/{target}" for number in range(3) for target in ("wind", "y")]
+    openbook("backtest", *common, "--n-windows", "2", "--models", "luong", "--out", tmp_path / "test")
+    run = json.loads((tmp_path / "test" / "run.json").read_text())
+    assert (run["failed"], run["data"]["series"]) == ({}, 6)
+    assert pd.read_csv(tmp_path / "test" / "scores_by_series.csv")["unique_id"].nunique() == 6

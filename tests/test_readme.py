@@ -160,6 +160,9 @@ def test_the_inputs_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     names = run_python(INPUTS)
     assert names["local"].decisions["calendar"].value[-2:] == ("holiday_AU-VIC", "eve_AU-VIC")
     assert names["known"].fitted().layout.stat == ("area", "kind=high street", "kind=station")
+    assert names["ahead"]["store"].unique().tolist() == [
+        f"{s}/{t}" for s in ("north", "south") for t in ("price", "sold")
+    ]
     assert names["opened"]["store"].unique().tolist() == ["west"]
     for line in commands(INPUTS):
         assert run_command(line, monkeypatch) == 0, line

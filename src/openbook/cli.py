@@ -290,7 +290,7 @@ def anomalies(
     if forecaster.interrupted():
         raise KeyboardInterrupt
     result = forecaster.anomalies(table, quantile=quantile, risk=risk)
-    names = {"unique_id": id_col, "ds": time_col, "y": target_col}
+    names = {"unique_id": id_col, "ds": time_col} | ({} if len(table.attrs["targets"]) > 1 else {"y": target_col})
     frame, marked = (part.rename(columns=names) for part in (result.frame, result.found()))
     write_table(frame, out)
     limits = {"quantile_threshold": result.quantile_threshold, "peaks_threshold": result.peaks_threshold}

@@ -10,7 +10,7 @@ import typer
 Data = Annotated[Path, typer.Argument(help="Table: .csv, .csv.gz or .parquet, long or wide.")]
 IdCol = Annotated[str, typer.Option(help="Column with the series' names.")]
 TimeCol = Annotated[str, typer.Option(help="Column with the stamps.")]
-TargetCol = Annotated[str, typer.Option(help="Column to forecast.")]
+TargetCol = Annotated[str, typer.Option(help="Column to forecast; of several, separated by commas, each is a series.")]
 FutrExog = Annotated[str, typer.Option(help="Columns known ahead, separated by commas.")]
 HistExog = Annotated[str | None, typer.Option(help="Columns known up to now; default: all other numeric columns.")]
 StatExog = Annotated[str, typer.Option(help="Columns with one value per series, numbers or text, separated by commas.")]

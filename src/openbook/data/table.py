@@ -37,7 +37,8 @@ def read_table(
 
     ``target_col`` may name several columns of a wide table (a sequence, or ``"a,b"``): each becomes a series. Without an
     id column the table is one series, named after its target; without id and ``y`` every numeric column is a series.
-    Without ``ds`` the only column of dates is the time. ``attrs["notes"]`` lists what was decided. Rows keep their order.
+    Without ``ds`` the only column of dates is the time. ``attrs["notes"]`` lists what was decided, ``attrs["targets"]`` the
+    targets in the order of their equally long parts. Rows keep their order.
     Raises ``DataError`` for missing columns, stamps that cannot be read and whatever ``read_file`` refuses.
 
     >>> wide = pd.DataFrame({"day": ["2024-05-31", "2024-06-01"], "north": [1, 2], "south": [3, 4]})
@@ -59,7 +60,7 @@ def read_table(
         long[TARGET] = numbers
     if isinstance(long[ID].dtype, pd.CategoricalDtype):
         long[ID] = long[ID].astype(long[ID].cat.categories.dtype)
-    long.attrs = {"notes": notes}
+    long.attrs = {"notes": notes, "targets": list(roles.targets)}
     return long
 
 
@@ -212,7 +213,7 @@ def _named_targets(frame: pd.DataFrame, target_col: str | Sequence[str], where: 
         if target_col == TARGET:
             return ()
         target_col = [name.strip() for name in target_col.split(",") if name.strip()]
-    targets = tuple(dict.fromkeys(map(str, target_col)))
+    targets = tuple(map(str, target_col))
     if not targets:
         raise UsageError(
             "no_target",

@@ -17,11 +17,16 @@ RESERVED = ("cutoff", "step", "source_ds", "feature", "weight", "memory")
 
 
 class ColumnNames(NamedTuple):
-    """The user's names of the id, time and target columns."""
+    """The user's names of the id, time and target columns; several targets are a tuple, and each of them is a series."""
 
     id: str = ID
     time: str = TIME
-    target: str = TARGET
+    target: str | tuple[str, ...] = TARGET
+
+    @property
+    def value(self) -> str:
+        """The column of results that holds the truth: the target, or ``y`` for several."""
+        return self.target if isinstance(self.target, str) else TARGET
 
 
 def is_path(df: Any) -> bool:

@@ -204,7 +204,7 @@ class Forecaster(FrameForecaster):
                 where="Forecaster",
                 fix="use scaling='fixed': what never changes has no differences",
             )
-        given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.target)
+        given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.value)
         learner = Learner(Asked(*given, country=self.country), self.train, self.seed, device, self._decided, self.progress)
         model, made, split, self.training_, again = learn(panel, learner)
         config, season, layout, windows, columns, shape = made

@@ -14,21 +14,13 @@ import pandas as pd
 
 from openbook.data.frequency import Freq, same_freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
-from openbook.data.table import as_input, read_table
 from openbook.errors import DataError, whole_number
-from openbook.forecast.arguments import (
-    ColumnNames,
-    Restore,
-    as_it_is,
-    check_names,
-    is_path,
-    not_fitted,
-    plain_freq,
-)
+from openbook.forecast.arguments import ColumnNames, Restore, as_it_is, check_names, not_fitted, plain_freq
 from openbook.forecast.conformal import check_levels, level_name
 from openbook.forecast.future import known_ahead
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
 from openbook.forecast.static import Categories, check_static, encoded, learn_categories, text_columns, with_labels
+from openbook.forecast.targets import read_series
 
 log = logging.getLogger("openbook")
 
@@ -78,10 +70,13 @@ class FrameForecaster(ABC):
         """Whether the last training was ended by the user."""
         return False
 
-    def fit(self, df: Any, *, id_col: str = ID, time_col: str = TIME, target_col: str = TARGET) -> Self:
-        """Learn from a table (pandas or polars frame, or a path) of one or many series; returns the forecaster itself."""
+    def fit(self, df: Any, *, id_col: str = ID, time_col: str = TIME, target_col: str | Sequence[str] = TARGET) -> Self:
+        """Learn from a table (pandas or polars frame, or a path) of one or many series; returns the forecaster itself.
+
+        Of several targets each is a series, named by it, or ``id/target`` where the table has an id column.
+        """
         learner = self.fresh()
-        table, learner._restore = learner._read(df, ColumnNames(id_col, time_col, target_col))
+        table, learner._restore = learner._read(df, id_col, time_col, target_col)
         panel = learner.learn_categories(learner.panel_to_learn(table))
         learner.fit_panel(panel)
         learner.history_ = _tail(panel, learner.history_steps())
@@ -112,7 +107,7 @@ class FrameForecaster(ABC):
         level: Sequence[float] = (),
         id_col: str = ID,
         time_col: str = TIME,
-        target_col: str = TARGET,
+        target_col: str | Sequence[str] = TARGET,
     ) -> Any:
         """Rolling-origin forecasts beside the truth: id, time, cutoff, target, ``name`` and its intervals.
 
@@ -121,7 +116,7 @@ class FrameForecaster(ABC):
         before every so many. Known-future columns are read from ``df`` itself. What was fitted before stays as it was.
         """
         learner = self.fresh()
-        table, restore = learner._read(df, ColumnNames(id_col, time_col, target_col))
+        table, restore = learner._read(df, id_col, time_col, target_col)
         step = learner.h if step_size is None else step_size
         panel, levels = learner.panel_to_learn(table), check_levels(level)
         rolled = roll(learner, panel, n_windows=n_windows, step_size=step, refit=refit, level=levels)
@@ -186,17 +181,16 @@ class FrameForecaster(ABC):
 
     def table_panel(self, df: Any) -> tuple[Panel, Restore]:
         """The whole panel of a table like the one learned from, and what gives results the caller's kind of frame."""
-        frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
-        names = self.columns
-        table = read_table(frame, id_col=names.id, time_col=names.time, target_col=names.target)
-        return self.panel_like_history(table), restore
+        told = read_series(df, *self.columns)
+        return self.panel_like_history(told.table), told.restore
 
-    def _read(self, df: Any, names: ColumnNames) -> tuple[pd.DataFrame, Restore]:
+    def _read(
+        self, df: Any, id_col: str, time_col: str, target_col: str | Sequence[str]
+    ) -> tuple[pd.DataFrame, Restore]:
         """The canonical table of a frame or path, and how results get the caller's kind of frame back."""
-        check_names(names, self.name)
-        self.columns = names
-        frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
-        return read_table(frame, id_col=names.id, time_col=names.time, target_col=names.target), restore
+        check_names((id_col, time_col, *([target_col] if isinstance(target_col, str) else ())), self.name)
+        table, self.columns, restore = read_series(df, id_col, time_col, target_col)
+        return table, restore
 
     def _lay_out(self, table: pd.DataFrame, freq: Freq | None) -> Panel:
         """The panel of a table; which static columns are text is seen when learning, and kept from then on."""
@@ -234,7 +228,7 @@ class FrameForecaster(ABC):
         return rows
 
     def _rename(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.rename(columns={ID: self.columns.id, TIME: self.columns.time, TARGET: self.columns.target})
+        return frame.rename(columns={ID: self.columns.id, TIME: self.columns.time, TARGET: self.columns.value})
 
 
 class Rolled(NamedTuple):

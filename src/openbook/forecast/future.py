@@ -12,6 +12,7 @@ from openbook.data.reading import read_file
 from openbook.data.table import as_input
 from openbook.errors import DataError
 from openbook.forecast.arguments import ColumnNames, is_path
+from openbook.forecast.targets import for_every_target
 
 
 def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> pd.DataFrame:
@@ -35,7 +36,7 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
 
     Raises ``DataError`` for missing columns or stamps, text, infinities and stamps with different values.
     """
-    frame = _future_table(futr_df, names, known)
+    frame = for_every_target(_future_table(futr_df, names, known), panel.ids, names)
     if ID not in frame.columns:
         if len(panel) > 1:
             raise DataError(

@@ -207,7 +207,7 @@ def _rebuild(
     forecaster.categories_ = {name: tuple(values) for name, values in config.get("categories", {}).items()}
     layout = Layout(**{name: _plain(value) for name, value in config["layout"].items()})
     history = _history(config, arrays, layout)
-    forecaster.inputs, forecaster.columns = inputs, ColumnNames(**config["columns"])
+    forecaster.inputs, forecaster.columns = inputs, _names(config["columns"])
     forecaster.decisions = {
         name: Decision(_plain(value["value"]), value["why"]) for name, value in config["decisions"].items()
     }
@@ -269,6 +269,10 @@ def _id_value(name: Any) -> Any:
     """A series' name as JSON keeps it; numpy scalars are unwrapped, what JSON does not know becomes text."""
     value = name.item() if isinstance(name, np.integer | np.floating | np.bool_) else name
     return value if type(value) in _KINDS.values() else str(value)
+
+
+def _names(saved: dict[str, Any]) -> ColumnNames:
+    return ColumnNames(**{role: _plain(name) for role, name in saved.items()})
 
 
 def _plain(value: Any) -> Any:
