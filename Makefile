@@ -9,7 +9,7 @@ PEERS_STAMP := $(PEERS)/.installed
 PEERS_PIP := $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PEERS_PINS)
 OUT ?= openbook-demo
 
-.PHONY: demo test browser format bench bench-peers clean bench-speed
+.PHONY: demo test browser format bench bench-accuracy bench-peers clean bench-speed
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,6 +44,11 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.tables
+
+# SUITE: one of benchmarks/suites.py, all where it is left out; ARGS: further arguments of benchmarks.accuracy.
+bench-accuracy: $(STAMP)
+	$(BIN)/python -m benchmarks.accuracy $(if $(SUITE),--suite $(SUITE)) $(ARGS)
 	$(BIN)/python -m benchmarks.tables
 
 # No speed is told while a kernel is wrong. Nothing else should run meanwhile.

@@ -28,9 +28,9 @@ def _git(*arguments: str) -> str:
     return ran.stdout.strip()
 
 
-def write_result(name: str, values: dict[str, Any], folder: Path = RESULTS) -> Path:
+def write_result(name: str, values: dict[str, Any], folder: Path = RESULTS, threads: int = THREADS) -> Path:
     """Write one result with what is needed to repeat it; versions of another environment are kept where they are given."""
-    facts = {"commit": commit(), "machine": machine() | {"threads": THREADS}}
+    facts = {"commit": commit(), "machine": machine() | {"threads": threads}}
     whole = {"versions": versions()} | values | facts
     return write_text_whole(folder / f"{name}.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 

@@ -1,0 +1,274 @@
+"""Accuracy against floors and published numbers: ``python -m benchmarks.accuracy --suite NAME [--model NAME ...]``.
+
+One result per suite, case, model or variant, and seed; results that exist are kept, so an interrupted run goes on where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.jobs import Job
+from benchmarks.measures import LEVELS, Sums, added, cells, finished, summed
+from benchmarks.record import RESULTS, THREADS, write_result
+from benchmarks.suites import SUITES, Suite
+from openbook.forecast.bands import error_scale
+from openbook.forecast.floor import Floor
+from openbook.forecast.floors import FLOORS
+from openbook.forecast.forecaster import Forecaster
+from openbook.forecast.frames import FrameForecaster
+from openbook.forecast.origins import Origins, PanelForecast
+from openbook.models.registry import MODELS, config_to_dict, make_config
+from openbook.training.loop import TrainConfig
+
+FOLDER = RESULTS / "accuracy"
+SEEDS = (1, 2, 3)
+ALWAYS = ("naive", "seasonal_naive", "ridge")
+OURS = "openbook"
+# What is taken away from, or put in the place of, the parts of the model: every gain is told against its own ablation.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "without skip": {"skip": False},
+    "without attention": {"attention": False, "book": 0},
+    "encoder attention only": {"attention": True, "book": 0},
+    "long book only, 1 week": {"attention": False, "book": 7},
+    "long book only, 4 weeks": {"attention": False, "book": 28},
+    "long book only, 13 weeks": {"attention": False, "book": 91},
+    "long book only, 52 weeks": {"attention": False, "book": 364},
+    "both": {"attention": True, "book": 28},
+    "own series only": {"mixing": False},
+    "points": {"segment": 1},
+    "without cycle": {"cycle": False},
+}
+_CELLS = 1_000_000
+
+
+class Run(NamedTuple):
+    """One measurement: a model on a case of a suite. ``seed`` is None for floors, which have none."""
+
+    suite: str
+    case: str
+    model: str
+    variant: str | None
+    seed: int | None
+
+    @property
+    def label(self) -> str:
+        """The model, and how it was changed."""
+        return self.model if self.variant is None else f"{self.model}, {self.variant}"
+
+    @property
+    def key(self) -> str:
+        """The name of its result."""
+        words = [self.suite, self.case, self.label, *([] if self.seed is None else [f"seed{self.seed}"])]
+        return "-".join(re.sub(r"[^A-Za-z0-9_]+", "_", word) for word in words)
+
+
+def runs(suite: Suite, asked: argparse.Namespace) -> Iterator[Run]:
+    """All runs of a suite that were asked for: floors first."""
+    models = asked.model or [*ALWAYS, *([OURS] if OURS in MODELS else [])]
+    variants = list(VARIANTS) if asked.variant == ["all"] else asked.variant
+    for case in suite.cases:
+        if (asked.case and case not in asked.case) or (asked.horizon and case not in map(str, asked.horizon)):
+            continue
+        for model in [] if variants else models:
+            for seed in [None] if model in FLOORS else asked.seed or SEEDS:
+                yield Run(suite.name, case, model, None, seed)
+        for variant in variants or ():
+            for seed in asked.seed or SEEDS:
+                yield Run(suite.name, case, OURS, variant, seed)
+
+
+def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
+    """A floor, or a forecaster of ours with what the protocol fixes; all else is decided by the library."""
+    panel = job.panel
+    inputs = {"futr_exog_list": panel.futr_columns, "hist_exog_list": panel.hist_columns}
+    if run.model in FLOORS:
+        return Floor(run.model, job.h, season_length=job.season if isinstance(panel.freq, int) else None, **inputs)
+    config = replace(make_config(run.model), **(VARIANTS[run.variant] if run.variant else {}))
+    if job.nowcast and hasattr(config, "protocol"):
+        config = replace(config, protocol="nowcast")
+    held = train.validation_size if train.validation_size is not None else job.validation
+    train = replace(train, loss=job.loss, validation_size=held)
+    return Forecaster(job.h, model=config, input_size=job.input_size, train=train, seed=run.seed or 1, **inputs)
+
+
+def chunks(origins: Origins, h: int) -> Iterator[slice]:
+    """Pieces of the windows of a bounded number of cells."""
+    size = max(1, _CELLS // h)
+    for first in range(0, len(origins.end), size):
+        yield slice(first, min(first + size, len(origins.end)))
+
+
+class Measured(NamedTuple):
+    """Scores of a run, what was decided in it, and the seconds it took."""
+
+    scores: dict[str, float]
+    decisions: dict[str, Any]
+    seconds_fit: float
+    seconds_predict: float
+    told: Mapping[str, Any]
+
+
+def measure(run: Run, job: Job, train: TrainConfig) -> Measured:
+    """Learn from what lies before the test part, forecast every window of it."""
+    panel, origins, begin = job.panel, job.origins, time.perf_counter()
+    learning = job.learning
+    own = job.points.get(run.model)
+    model = make_model(run, job, train)
+    points = own() if own else None
+    if points is None:
+        model.fit_panel(learning)
+    fitted, sums, clean = time.perf_counter(), Sums(), Sums()
+    scale = error_scale(learning, job.season, Origins(np.arange(len(learning)), learning.offsets[1:]))
+    taken = 0.0
+    for piece in chunks(origins, job.h):
+        some = Origins(origins.series[piece], origins.end[piece])
+        started = time.perf_counter()
+        told = (
+            model.predict_origins(panel, some, LEVELS) if points is None else PanelForecast(points[piece][:, None], {})
+        )
+        taken += time.perf_counter() - started
+        rows = some.end[:, None] + np.arange(job.h)
+        truth = panel.target[rows]
+        sums = added(sums, summed(cells(truth, told), some.series, len(panel)))
+        if job.flawed is not None:
+            kept = np.where(job.flawed[rows], np.nan, truth)
+            clean = added(clean, summed(cells(kept, told), some.series, len(panel)))
+    scores = finished(sums, scale)
+    scores |= {f"{name}_without_sentinels": finished(clean, scale)[name] for name in ("mse", "mae") if clean}
+    decisions = decided(model) if points is None else {}
+    return Measured(scores, decisions, fitted - begin, taken, told_of(model))
+
+
+def decided(model: FrameForecaster) -> dict[str, Any]:
+    """Every decision with its reason where there is one, as plain values."""
+    found = getattr(model, "decisions", {})
+    return {name: decision._asdict() if hasattr(decision, "_asdict") else decision for name, decision in found.items()}
+
+
+def told_of(model: FrameForecaster) -> dict[str, Any]:
+    """What repeats a model of ours: its config and training, and what it ran on; nothing for a floor."""
+    if not isinstance(model, Forecaster):
+        return {}
+    found: dict[str, Any] = {"config": config_to_dict(model.config), "train": asdict(model.train)}
+    if model.fitted_ is not None:
+        device = next(model.fitted_.model.parameters()).device
+        found["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        found["parameters"] = sum(weight.numel() for weight in model.fitted_.model.parameters())
+    if model.training_ is not None:
+        history = model.training_
+        found["training"] = {
+            "steps": history.steps,
+            "best_step": history.best_step,
+            "best_loss": history.best_loss,
+            "stopped_by": history.stopped_by,
+        }
+    return found
+
+
+def record(run: Run, job: Job, train: TrainConfig, *, threads: int, folder: Path) -> Path:
+    """Measure one run and write its result."""
+    found = measure(run, job, train)
+    values = {
+        "command": command(run, train, threads),
+        "suite": run.suite,
+        "case": run.case,
+        "model": run.model,
+        "variant": run.variant,
+        "label": run.label,
+        "seed": run.seed,
+        "protocol": job.facts(),
+        "scores": {name: round(value, 6) for name, value in sorted(found.scores.items())},
+        "seconds_fit": round(found.seconds_fit, 2),
+        "seconds_predict": round(found.seconds_predict, 2),
+        "decisions": plain(found.decisions),
+        **found.told,
+    }
+    return write_result(run.key, values, folder, threads=threads)
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def command(run: Run, train: TrainConfig, threads: int) -> str:
+    """What measures this run again."""
+    words = ["python", "-m", "benchmarks.accuracy", "--suite", run.suite, "--case", run.case]
+    words += ["--variant", run.variant] if run.variant else ["--model", run.model]
+    words += ["--seed", str(run.seed)] if run.seed is not None else []
+    if run.model not in FLOORS:
+        words += ["--budget-s", f"{train.budget_s:g}"] if train.budget_s is not None else []
+        words += ["--max-steps", str(train.max_steps)] if train.max_steps != TrainConfig().max_steps else []
+    return shlex.join([*words, "--threads", str(threads), "--force"])
+
+
+def run_suite(suite: Suite, asked: argparse.Namespace, folder: Path = FOLDER) -> list[str]:
+    """Measure what has no result yet; the runs that failed."""
+    train = TrainConfig(max_steps=asked.max_steps or TrainConfig().max_steps, budget_s=asked.budget_s)
+    failed, job, case = [], None, ""
+    for run in runs(suite, asked):
+        if (folder / f"{run.key}.json").exists() and not asked.force:
+            print(f"{run.key}: kept")
+            continue
+        if run.case != case or job is None:
+            job, case = suite.cases[run.case](), run.case
+        try:
+            path = record(run, job, train, threads=asked.threads, folder=folder)
+        except Exception as error:  # one model's failure stops no other
+            failed.append(run.key)
+            print(f"{run.key}: failed, {type(error).__name__}: {error}", flush=True)
+            continue
+        print(f"{path.stem}: done", flush=True)
+    return failed
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", choices=SUITES, action="append")
+    parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--horizon", type=int, action="append")
+    parser.add_argument("--case", action="append", help="a horizon, or for small_demand data_days_origin")
+    parser.add_argument("--model", choices=[*FLOORS, *MODELS], action="append")
+    parser.add_argument("--variant", choices=["all", *VARIANTS], action="append", help=f"an ablation of {OURS}")
+    parser.add_argument("--budget-s", type=float, help="seconds after which a training ends")
+    parser.add_argument("--max-steps", type=int, help="steps after which a training ends")
+    parser.add_argument("--threads", type=int, default=THREADS)
+    parser.add_argument("--force", action="store_true", help="measure again what has a result")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Measure the asked suites; exit status 1 where a run failed."""
+    asked = parse()
+    torch.set_num_threads(asked.threads)
+    failed = []
+    for name in asked.suite or SUITES:
+        if why := SUITES[name].skipped():
+            print(f"{name}: skipped, {why}")
+            continue
+        failed += run_suite(SUITES[name], asked)
+    if failed:
+        sys.exit(f"{len(failed)} failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
