@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.accuracy_results import read_accuracy
+from benchmarks.accuracy_tables import accuracy_section
+from benchmarks.markdown import table
 from benchmarks.reach import (
     HEAD,
     OURS,
@@ -35,19 +38,6 @@ METRICS = (
     ("seconds_fit", "fit, s"),
     ("seconds_predict", "predict, s"),
 )
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table.
-
-    >>> print(table(("a", "b"), [("1", "x|y")]))
-    | a | b |
-    |---|---|
-    | 1 | x\\|y |
-    """
-    lines = [list(head), *map(list, rows)]
-    shown = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([shown[0], "|" + "---|" * len(lines[0]), *shown[1:]])
 
 
 def asked(target: Target, language: str) -> str:
@@ -178,8 +168,8 @@ def plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def benchmarks_page(cases: Mapping[str, Case]) -> str:
-    """The whole of ``docs/benchmarks.md``."""
+def benchmarks_page(cases: Mapping[str, Case], accuracy: str = "") -> str:
+    """The whole of ``docs/benchmarks.md``; ``accuracy`` is its section of suites."""
     targets = all_targets(cases)
     missed = WORDS["en"]["missed"]
     bad = ["- " + missed.format(asked=t.asked, measured=t.measured) for t in targets if t.met is False]
@@ -199,6 +189,7 @@ def benchmarks_page(cases: Mapping[str, Case]) -> str:
         "\n".join(bad) or "No target that was measured was missed, and no floor won.",
         "## Targets",
         table(head, target_rows(targets)),
+        *([accuracy] if accuracy else []),
         *map(section, ordered),
         *([race] if race else []),
     ]
@@ -250,8 +241,9 @@ def between_markers(text: str, inside: str, where: str) -> str:
 
 def generate(root: Path) -> list[Path]:
     """Write the page and the READMEs' tables below ``root`` from ``benchmarks/results`` there; returns what was written."""
-    cases = read_cases(root / "benchmarks" / "results")
-    written = [write_text_whole(root / "docs" / "benchmarks.md", benchmarks_page(cases))]
+    folder = root / "benchmarks" / "results"
+    cases, accuracy = read_cases(folder), accuracy_section(read_accuracy(folder / "accuracy"))
+    written = [write_text_whole(root / "docs" / "benchmarks.md", benchmarks_page(cases, accuracy))]
     for name, language in READMES.items():
         path = root / name
         text = between_markers(path.read_text(encoding="utf-8"), readme_table(cases, language), name)

@@ -1,0 +1,193 @@
+"""The section "Accuracy" of ``docs/benchmarks.md``: suites that are lost come first, a part of the results is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+
+from benchmarks.accuracy_results import Results
+from benchmarks.markdown import table
+from benchmarks.published import NAMES, OURS, PUBLISHED, accuracy_targets
+from benchmarks.suites import SUITES
+from benchmarks.targets import Target, percent, spread
+from openbook.forecast.floors import FLOORS
+
+INTRODUCTION = """Every model of a suite learns from the rows before the test part and forecasts every window of it; what is
+left open is decided on validation rows by the library, alike for every suite and horizon. Published figures stand in the
+tables for orientation, with the window they were made with. Mean ± standard deviation over the seeds; a mean over the cases
+is told only where all of them were measured. A difference below two standard deviations is no difference."""
+_WORDS = {False: "**missed**", None: "not measured", True: "met"}
+_DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
+
+
+def accuracy_section(results: Mapping[str, Results]) -> str:
+    """The whole section; empty while nothing was measured."""
+    if not any(results.values()):
+        return ""
+    targets = accuracy_targets(results)
+    lines = [line for found in results.values() for line in lost(found)]
+    order = sorted((found for found in results.values() if found), key=lambda found: _rank(found, targets))
+    parts = ["## Accuracy", INTRODUCTION, "\n".join(f"- {line}" for line in lines), target_table(targets)]
+    parts += [suite_section(found) for found in order]
+    parts += [ablations(results)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def target_table(targets: Sequence[Target]) -> str:
+    """Missed first, then what was not measured, then what was met."""
+    order = (False, None, True)
+    ordered = sorted(targets, key=lambda target: order.index(target.met))
+    rows = [
+        [t.asked, t.measured, _WORDS[t.met], ", ".join(map(str, t.case.seeds)) or "–", t.case.facts("commit")]
+        for t in ordered
+    ]
+    return table(("target", "measured", "result", "seeds", "commit"), rows)
+
+
+def lost(found: Results) -> list[str]:
+    """Where a floor or a peer is better than ours, case by case, in words; ties within two deviations count as such."""
+    metric, lines = SUITES[found.suite].metrics[0], []
+    beaten: dict[str, list[str]] = {}
+    for case in found.cases:
+        mine = found.values(OURS, case, metric)
+        others = {label: found.values(label, case, metric) for label in _peers(found)}
+        others = {label: values for label, values in others.items() if values}
+        if not mine or not others:
+            continue
+        best = min(others, key=lambda label: fmean(others[label]))
+        if fmean(others[best]) <= fmean(mine):
+            close = fmean(mine) - fmean(others[best]) < 2 * max(_deviation(mine), _deviation(others[best]))
+            told = f"{case} ({spread(others[best], 3)} against {spread(mine, 3)}{', a tie' if close else ''})"
+            beaten.setdefault(best, []).append(told)
+    for label, cases in beaten.items():
+        lines.append(f"**Lost:** {found.suite}: {label} beats {OURS} in {NAMES[metric]} at {', '.join(cases)}.")
+    return lines
+
+
+def suite_section(found: Results) -> str:
+    """What a suite is, how it was measured, a row a model, published rows last."""
+    suite, case = SUITES[found.suite], found.case(*found.labels)
+    facts = (
+        f"Commit {case.facts('commit')}; {case.facts('machine', 'threads')} threads on {case.facts('machine', 'system')} "
+        f"{case.facts('machine', 'processor')} with {case.facts('machine', 'cores')} cores; torch "
+        f"{case.facts('versions', 'torch')}."
+    )
+    shell = f"```sh\nmake bench-accuracy SUITE={suite.name}\n```"
+    return "\n\n".join([f"### Suite {suite.name}", suite.about, shell, facts, score_table(found)])
+
+
+def score_table(found: Results) -> str:
+    """Per group of cases the first metric, then every metric as a mean over all cases, then bands and seconds."""
+    metrics, groups = SUITES[found.suite].metrics, _groups(found)
+    several = len(found.cases) > 1
+    head = ["model", "window", "seeds", *([f"{NAMES[metrics[0]]} {name}" for name in groups] if several else [])]
+    means = [*metrics, *(["mse_without_sentinels"] if found.suite == "weather" else [])]
+    head += [f"mean {_title(metric)}" if several else _title(metric) for metric in means]
+    wins = _wins(found) if found.suite == "small_demand" else {}
+    head += ["wins"] if wins else []
+    extra = [name for name in ("mase", "pinball") if name not in metrics]
+    head += [*map(_title, extra), "in 80 % band", "in 95 % band", "fit, s", "predict, s"]
+    rows = []
+    labels = [label for label in found.labels if label in FLOORS or label not in _variants(found)]
+    for label in sorted(labels, key=lambda label: _order(found, label, metrics[0])):
+        case = found.case(label)
+        windows = case.facts("decisions", "window" if label in FLOORS else "input_size", *_VALUE[label in FLOORS])
+        row = [_name(label), "–" if windows == "?" else windows, ", ".join(map(str, case.seeds)) or "–"]
+        if several:
+            row += [_shown(found.mean(label, metrics[0], cases), metrics[0]) for cases in groups.values()]
+        row += [_shown(found.mean(label, metric), metric) for metric in means]
+        row += [f"{wins.get(label, 0)} of {len(found.cases)}"] if wins else []
+        row += [_shown(found.mean(label, metric), metric) for metric in extra]
+        row += [percent(found.mean(label, f"coverage_{level}")) for level in (80, 95)]
+        row += [spread(found.mean(label, f"seconds_{what}"), 1) for what in ("fit", "predict")]
+        rows.append(row)
+    for told in PUBLISHED.get(found.suite, ()):
+        row = [f"{told.model} (published, {told.source})", told.window, "–", *(["–"] * len(groups) if several else [])]
+        row += [f"{told.mean[metric]:g}" if metric in told.mean else "–" for metric in means]
+        rows.append(row + ["–"] * (len(head) - len(row)))
+    return table(head, rows)
+
+
+def ablations(results: Mapping[str, Results]) -> str:
+    """Variants by suite: the first metric over the cases that both have, and the change against the model as it is."""
+    suites = [found for found in results.values() if found and SUITES[found.suite].ablations and _variants(found)]
+    if not suites:
+        return ""
+    names = list(dict.fromkeys(label for found in suites for label in _variants(found)))
+    head = ["variant", *(f"{found.suite}, {NAMES[SUITES[found.suite].metrics[0]]}" for found in suites)]
+    rows = [[OURS, *(_shown(found.mean(OURS, SUITES[found.suite].metrics[0]), "mse") for found in suites)]]
+    rows += [[name.removeprefix(f"{OURS}, "), *(_against(found, name) for found in suites)] for name in names]
+    told = "In brackets: the change against the model as it is, on the cases and seeds that both have."
+    return "\n\n".join(["### Ablations", told, table(head, rows)])
+
+
+_VALUE = {True: (), False: ("value",)}
+
+
+def _against(found: Results, label: str) -> str:
+    metric, cases = SUITES[found.suite].metrics[0], found.measured(label, OURS)
+    mine, base = found.mean(label, metric, cases), found.mean(OURS, metric, cases)
+    if not mine or not base:
+        return "–"
+    part = f", {len(cases)} of {len(found.cases)} cases" if len(cases) < len(found.cases) else ""
+    return f"{_shown(mine, metric)} ({percent([fmean(mine) / fmean(base) - 1], signed=True)}{part})"
+
+
+def _rank(found: Results, targets: Sequence[Target]) -> int:
+    """Lost and missed suites first, then those without a result of ours, then the others."""
+    mine = [target for target in targets if target.case.name == found.suite]
+    if lost(found) or any(target.met is False for target in mine):
+        return 0
+    return 2 if OURS in found.labels else 1
+
+
+def _groups(found: Results) -> dict[str, list[str]]:
+    """Columns of a table and their cases: a horizon each, or all origins of a history."""
+    groups: dict[str, list[str]] = {}
+    for case in found.cases:
+        groups.setdefault(case.rpartition("_")[0] or case, []).append(case)
+    return groups
+
+
+def _wins(found: Results) -> dict[str, int]:
+    """In how many cases each model is the best of all that were measured in it."""
+    wins: dict[str, int] = {}
+    labels = [label for label in found.labels if label not in _variants(found)]
+    for case in found.cases:
+        means = {label: fmean(found.values(label, case, "mae")) for label in labels if found.of(label, case)}
+        if len(means) > 1:
+            best = min(means, key=means.__getitem__)
+            wins[best] = wins.get(best, 0) + 1
+    return wins
+
+
+def _variants(found: Results) -> list[str]:
+    return [label for label in found.labels if label.startswith(f"{OURS}, ")]
+
+
+def _peers(found: Results) -> list[str]:
+    return [label for label in found.labels if label != OURS and label not in _variants(found)]
+
+
+def _order(found: Results, label: str, metric: str) -> float:
+    """Best mean first; what has no whole mean last."""
+    return fmean(found.mean(label, metric) or [float("inf")])
+
+
+def _name(label: str) -> str:
+    return f"{label} (floor)" if label in FLOORS else f"**{label}**"
+
+
+def _title(metric: str) -> str:
+    if metric.endswith("_without_sentinels"):
+        return f"{NAMES[metric.partition('_')[0]]} without sentinels"
+    return NAMES.get(metric, metric)
+
+
+def _shown(values: Sequence[float], metric: str) -> str:
+    large = values and fmean(values) >= 10
+    return spread(values, 2 if large else 3 if metric not in _DIGITS else _DIGITS[metric])
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0

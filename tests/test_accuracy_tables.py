@@ -1,0 +1,126 @@
+"""The accuracy section from made-up results: a part of them is enough, lost suites come first, verdicts follow from numbers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Files of the benchmarks, which live beside the package."""
+    monkeypatch.syspath_prepend(ROOT)
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+def put(folder: Path, suite: str, case: str, label: str, seed: int | None = None, **scores: float) -> None:
+    """One result, as the measurements write it."""
+    model, _, variant = label.partition(", ")
+    told = {"coverage_80": 0.8, "coverage_95": 0.95} | scores
+    values = {
+        "suite": suite,
+        "case": case,
+        "model": model,
+        "variant": variant or None,
+        "label": label,
+        "seed": seed,
+        "scores": told,
+        "decisions": {"input_size": {"value": 336, "why": "x"}},
+        "seconds_fit": 1.0,
+        "seconds_predict": 2.0,
+        "commit": "abc1234",
+        "machine": {"system": "Linux", "processor": "x86_64", "cores": 2, "threads": 2},
+        "versions": {"torch": "2"},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "-".join([suite, case, label.replace(", ", "_").replace(" ", "_"), str(seed)])
+    (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def verdicts(module: Callable[[str], Any], folder: Path) -> dict[str, bool | None]:
+    results = module("accuracy_results").read_accuracy(folder)
+    return {target.asked: target.met for target in module("published").accuracy_targets(results)}
+
+
+def section(module: Callable[[str], Any], folder: Path) -> str:
+    text: str = module("accuracy_tables").accuracy_section(module("accuracy_results").read_accuracy(folder))
+    return text
+
+
+def test_nothing_measured(module: Callable[[str], Any], tmp_path: Path) -> None:
+    assert section(module, tmp_path) == ""
+    assert set(verdicts(module, tmp_path).values()) == {None}
+
+
+def test_a_part_of_the_results_is_enough(module: Callable[[str], Any], tmp_path: Path) -> None:
+    put(tmp_path, "etth1", "96", "ridge", mse=0.37, mae=0.39)
+    put(tmp_path, "etth1", "96", "openbook", 1, mse=0.36, mae=0.38)
+    page = section(module, tmp_path)
+    row = next(line for line in page.splitlines() if line.startswith("| **openbook**"))
+    assert row.startswith("| **openbook** | 336 | 1 | 0.3600 | – | – | – | – | – |")
+    assert "| PatchTST (published, " in page
+    assert verdicts(module, tmp_path)["etth1: mean MSE at most 0.400"] is None
+    assert "**Lost:**" not in page
+
+
+@pytest.mark.parametrize(("mse", "met"), [(0.40, True), (0.41, False)])
+def test_a_limit_is_judged_by_the_mean_over_cases_and_seeds(
+    module: Callable[[str], Any], tmp_path: Path, mse: float, met: bool
+) -> None:
+    for case in ("96", "192", "336", "720"):
+        for seed, extra in ((1, -0.01), (2, 0.01)):
+            put(tmp_path, "etth1", case, "openbook", seed, mse=mse + extra, mae=0.4)
+    found = verdicts(module, tmp_path)
+    assert found["etth1: mean MSE at most 0.400"] is met
+    assert found["etth1: bands of 80 % and 95 % within 3 points"] is True
+    page = section(module, tmp_path)
+    assert f"{mse:.4f} ± 0.0141" in page
+    assert f"| etth1: mean MSE at most 0.400 | {mse:.3f} ± 0.014 | {'met' if met else '**missed**'} | 1, 2 |" in page
+
+
+def test_lost_suites_come_first(module: Callable[[str], Any], tmp_path: Path) -> None:
+    put(tmp_path, "etth1", "96", "openbook", 1, mse=0.36, mae=0.38)
+    put(tmp_path, "etth1", "96", "ridge", mse=0.37, mae=0.38)
+    put(tmp_path, "etth2", "96", "ridge", mse=0.37, mae=0.38)
+    for seed, mse in ((1, 0.35), (2, 0.37)):
+        put(tmp_path, "exchange", "96", "openbook", seed, mse=mse, mae=0.38)
+    put(tmp_path, "exchange", "96", "naive", mse=0.35, mae=0.38)
+    page = section(module, tmp_path)
+    assert "- **Lost:** exchange: naive beats openbook in MSE at 96 (0.350 against 0.360 ± 0.014, a tie)." in page
+    assert page.index("### Suite exchange") < page.index("### Suite etth2") < page.index("### Suite etth1")
+
+
+def test_small_demand(module: Callable[[str], Any], tmp_path: Path) -> None:
+    cases = list(module("suites").SUITES["small_demand"].cases)
+    for number, case in enumerate(cases):
+        put(tmp_path, "small_demand", case, "ridge", mae=100.0)
+        put(tmp_path, "small_demand", case, "naive", mae=200.0 if number else 80.0)
+        put(tmp_path, "small_demand", case, "openbook", 1, mae=84.0)
+        put(tmp_path, "small_demand", case, "openbook, both", 1, mae=90.0 if number else 101.5)
+        put(tmp_path, "small_demand", case, "openbook, without attention", 1, mae=100.0)
+    found = {asked: met for asked, met in verdicts(module, tmp_path).items() if asked.startswith("small_demand")}
+    assert list(found.values()) == [True, False, True, False, True]
+    page = section(module, tmp_path)
+    assert f"| {len(cases) - 1} of {len(cases)} |" in page
+    assert f"| 1 of {len(cases)} |" in page
+    assert "MAE vic_elec_60 | MAE vic_elec_150 | MAE bike_hour_60 | MAE bike_hour_150" in page
+    assert "| both | 90.32 (+7.5 %) |" in page
+    (tmp_path / f"small_demand-{cases[3]}-openbook-1.json").unlink()
+    assert verdicts(module, tmp_path)["small_demand: at least 15 % below ridge on average"] is None
+
+
+def test_the_section_stands_in_the_page(module: Callable[[str], Any], tmp_path: Path) -> None:
+    put(tmp_path / "benchmarks" / "results" / "accuracy", "pm25", "1", "openbook", 1, rmse=20.5, mae=11.1)
+    for name in ("README.md", "README.ko.md"):
+        (tmp_path / name).write_text("<!-- scores:begin -->\n<!-- scores:end -->\n", encoding="utf-8")
+    module("tables").generate(tmp_path)
+    page = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert page.index("## Targets") < page.index("## Accuracy") < page.index("### Suite pm25")
+    assert "| pm25: RMSE at most 20.7 | 20.500 | met |" in page
