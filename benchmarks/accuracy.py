@@ -29,6 +29,7 @@ from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.frames import FrameForecaster
 from openbook.forecast.origins import Origins, PanelForecast
+from openbook.forecast.ridge import Ridge
 from openbook.models.registry import MODELS, config_to_dict, make_config
 from openbook.training.loop import TrainConfig
 
@@ -50,6 +51,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "points": {"segment": 1},
     "without cycle": {"cycle": False},
 }
+# Percentages of a standardised series mean nothing: told only where the suite asks for them.
+_PERCENTAGES = ("mape", "wape", "smape")
 _CELLS = 1_000_000
 
 
@@ -94,7 +97,11 @@ def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
     panel = job.panel
     inputs = {"futr_exog_list": panel.futr_columns, "hist_exog_list": panel.hist_columns}
     if run.model in FLOORS:
-        return Floor(run.model, job.h, season_length=job.season if isinstance(panel.freq, int) else None, **inputs)
+        season = job.season if isinstance(panel.freq, int) else None
+        floor = Floor(run.model, job.h, season_length=season, **inputs)
+        if run.model == "ridge" and job.input_size:  # a protocol's window binds all that read windows
+            floor.inner = Ridge(job.h, season_length=season, window=job.input_size)
+        return floor
     config = replace(make_config(run.model), **(VARIANTS[run.variant] if run.variant else {}))
     if job.nowcast and hasattr(config, "protocol"):
         config = replace(config, protocol="nowcast")
@@ -177,9 +184,10 @@ def told_of(model: FrameForecaster) -> dict[str, Any]:
     return found
 
 
-def record(run: Run, job: Job, train: TrainConfig, *, threads: int, folder: Path) -> Path:
+def record(suite: Suite, run: Run, job: Job, train: TrainConfig, *, threads: int, folder: Path) -> Path:
     """Measure one run and write its result."""
     found = measure(run, job, train)
+    scores = {name: value for name, value in found.scores.items() if name not in _PERCENTAGES or name in suite.metrics}
     values = {
         "command": command(run, train, threads),
         "suite": run.suite,
@@ -189,7 +197,7 @@ def record(run: Run, job: Job, train: TrainConfig, *, threads: int, folder: Path
         "label": run.label,
         "seed": run.seed,
         "protocol": job.facts(),
-        "scores": {name: round(value, 6) for name, value in sorted(found.scores.items())},
+        "scores": {name: round(value, 6) for name, value in sorted(scores.items())},
         "seconds_fit": round(found.seconds_fit, 2),
         "seconds_predict": round(found.seconds_predict, 2),
         "decisions": plain(found.decisions),
@@ -231,7 +239,7 @@ def run_suite(suite: Suite, asked: argparse.Namespace, folder: Path = FOLDER) ->
         if run.case != case or job is None:
             job, case = suite.cases[run.case](), run.case
         try:
-            path = record(run, job, train, threads=asked.threads, folder=folder)
+            path = record(suite, run, job, train, threads=asked.threads, folder=folder)
         except Exception as error:  # one model's failure stops no other
             failed.append(run.key)
             print(f"{run.key}: failed, {type(error).__name__}: {error}", flush=True)
