@@ -1,4 +1,4 @@
-# make demo · make test · make format · make bench · make bench-peers (FORCE=--force measures all anew)
+# make demo · make test · make format · make bench · make bench-accuracy · make bench-peers (FORCE=--force measures all anew)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

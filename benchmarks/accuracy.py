@@ -95,10 +95,10 @@ def runs(suite: Suite, asked: argparse.Namespace) -> Iterator[Run]:
 def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
     """A floor, or a forecaster of ours with what the protocol fixes; all else is decided by the library."""
     panel = job.panel
-    inputs = {"futr_exog_list": panel.futr_columns, "hist_exog_list": panel.hist_columns}
+    futr, hist = panel.futr_columns, panel.hist_columns
     if run.model in FLOORS:
         season = job.season if isinstance(panel.freq, int) else None
-        floor = Floor(run.model, job.h, season_length=season, **inputs)
+        floor = Floor(run.model, job.h, season_length=season, futr_exog_list=futr, hist_exog_list=hist)
         if run.model == "ridge" and job.input_size:  # a protocol's window binds all that read windows
             floor.inner = Ridge(job.h, season_length=season, window=job.input_size)
         return floor
@@ -107,7 +107,15 @@ def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
         config = replace(config, protocol="nowcast")
     held = train.validation_size if train.validation_size is not None else job.validation
     train = replace(train, loss=job.loss, validation_size=held)
-    return Forecaster(job.h, model=config, input_size=job.input_size, train=train, seed=run.seed or 1, **inputs)
+    return Forecaster(
+        job.h,
+        model=config,
+        input_size=job.input_size,
+        futr_exog_list=futr,
+        hist_exog_list=hist,
+        train=train,
+        seed=1 if run.seed is None else run.seed,
+    )
 
 
 def chunks(origins: Origins, h: int) -> Iterator[slice]:

@@ -205,7 +205,9 @@ class Forecaster(FrameForecaster):
                 fix="use scaling='fixed': what never changes has no differences",
             )
         given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.value)
-        learner = Learner(Asked(*given, country=self.country), self.train, self.seed, device, self._decided, self.progress)
+        learner = Learner(
+            Asked(*given, country=self.country), self.train, self.seed, device, self._decided, self.progress
+        )
         model, made, split, self.training_, again = learn(panel, learner)
         config, season, layout, windows, columns, shape = made
         self._report_split(split)
