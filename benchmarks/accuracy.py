@@ -180,6 +180,7 @@ def told_of(model: FrameForecaster) -> dict[str, Any]:
     if model.fitted_ is not None:
         device = next(model.fitted_.model.parameters()).device
         found["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        found["config_decided"] = config_to_dict(model.fitted_.config)
         found["parameters"] = sum(weight.numel() for weight in model.fitted_.model.parameters())
     if model.training_ is not None:
         history = model.training_
