@@ -106,7 +106,7 @@ def _never_worse_than_repeating(found: Results) -> Target:
     asked = f"{found.suite}: at no horizon worse than repeating the last value, in MSE"
     if found.measured(OURS, "naive") != list(found.cases):
         return Target(found.case(OURS), asked)
-    ratio = _ratios(found, OURS, "naive", "mse")
+    ratio = ratios(found, OURS, "naive", "mse")
     told = ", ".join(f"{case} {_change(value)}" for case, value in ratio.items())
     return Target(found.case(OURS), asked, told, max(ratio.values()) <= 1)
 
@@ -125,7 +125,7 @@ def _below_ridge(found: Results, metric: str) -> Target:
     asked = f"{found.suite}: {NAMES[metric]} at least 15 % below ridge"
     if found.measured(OURS, "ridge") != list(found.cases):
         return Target(found.case(OURS), asked)
-    mean = fmean(_ratios(found, OURS, "ridge", metric).values())
+    mean = fmean(ratios(found, OURS, "ridge", metric).values())
     return Target(found.case(OURS), asked, _change(mean), mean <= 0.85)
 
 
@@ -137,13 +137,13 @@ def _small_demand(found: Results) -> list[Target]:
     whole = list(found.cases)
     targets = []
     if found.measured(BOTH, NEITHER) == whole:
-        ratio, case = list(_ratios(found, BOTH, NEITHER, "mae").values()), found.case(BOTH)
+        ratio, case = list(ratios(found, BOTH, NEITHER, "mae").values()), found.case(BOTH)
         targets.append(Target(case, asked[0], _change(fmean(ratio)), fmean(ratio) <= 0.92))
         targets.append(Target(case, asked[1], f"{_change(max(ratio))} at worst", max(ratio) <= 1.01))
     else:
         targets += [Target(found.case(BOTH), text) for text in asked[:2]]
     if floors and "ridge" in floors and found.measured(OURS, *floors) == whole:
-        ratio, case = list(_ratios(found, OURS, "ridge", "mae").values()), found.case(OURS)
+        ratio, case = list(ratios(found, OURS, "ridge", "mae").values()), found.case(OURS)
         targets.append(Target(case, asked[2], _change(fmean(ratio)), fmean(ratio) <= 0.85))
         least = max(
             fmean(found.values(OURS, name, "mae")) / min(fmean(found.values(floor, name, "mae")) for floor in floors)
@@ -164,7 +164,7 @@ def _covered(found: Results) -> Target:
     return Target(found.case(OURS), asked, ", ".join(percent(values) for values in shares.values()), met)
 
 
-def _ratios(found: Results, mine: str, other: str, metric: str) -> dict[str, float]:
+def ratios(found: Results, mine: str, other: str, metric: str) -> dict[str, float]:
     """One model's mean over the seeds by another's, case by case, where both were measured."""
     cases = found.measured(mine, other)
     return {case: fmean(found.values(mine, case, metric)) / fmean(found.values(other, case, metric)) for case in cases}
