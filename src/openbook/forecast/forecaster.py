@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from openbook.data.frequency import Freq
 from openbook.data.holidays import check_country
@@ -19,7 +18,6 @@ from openbook.data.panel import Panel
 from openbook.errors import UsageError, whole_number
 from openbook.forecast.arguments import names_of, not_fitted
 from openbook.forecast.choice import (
-    ALONE,
     Choice,
     Parts,
     Told,
@@ -33,27 +31,26 @@ from openbook.forecast.choice import (
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
 from openbook.forecast.explanation import Explanation, make_explanation
+from openbook.forecast.fitted import Fitted
 from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
-from openbook.forecast.search import error_of, series_unit
+from openbook.forecast.search import decided_config, error_of, series_unit
 from openbook.forecast.setup import Asked
-from openbook.models.base import ModelConfig, ModelShape, Output, check_choice
+from openbook.models.base import ModelConfig, Output, check_choice
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
 from openbook.training.loop import History, Progress, TrainConfig, pick_device
 from openbook.windows.batch import Batch
 from openbook.windows.sampler import (
-    Layout,
     Split,
     WindowIndex,
-    WindowShape,
     batches,
     gather,
     make_resident,
     spread,
 )
-from openbook.windows.scaling import SCALINGS, ColumnScaler, Scaling
+from openbook.windows.scaling import SCALINGS, Scaling
 
 if TYPE_CHECKING:
     from openbook.forecast.anomalies import Anomalies
@@ -61,26 +58,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("openbook")
 
 _CALIBRATION_WINDOWS = 1024
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """Everything a trained forecaster needs to forecast: weights, sizes, scalers, calibration, what was decided.
-
-    ``config`` is the model's, with what was decided of it.
-    """
-
-    model: nn.Module
-    config: ModelConfig
-    shape: ModelShape
-    layout: Layout
-    windows: WindowShape
-    columns: ColumnScaler
-    calibration: Calibration
-    freq: Freq
-    season: int
-    lower_bound: float | None = None
-    choice: Choice = ALONE
 
 
 class Forecaster(FrameForecaster):
@@ -166,6 +143,16 @@ class Forecaster(FrameForecaster):
         )
         made.name, made.progress = self.name, self.progress
         return made
+
+    @classmethod
+    def from_decisions(cls, decisions: Mapping[str, Any], h: int, **arguments: Any) -> Self:
+        """An unfitted ``openbook`` forecaster that decides nothing again: window, scaling and parts as ``decisions`` say.
+
+        ``decisions``: ``Forecaster.decisions``, or the same as plain values, as ``run.json`` of a backtest keeps them. Other
+        arguments as for the class. Raises ``UsageError`` where a decision is missing.
+        """
+        config, scaling = decided_config(decisions, arguments.pop("model", OpenBookConfig()))
+        return cls(h, model=config, scaling=scaling, **arguments)
 
     def interrupted(self) -> bool:
         """Whether the last training was ended by the user."""

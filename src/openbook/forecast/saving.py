@@ -183,7 +183,7 @@ def _checked(files: dict[str, bytes], path: Path) -> tuple[dict[str, Any], dict[
 def _rebuild(
     kind: type[Forecaster], config: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path
 ) -> Forecaster:
-    from openbook.forecast.forecaster import Fitted
+    from openbook.forecast.fitted import Fitted
 
     inputs = Inputs(*(tuple(config["inputs"][name]) for name in Inputs._fields))
     forecaster = kind(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from openbook.data.panel import Panel
+from openbook.errors import UsageError
 from openbook.forecast.closed_form import Error, Solved, Table, absolute, solve, squared, tabulate
 from openbook.forecast.decisions import MOST_STEPS, Decision
 from openbook.models.base import ModelShape
@@ -168,6 +169,29 @@ def _tables(
     learnt = tabulate(resident, split.train, windows, skip, unit, most)
     judged = tabulate(resident, split.validation, windows, skip, unit, _FEW) if split.validation else None
     return learnt, judged
+
+
+def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tuple[OpenBookConfig, Scaling]:
+    """A config without open fields, and the scaling, from decisions as they are kept; raises ``UsageError``.
+
+    >>> told = {"input_size": 48, "scaling": "last", "segment": 2, "book": 0, "mixing": False, "cycle": False}
+    >>> decided_config({name: Decision(value, "tried") for name, value in told.items()}, OpenBookConfig())[0].window
+    48
+    """
+    needed = ("input_size", "scaling", "segment", "book", "mixing", "cycle")
+    absent = [name for name in needed if name not in decisions]
+    if absent:
+        raise UsageError(
+            "missing_decisions",
+            expected=f"decisions of a fitted openbook forecaster: {', '.join(needed)}",
+            got=f"no {', '.join(absent)}",
+            where="from_decisions",
+            fix="pass the decisions attribute of a forecaster fitted with model='openbook'",
+        )
+    found = {name: decisions[name] for name in needed}
+    value = {name: told["value"] if isinstance(told, Mapping) else told.value for name, told in found.items()}
+    scaling: Scaling = value.pop("scaling")
+    return replace(config, window=value.pop("input_size"), **value), scaling
 
 
 class Trial(NamedTuple):

@@ -1,0 +1,91 @@
+"""Never worse than the floor: what is mixed, why, and that the parts add up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openbook.data.panel import Panel, make_panel
+from openbook.forecast.choice import ALONE, Choice, Told, choose, members, mixed, parts_of
+from openbook.forecast.closed_form import absolute
+from openbook.forecast.origins import Origins
+
+NAMES = ("model", "skip", "repeat 2")
+
+
+def make(n: int = 1) -> Panel:
+    rows = [{"unique_id": f"s{k}", "ds": t, "y": float(t % 2 * 10 + k)} for k in range(n) for t in range(8)]
+    return make_panel(pd.DataFrame(rows))
+
+
+def errors(*means: float, windows: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Members that miss a truth of zero by these means, always on the same side."""
+    return np.stack([np.full((windows, 2), mean) for mean in means]), np.zeros((windows, 2))
+
+
+def test_a_model_that_is_best_stands_alone() -> None:
+    told, truth = errors(1.0, 1.2, 3.0)
+    choice, decision = choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)
+    assert choice.model_alone
+    assert decision.value == {"model": 1.0}
+
+
+def test_a_floor_that_is_better_is_the_forecast_and_said_so() -> None:
+    told, truth = errors(1.0, 1.2, 0.5)
+    choice, decision = choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)
+    assert choice.share == (0.0, 0.0, 1.0)
+    assert decision.value == {"repeat 2": 1.0}
+    assert "repeat 2 0.5000" in decision.why
+
+
+def test_errors_of_opposite_sides_are_mixed() -> None:
+    told, truth = errors(1.0, -1.0, 5.0)
+    choice, _ = choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)
+    assert choice.share == (0.5, 0.5, 0.0)
+
+
+def test_a_gain_below_a_hundredth_changes_nothing() -> None:
+    told, truth = errors(1.0, 0.995, 5.0)
+    assert choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)[0].model_alone
+
+
+def test_a_series_with_evidence_chooses_for_itself() -> None:
+    told, truth = errors(1.0, 1.2, 3.0, windows=100)
+    told[2, 50:] = 0.1
+    choice, decision = choose(make(2), np.repeat([0, 1], 50), told, truth, NAMES, absolute)
+    assert choice.by_series["s1"] == (0.0, 0.0, 1.0)
+    assert "choose for themselves" in decision.why
+    few = choose(make(2), np.repeat([0, 1], [95, 5]), told, truth, NAMES, absolute)[0]
+    assert "s1" not in few.by_series
+
+
+def test_members_of_a_frequency() -> None:
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024", periods=60, freq="h"), "y": 1.0}))
+    assert members(panel, 24, True) == ("model", "skip", "repeat 1", "repeat 24", "repeat 168")
+
+
+@pytest.fixture
+def told() -> Told:
+    quantile = np.array([[[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]])
+    return Told(quantile, np.full((1, 2), np.nan), np.array([[0.5, 0.5]]), np.array([[10.0]]), np.array([[2.0]]))
+
+
+def test_the_mixture_moves_all_quantiles_and_the_parts_add_up(told: Told) -> None:
+    panel, origins = make(), Origins(np.array([0]), np.array([6]))
+    choice = Choice(NAMES, (0.5, 0.25, 0.25))
+    found = mixed(choice, panel, origins, told, 1)
+    # In original units: model 12, 14; skip 11, 11; the two values before, repeated: 0, 10.
+    middle = 0.5 * np.array([12, 14]) + 0.25 * np.array([11, 11]) + 0.25 * np.array([0, 10])
+    np.testing.assert_allclose(found.quantile_BHQ[0, :, 1] * 2 + 10, middle)
+    np.testing.assert_allclose(np.diff(found.quantile_BHQ), 1.0)
+    parts = parts_of(choice, panel, origins, told, 1)
+    assert parts is not None
+    np.testing.assert_allclose(parts.forecast[0], middle)
+    np.testing.assert_allclose(parts.skip[0], 0.75 * 11)
+    np.testing.assert_allclose(parts.attended[0], 0.5 * np.array([1, 3]))
+
+
+def test_the_model_alone_is_left_as_it_is(told: Told) -> None:
+    assert mixed(ALONE, make(), Origins(np.array([0]), np.array([6])), told, 1) is told
+    assert parts_of(ALONE, make(), Origins(np.array([0]), np.array([6])), told._replace(skip_BH=None), 1) is None

@@ -1,0 +1,59 @@
+"""The closed-form skip path: the ridge solution itself, and how its penalty is judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from openbook.forecast.closed_form import Table, absolute, mean_error, solve, squared
+
+
+def make_table(rows: int, *, noise: float, seed: int = 0) -> Table:
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 5, generator=g)
+    truth = torch.arange(10.0).reshape(5, 2) / 5
+    y = x @ truth + 3 + noise * torch.randn(rows, 2, generator=g)
+    return Table(x, y, torch.ones(rows))
+
+
+def test_without_noise_the_map_is_found_and_the_smallest_penalty_taken() -> None:
+    found = solve(make_table(200, noise=0.0), make_table(50, noise=0.0, seed=1), absolute)
+    torch.testing.assert_close(found.weight_DH, torch.arange(10.0).reshape(5, 2) / 5, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.bias_H, torch.full((2,), 3.0), atol=1e-3, rtol=0)
+    assert found.penalty == pytest.approx(1e-5)
+
+
+def test_it_is_the_ridge_solution() -> None:
+    table = make_table(40, noise=1.0)
+    found = solve(table, None, absolute, penalty=0.5)
+    x, y = table.x_WD.double().numpy(), table.y_WH.double().numpy()
+    centred = x - x.mean(0)
+    gram = centred.T @ centred
+    wanted = np.linalg.solve(gram + 0.5 * np.diag(gram).mean() * np.eye(5), centred.T @ (y - y.mean(0)))
+    np.testing.assert_allclose(found.weight_DH, wanted, atol=1e-5)
+
+
+def test_noise_that_teaches_nothing_is_punished() -> None:
+    g = torch.Generator().manual_seed(0)
+
+    def noise(rows: int) -> Table:
+        return Table(torch.randn(rows, 30, generator=g), torch.randn(rows, 1, generator=g), torch.ones(rows))
+
+    assert solve(noise(40), noise(500), squared).penalty >= 10
+
+
+def test_missing_targets_are_left_out_or_filled_where_hardly_any_window_is_whole() -> None:
+    table = make_table(200, noise=0.0)
+    some, every = table.y_WH.clone(), table.y_WH.clone()
+    some[::3, 1], every[:, 1] = torch.nan, torch.nan
+    found = solve(table._replace(y_WH=some), None, absolute, penalty=1e-6)
+    torch.testing.assert_close(found.weight_DH, torch.arange(10.0).reshape(5, 2) / 5, atol=1e-3, rtol=0)
+    bridged = solve(table._replace(y_WH=every), None, absolute, penalty=1e-6)
+    torch.testing.assert_close(bridged.weight_DH[:, 1], bridged.weight_DH[:, 0])
+
+
+def test_errors_are_in_units_of_the_series() -> None:
+    table = Table(torch.zeros(2, 1), torch.tensor([[1.0], [torch.nan]]), torch.tensor([4.0, 9.0]))
+    assert mean_error(torch.zeros(2, 1), table, absolute) == 4.0
+    assert mean_error(torch.zeros(2, 1), table, squared) == 16.0

@@ -1,0 +1,127 @@
+"""What ``openbook`` decides for itself: on validation windows of what it is given, and with its reasons."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openbook.errors import UsageError
+from openbook.forecast.forecaster import Forecaster
+from openbook.forecast.search import book_of, segment_of, window_candidates
+from openbook.models.openbook import OpenBookConfig
+from openbook.training.loop import TrainConfig
+
+FAST = TrainConfig(max_steps=6, val_every=3, batch_size=16)
+
+
+def make_frame(days: int = 40, *, seed: int = 0) -> pd.DataFrame:
+    stamps = pd.date_range("2024-01-01", periods=24 * days, freq="h")
+    hour, rng = np.arange(len(stamps)) % 24, np.random.default_rng(seed)
+    warm = 10 * rng.standard_normal(len(stamps)).cumsum() / 50
+    y = 100 + 20 * np.sin(2 * np.pi * hour / 24) + 5 * warm + rng.standard_normal(len(stamps))
+    return pd.DataFrame({"unique_id": "a", "ds": stamps, "y": y, "warm": warm})
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Forecaster:
+    return Forecaster(24, model="openbook", futr_exog_list=["warm"], train=FAST).fit(make_frame())
+
+
+def test_every_decision_has_its_evidence(fitted: Forecaster) -> None:
+    told = fitted.decisions
+    assert {"input_size", "scaling", "segment", "penalty", "book", "mixing", "cycle", "forecast"} <= set(told)
+    assert "validation error of the closed-form map" in told["input_size"].why
+    assert "validation loss with" in told["book"].why
+    assert "model" in told["forecast"].why
+    assert fitted.fitted().config.window == told["input_size"].value
+
+
+def test_forecasts_explanation_and_parts(fitted: Forecaster) -> None:
+    frame = make_frame(41)
+    history, ahead = frame[:-24], frame[-24:][["unique_id", "ds", "warm"]]
+    forecast = fitted.predict(history, futr_df=ahead, level=[80])
+    found = fitted.explain(history, futr_df=ahead)
+    parts = found.parts_frame()
+    assert parts is not None
+    np.testing.assert_allclose(parts["forecast"], forecast["OpenBook"])
+    np.testing.assert_allclose(parts["skip"] + parts["attended"] + parts["repeated"], parts["forecast"])
+    weights = found.frame()
+    total = weights.groupby("step", observed=True)["weight"].sum()
+    assert np.allclose(total, 1, atol=1e-5) | np.allclose(total, 0)
+
+
+def test_a_saved_forecaster_forecasts_the_same(fitted: Forecaster, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    frame = make_frame(41)
+    ahead = frame[-24:][["unique_id", "ds", "warm"]]
+    again = Forecaster.load(fitted.save(tmp_path / "model.ob"))
+    wanted = fitted.predict(frame[:-24], futr_df=ahead, level=[80])
+    pd.testing.assert_frame_equal(again.predict(frame[:-24], futr_df=ahead, level=[80]), wanted)
+    assert again.fitted().choice == fitted.fitted().choice
+
+
+def test_what_was_decided_can_be_used_again(fitted: Forecaster) -> None:
+    again = Forecaster.from_decisions(fitted.decisions, 24, futr_exog_list=["warm"], train=FAST).fit(make_frame(seed=1))
+    for name in ("input_size", "scaling", "segment", "book", "mixing", "cycle"):
+        assert again.decisions[name].value == fitted.decisions[name].value, name
+        assert again.decisions[name].why == "as given", name
+
+
+def test_decisions_of_another_model_are_refused() -> None:
+    with pytest.raises(UsageError, match="input_size"):
+        Forecaster.from_decisions({}, 24)
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    config = OpenBookConfig(window=48, book=2, mixing=False, cycle=False)
+    one, two = (Forecaster(24, model=config, train=FAST).fit(make_frame(12)).predict() for _ in range(2))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_two_members_are_trained_apart() -> None:
+    config = OpenBookConfig(window=48, book=0, mixing=False, cycle=False, n_models=2)
+    model = Forecaster(24, model=config, train=FAST).fit(make_frame(12)).fitted().model
+    one, two = (dict(member.named_parameters())["ask.weight"] for member in model.members)
+    assert not (one == two).all()
+
+
+@pytest.mark.parametrize("frame", ["constant", "missing", "short", "whole numbers"])
+def test_hard_tables_are_learned(frame: str) -> None:
+    table = make_frame(12)
+    if frame == "constant":
+        table["y"] = 5.0
+    if frame == "missing":
+        table.loc[np.random.default_rng(0).random(len(table)) < 0.3, "y"] = np.nan
+    if frame == "short":
+        table = table.head(30)
+    if frame == "whole numbers":
+        table["ds"] = range(len(table))
+    forecast = Forecaster(4, model="openbook", train=FAST).fit(table.drop(columns="warm")).predict(level=[80])
+    assert forecast.drop(columns=["unique_id", "ds"]).notna().all().all()
+
+
+def test_nothing_of_what_follows_is_reached() -> None:
+    """The panel ends where learning ends: another future changes neither decisions nor bits."""
+    frame = make_frame(30)
+    other = frame.copy()
+    other.loc[other.index[-24:], "y"] += 1e3
+    config = OpenBookConfig(book=2, mixing=False)
+    results = [
+        Forecaster(24, model=config, train=FAST).cross_validation(part.drop(columns="warm"), n_windows=1)
+        for part in (frame, other)
+    ]
+    np.testing.assert_array_equal(results[0]["OpenBook"], results[1]["OpenBook"])
+
+
+def test_rules() -> None:
+    assert segment_of(336, 24) == 12
+    assert segment_of(720, 96) == 24
+    assert segment_of(104, 52) == 4
+    year = SimpleNamespace(lengths=np.array([8760]))
+    assert window_candidates(year, 24, 24) == [48, 72, 96, 168, 336, 720]
+    assert window_candidates(SimpleNamespace(lengths=np.array([30])), 12, 12) == [17]
+    assert book_of(year, 168, 24, 24) == 28
+    assert book_of(year, 168, 720, 24) == 0
+    assert book_of(year, 168, 24, 1) == 0
