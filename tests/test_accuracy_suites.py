@@ -51,8 +51,8 @@ COUNTS = {
     ("epf_np_known", "24"): (1, 36691 + 5242, 5242, 10483 - 23),
     ("epf_de_past", "24"): (1, 36691 + 5242, 5242, 10483 - 23),
     ("vic_elec", "48"): (1, 731 * 48, None, 365),
-    ("small_demand", "vic_elec_60_2014-05-01"): (1, 1440, None, 60),
-    ("small_demand", "bike_hour_150_2011-06-01"): (1, 3600, None, 60),
+    ("small_demand", "vic_elec_60_2014-01-01"): (1, 1440, None, 60),
+    ("small_demand", "bike_hour_150_2011-07-01"): (1, 3600, None, 60),
 }
 
 

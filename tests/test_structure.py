@@ -122,6 +122,7 @@ def test_public_names() -> None:
         "Floor",
         "Forecaster",
         "LuongConfig",
+        "OpenBookConfig",
         "OpenBookError",
         "TrainConfig",
         "__version__",

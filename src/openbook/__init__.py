@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster, load
     from openbook.models.darnn import DarnnConfig
     from openbook.models.day_to_day import DayToDayConfig
+    from openbook.models.openbook import OpenBookConfig
     from openbook.models.seq2seq import BahdanauConfig, LuongConfig
     from openbook.training.loop import TrainConfig
 
@@ -29,6 +30,7 @@ _HOME = {
     "Floor": "openbook.forecast.floor",
     "Forecaster": "openbook.forecast.forecaster",
     "LuongConfig": "openbook.models.seq2seq",
+    "OpenBookConfig": "openbook.models.openbook",
     "OpenBookError": "openbook.errors",
     "TrainConfig": "openbook.training.loop",
     "inspect_table": "openbook.data.audit",
@@ -44,6 +46,7 @@ __all__ = [
     "Floor",
     "Forecaster",
     "LuongConfig",
+    "OpenBookConfig",
     "OpenBookError",
     "TrainConfig",
     "__version__",

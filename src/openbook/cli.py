@@ -119,7 +119,7 @@ def fit(
     data: Data,
     out: Annotated[Path, typer.Option(help="Model file (.ob) or folder to write.")],
     h: Horizon = 24,
-    model: Model = "luong",
+    model: Model = "openbook",
     model_config: ModelConfigText = "",
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",
@@ -185,7 +185,9 @@ def backtest(
     h: Horizon = 24,
     n_windows: Annotated[int, typer.Option(help="Windows to evaluate.")] = 7,
     step_size: Annotated[int | None, typer.Option(help="Steps between windows; default: h.")] = None,
-    models: Annotated[str, typer.Option(help="Models and floors, separated by commas.")] = "luong,seasonal_naive,ridge",
+    models: Annotated[
+        str, typer.Option(help="Models and floors, separated by commas.")
+    ] = "openbook,seasonal_naive,ridge",
     refit: Annotated[int, typer.Option(help="Fit anew every so many windows; 0: once.")] = 0,
     limit_s: Annotated[float, typer.Option(help="Most seconds a classical floor may take.")] = 120.0,
     only: Annotated[str, typer.Option(help="Series to use, separated by commas; default: all.")] = "",
@@ -347,9 +349,9 @@ def demo(
     facts: dict[str, Any] = {"target": "y", "arguments": {"data": data, "seed": seed}, "data": case.facts}
     facts["command"] = f"openbook demo --data {data} --seed {seed}{steps}"
     run_and_write(case.table, plan, options, facts, out, quiet=quiet, as_json=as_json)
-    forecaster = options.make("luong")
+    forecaster = options.make("openbook")
     with progress(quiet or as_json) as bars:
-        forecaster.progress = bars("luong on everything")
+        forecaster.progress = bars("openbook on everything")
         forecaster.fit(case.past)
     if forecaster.interrupted():
         raise KeyboardInterrupt

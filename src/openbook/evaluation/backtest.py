@@ -42,7 +42,7 @@ class Plan:
     h: int
     n_windows: int = 7
     step_size: int | None = None
-    models: tuple[str, ...] = ("luong", *ALWAYS)
+    models: tuple[str, ...] = ("openbook", *ALWAYS)
     level: tuple[float, ...] = (80.0, 95.0)
     refit: bool | int = False
     limit_s: float = 120.0
@@ -101,7 +101,7 @@ def run_backtest(
     begin, models = time.perf_counter(), _with_floors(plan.models)
     levels = check_levels(plan.level)
     plan = replace(plan, level=levels if SCORED in levels else (*levels, SCORED))
-    probe = make_model("luong")
+    probe = make_model("openbook")
     panel = probe.panel_to_learn(table)
     train = training_part(panel, plan.h, plan.n_windows, plan.step)
     season = decide_season(train).value

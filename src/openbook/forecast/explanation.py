@@ -52,14 +52,16 @@ class Explanation:
     def frame(self) -> pd.DataFrame:
         """One row per forecast step, past step and feature: unique_id, cutoff, step, ds, source_ds, feature, weight, memory.
 
-        Padding has no rows, nor have places a step could not look at where these differ by step (``axis`` "gaps"); the
-        weights of one (series, cutoff, step) sum to one. ``memory`` is the step's share that looked nowhere.
+        Padding has no rows, nor have places a step could not look at where these differ by step (``axis`` "gaps", and long
+        books); the weights of one (series, cutoff, step) sum to one. ``memory`` is the step's share that looked nowhere.
+        Models that tell what a forecast is made of have its summands per step too: ``skip``, ``attended``, ``repeated``.
         """
         W, H, T, F = self.weight_WHTF.shape
         keep = np.broadcast_to(self.inside_WT[:, None, :, None], (W, H, T, F)).ravel()
-        if self.axis == "gaps":
+        if self.axis == "gaps" or self.parts is not None:
             keep = keep & (self.weight_WHTF.ravel() > 0)
         window, step, past, feature = (index.ravel()[keep] for index in np.indices((W, H, T, F), dtype=np.int32))
+        parts = {} if self.parts is None else self.parts._asdict()
         return pd.DataFrame(
             {
                 self.columns[0]: self.ids[window],
@@ -70,6 +72,7 @@ class Explanation:
                 "feature": pd.Categorical.from_codes(feature, list(self.features)),
                 "weight": self.weight_WHTF.ravel()[keep],
                 "memory": self.memory_WH[window, step],
+                **{name: part[window, step].astype(np.float32) for name, part in parts.items()},
             }
         )
 

@@ -66,7 +66,7 @@ class Forecaster(FrameForecaster):
     Parameters
     ----------
     h : steps to forecast.
-    model : a registered name (``luong``, ``bahdanau``, ``darnn``, ``day_to_day``) or a config object.
+    model : a registered name (``openbook``, ``luong``, ``bahdanau``, ``darnn``, ``day_to_day``) or a config object.
     input_size : context steps; ``None`` decides from frequency, season and lengths.
     freq : pandas frequency or whole number; ``None`` infers it.
     futr_exog_list : columns known ahead (they are expected in ``futr_df``).
@@ -93,7 +93,7 @@ class Forecaster(FrameForecaster):
         self,
         h: int,
         *,
-        model: str | ModelConfig = "luong",
+        model: str | ModelConfig = "openbook",
         input_size: int | None = None,
         freq: Freq | None = None,
         futr_exog_list: Sequence[str] = (),

@@ -31,6 +31,18 @@ OB.mean = (values) => values.reduce((total, value) => total + value, 0) / values
 
 OB.list = (texts) => (texts.length > 1 ? `${texts.slice(0, -1).join(", ")} and ${texts.at(-1)}` : texts.join(""));
 
+/** The sentence saying what a forecast is made of, for models that tell; step null means the mean of all steps. */
+OB.partsWords = (data, entry, step) => {
+  if (!entry.parts.length) return "";
+  const [skip, attended, repeated] = step === null ? OB.meanRow(entry.parts) : entry.parts[step];
+  const unit = data.unit ? ` ${data.unit}` : "";
+  const floors = repeated ? `, ${OB.number(repeated)} from repeating past values` : "";
+  const signed = `${attended < 0 ? "−" : "+"}${OB.number(Math.abs(attended))}`;
+  const size = entry.parts.reduce((sum, row) => sum + Math.abs(row[1]), 0) / entry.parts.reduce((sum, row) => sum + Math.abs(row[0] + row[1] + row[2]), 0);
+  const share = step === null && isFinite(size) ? ` (${OB.percent(size)} of the forecast's size)` : "";
+  return ` ${step === null ? "On average the" : "The"} forecast of ${OB.number(skip + attended + repeated)}${unit} is ${OB.number(skip)} from the linear path, ${signed} from what was looked up and remembered${share}${floors}.`;
+};
+
 /** The sentence naming the three places looked at most; step null means all steps together. */
 OB.readingWords = (data, entry, step) => {
   const row = step === null ? 0 : step + 1;
@@ -53,10 +65,11 @@ OB.readingWords = (data, entry, step) => {
   const even = total < (1.6 * places.length) / entry.stamps ? " The look-up is spread nearly evenly: no place stands out." : "";
   const left = entry.memory.length ? (step === null ? OB.mean(entry.memory) : entry.memory[step]) : 0;
   const memory = left >= 0.005 ? ` ${OB.percent(left)} of the answer looked nowhere: it came from what the network remembered.` : "";
-  if (step !== null) return `For ${OB.stamp(entry.targets[step], data.clock)}, ${name} looked most at ${OB.list(places)}.${rest}${even}${memory}`;
+  const made = OB.partsWords(data, entry, step);
+  if (step !== null) return `For ${OB.stamp(entry.targets[step], data.clock)}, ${name} looked most at ${OB.list(places)}.${rest}${even}${memory}${made}`;
   const back = entry.lags.map(([from, to, mean]) => `${OB.distance(from, to, data.clock)} (${OB.percent(mean)})`);
   const lags = entry.targets.length > 1 && back.length ? `Counted back from each ${noun} it forecast, ${name} looked most ${OB.list(back)}. ` : "";
-  return `${lags}Over all ${OB.count(entry.targets.length, "step")}, the places ${lags ? "it" : name} looked at most were ${OB.list(places)}.${rest}${even}${memory}`;
+  return `${lags}Over all ${OB.count(entry.targets.length, "step")}, the places ${lags ? "it" : name} looked at most were ${OB.list(places)}.${rest}${even}${memory}${made}`;
 };
 
 /** Actual values at the stamps of the book, where the page knows at least half of them; else null. */

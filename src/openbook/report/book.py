@@ -107,6 +107,7 @@ def _entry(model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame) -> tupl
         "top": _top_places(cube),
         "lags": _top_lags(cube),
         "memory": _memory(frame),
+        "parts": _parts(frame),
     }
     if drawn.size <= MAX_CUBE:
         entry["cube"] = whole_numbers(drawn)
@@ -121,6 +122,15 @@ def _memory(frame: pd.DataFrame) -> list[float]:
         return []
     share = frame.groupby("step", sort=True)["memory"].first().fillna(0.0)
     return [round(float(value), 4) for value in share] if (share > 0).any() else []
+
+
+def _parts(frame: pd.DataFrame) -> list[list[float]]:
+    """Per step what the forecast is made of: linear path, what the look-up added, repeated seasons; empty where not told."""
+    names = ["skip", "attended", "repeated"]
+    if not set(names) <= set(frame.columns) or frame[names].isna().any().any():
+        return []
+    each = frame.groupby("step", sort=True)[names].first().to_numpy(np.float64)
+    return [[float(f"{value:.6g}") for value in row] for row in each]
 
 
 def _binned(weight: np.ndarray, bins: int) -> np.ndarray:
