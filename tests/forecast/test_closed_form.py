@@ -34,6 +34,16 @@ def test_it_is_the_ridge_solution() -> None:
     np.testing.assert_allclose(found.weight_DH, wanted, atol=1e-5)
 
 
+def test_windows_weigh_by_their_size() -> None:
+    table = make_table(40, noise=1.0)
+    size = torch.rand(40, generator=torch.Generator().manual_seed(3)) + 0.1
+    found = solve(table._replace(size_W=size), None, absolute, penalty=1e-9)
+    root = size.double().numpy()[:, None]
+    x = np.concatenate([table.x_WD.double().numpy(), np.ones((40, 1))], axis=1) * root
+    wanted = np.linalg.lstsq(x, table.y_WH.double().numpy() * root, rcond=None)[0]
+    np.testing.assert_allclose(np.concatenate([found.weight_DH, found.bias_H[None]]), wanted, atol=1e-5)
+
+
 def test_noise_that_teaches_nothing_is_punished() -> None:
     g = torch.Generator().manual_seed(0)
 

@@ -62,9 +62,19 @@ def test_zero_falls_back_and_nothing_known_is_nan() -> None:
     assert np.isnan(unit(resident([0.0, 0.0, 0.0, 0.0], units=[NAN]), 0, 2))
 
 
-def test_other_losses_have_no_unit() -> None:
-    where = resident([1.0, 2.0], units=[1.0])
-    assert loss_unit(where, torch.tensor([0]), torch.tensor([1]), h=1, loss="mae", gap=1) is None
+def test_without_units_laid_out_there_is_none_and_with_them_every_loss_takes_the_series_own() -> None:
+    where = resident([1.0, 2.0], units=[4.0])
+    asked = (torch.tensor([0]), torch.tensor([1]))
+    assert loss_unit(where._replace(error_N=None), *asked, h=1, loss="mae", gap=1) is None
+    found = loss_unit(where, *asked, h=1, loss="mae", gap=1)
+    assert found is not None
+    assert found.item() == 4.0
+
+
+def test_squared_errors_are_counted_in_squared_units() -> None:
+    point, target = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1), 6.0)
+    seen, units = torch.ones(1, 1, 1, dtype=torch.bool), torch.tensor([[3.0]])
+    assert loss_value(point, target, seen, quantiles=(0.5,), loss="mse", unit_BM=units).item() == 4.0
 
 
 def test_the_loss_counts_errors_in_units_and_leaves_windows_without_out() -> None:

@@ -101,7 +101,7 @@ def run_backtest(
     begin, models = time.perf_counter(), _with_floors(plan.models)
     levels = check_levels(plan.level)
     plan = replace(plan, level=levels if SCORED in levels else (*levels, SCORED))
-    probe = make_model("openbook")
+    probe = make_model("luong")
     panel = probe.panel_to_learn(table)
     train = training_part(panel, plan.h, plan.n_windows, plan.step)
     season = decide_season(train).value

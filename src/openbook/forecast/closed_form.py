@@ -71,14 +71,16 @@ def mean_error(told_WH: Tensor, table: Table, error: Error) -> float:
 def solve(train: Table, validation: Table | None, error: Error, penalty: float = 1.0) -> Solved:
     """The ridge map whose penalty does best on validation windows; without any, that of the given ``penalty``.
 
-    Windows with a missing target are left out, or filled from the step before where hardly any is complete.
+    Errors count in units of the series, so a window weighs as its scale does there. Windows with a missing target are left
+    out, or filled from the step before where hardly any is complete.
     One eigendecomposition serves all penalties.
     """
-    x, y = _complete(train)
-    x = x.double()
-    x_mean, y_mean = x.mean(0), y.mean(0)
-    x = x - x_mean
-    gram, cross = x.T @ x, x.T @ (y - y_mean)
+    x, y, size = _complete(train)
+    share_W1 = size.square()[:, None] / size.square().sum()
+    x_mean, y_mean = (share_W1 * x).sum(0), (share_W1 * y).sum(0)
+    root_W1 = share_W1.sqrt()
+    x = root_W1 * (x - x_mean)
+    gram, cross = x.T @ x, x.T @ (root_W1 * (y - y_mean))
     unit = float(gram.diagonal().mean()) or 1.0
     value, vector = torch.linalg.eigh(gram)
     value, target = value.clamp(min=0.0), vector.T @ cross
@@ -97,13 +99,13 @@ def solve(train: Table, validation: Table | None, error: Error, penalty: float =
     return Solved(weight.float(), (y_mean - x_mean @ weight).float(), best, lowest)
 
 
-def _complete(table: Table) -> tuple[Tensor, Tensor]:
-    """Inputs and whole targets to learn from."""
+def _complete(table: Table) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, whole targets and sizes of the windows to learn from, float64."""
     whole = table.y_WH.isfinite().all(1)
     if float(whole.float().mean()) >= _ENOUGH_COMPLETE:
-        return table.x_WD[whole], table.y_WH[whole].double()
+        return table.x_WD[whole].double(), table.y_WH[whole].double(), table.size_W[whole].double()
     filled, last = [], torch.zeros(len(table.y_WH))
     for y_W in table.y_WH.unbind(1):
         last = torch.where(y_W.isfinite(), y_W, last)
         filled.append(last)
-    return table.x_WD, torch.stack(filled, 1).double()
+    return table.x_WD.double(), torch.stack(filled, 1).double(), table.size_W.double()

@@ -204,7 +204,7 @@ class Forecaster(FrameForecaster):
         self.fitted_ = Fitted(model, config, shape, layout, windows, columns, empty, panel.freq, season, lowest)
         judged = split.validation or split.train
         if isinstance(config, OpenBookConfig) and split.validation:
-            unit = series_unit(panel, split)
+            unit = series_unit(panel, split, season, self.train.loss)
             self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, unit))
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
         if again is not None and not self.interrupted():

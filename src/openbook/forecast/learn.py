@@ -77,9 +77,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         panel, replace(first.windows, least_context=0), validation_size=train.validation_size, season=made.season
     )
     check_windows(panel, split, first.windows)
-    scale = loss_scale(panel, split, made.season, train.loss)
-    resident = make_resident(panel, made.layout, made.columns, learner.device, scale)
-    unit = search.series_unit(panel, split)
+    unit = search.series_unit(panel, split, made.season, train.loss)
+    resident = make_resident(panel, made.layout, made.columns, learner.device, unit)
     bench = search.Bench(resident, made.shape, first, split, train, learner.device, unit, learner.progress)
     budget = search.BUDGET_S if train.budget_s is None else train.budget_s
     chosen, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.TRIALS_SHARE * budget)

@@ -17,8 +17,10 @@ from torch import nn
 
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
+from openbook.forecast.bands import error_scale
 from openbook.forecast.closed_form import Error, Solved, Table, absolute, solve, squared, tabulate
 from openbook.forecast.decisions import MOST_STEPS, Decision
+from openbook.forecast.origins import Origins
 from openbook.models.base import ModelShape
 from openbook.models.openbook import OpenBookConfig, OpenBookNet, sizes_of
 from openbook.nn.skip import skip_shape
@@ -53,10 +55,17 @@ def error_of(loss: Loss) -> Error:
     return squared if loss == "mse" else absolute
 
 
-def series_unit(panel: Panel, split: Split) -> np.ndarray:
-    """Spread of each series' observed values before its held-out tail, [N]; 1 where nothing moves."""
+def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray:
+    """What errors of each series are measured by, [N], from its rows before the held-out tail; 1 where nothing moves.
+
+    For squared errors the standard deviation, else the in-sample seasonal naive error, as in MASE: so every series counts
+    by how well it could be forecast, not by its size.
+    """
     stop = panel.offsets[1:].copy()
     np.minimum.at(stop, split.validation.series_W, split.validation.end_W)
+    if loss != "mse":
+        found = error_scale(panel, season, Origins(np.arange(len(panel)), stop))
+        return np.where(np.isfinite(found) & (found > 0), found, 1.0)
     unit = np.ones(len(panel))
     for series, (begin, end) in enumerate(zip(panel.offsets[:-1], stop, strict=True)):
         seen = panel.target[begin:end]
@@ -120,10 +129,9 @@ def choose_start(
     sizes = [config.window] if config.window else window_candidates(panel, shape.h, season)
     scalings: tuple[Scaling, ...] = (scaling,) if scaling else ("standard", "last")
     tried: dict[tuple[Scaling, int], float] = {}
-    unit = series_unit(
-        panel,
-        split_windows(panel, WindowShape(max(sizes), shape.h), validation_size=train.validation_size, season=season),
-    )
+    longest = WindowShape(max(sizes), shape.h)
+    widest = split_windows(panel, longest, validation_size=train.validation_size, season=season)
+    unit = series_unit(panel, widest, season, train.loss)
     for kind in scalings:
         for size in sizes:
             windows = WindowShape(size, shape.h, kind)
@@ -134,7 +142,7 @@ def choose_start(
         best = min(finite.values())
         kind, size = next(key for key in sorted(finite, key=lambda key: key[1]) if finite[key] <= _NEARLY * best)
         told = "; ".join(f"{kind} {size}: {value:.4f}" for (kind, size), value in sorted(finite.items()))
-        why = f"validation error of the closed-form map, in spreads of the series: {told}"
+        why = f"validation error of the closed-form map, in units of each series: {told}"
     else:
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
     windows = WindowShape(size, shape.h, kind)

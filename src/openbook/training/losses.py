@@ -27,14 +27,19 @@ def loss_value(
     """Mean loss over observed steps, targets and quantiles; 0 with zero gradient where nothing is observed.
 
     ``pinball``: twice the quantile loss (Koenker & Bassett 1978), so that the median alone gives the MAE. ``mae``,
-    ``mse``, ``huber`` (δ = 1), ``mase`` and ``lag_mase`` read the median only. The last two count errors in ``unit_BM``
-    (see ``openbook.training.scales``); windows whose unit is NaN are left out.
+    ``mse``, ``huber`` (δ = 1), ``mase`` and ``lag_mase`` read the median only. With ``unit_BM`` (see
+    ``openbook.training.scales``) errors are counted in it, and windows whose unit is NaN are left out.
 
     >>> truth, seen = torch.tensor([[[1.0]]]), torch.tensor([[[True]]])
     >>> loss_value(torch.tensor([[[[0.0, 0.0, 0.0]]]]), truth, seen, quantiles=(0.1, 0.5, 0.9))
     tensor(1.)
     """
     check_choice("loss", loss, get_args(Loss))
+    if unit_BM is not None:
+        known_BM = unit_BM.isfinite()
+        safe_BM = torch.where(known_BM, unit_BM, 1.0)[:, None]
+        quantile_BHMQ, target_BHM = quantile_BHMQ / safe_BM[..., None], target_BHM / safe_BM
+        observed_BHM = observed_BHM & known_BM[:, None]
     if loss == "pinball":
         level_Q = quantile_BHMQ.new_tensor(list(quantiles))
         gap_BHMQ = target_BHM[..., None] - quantile_BHMQ
@@ -47,10 +52,6 @@ def loss_value(
             each_BHM = F.mse_loss(point_BHM, target_BHM, reduction="none")
         else:
             each_BHM = F.huber_loss(point_BHM, target_BHM, reduction="none")
-    if unit_BM is not None:
-        known_BM = unit_BM.isfinite()
-        each_BHM = each_BHM / torch.where(known_BM, unit_BM, 1.0)[:, None]
-        observed_BHM = observed_BHM & known_BM[:, None]
     return each_BHM.masked_fill(~observed_BHM, 0.0).sum() / observed_BHM.sum().clamp(min=1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openbook.training.losses import SCALED, Loss
+from openbook.training.losses import Loss
 from openbook.windows.sampler import Resident
 
 # Below this share of the series' own scale a window's lag error is rounding, not change.
@@ -13,17 +13,17 @@ _ROUNDING = 1e-9
 
 
 def loss_unit(resident: Resident, series_B: Tensor, end_B: Tensor, *, h: int, loss: Loss, gap: int) -> Tensor | None:
-    """The unit of each window's errors, [B, 1] in units of the target; None for losses that have none.
+    """The unit of each window's errors, [B, 1] in units of the target; None where nothing is laid out to measure them by.
 
-    ``mase`` (Hyndman & Koehler 2006): the in-sample seasonal naive error of the window's series on its training part,
-    fixed before training (``resident.error_N``). ``lag_mase``: the mean absolute difference between the window and the
-    one ``gap`` rows earlier, over steps where both were observed; where it is zero or unknown, the series' own unit.
-    NaN where that is unknown too: such a window is left out of the loss.
+    ``lag_mase`` has a unit of every window's own: the mean absolute difference between the window and the one ``gap`` rows
+    earlier, over steps where both were observed; where it is zero or unknown, the series' own unit. All other losses take
+    that of the window's series, fixed before training (``resident.error_N``): for ``mase`` the in-sample seasonal naive error
+    of its training part (Hyndman & Koehler 2006). NaN where that is unknown too: such a window is left out of the loss.
     """
-    if loss not in SCALED or resident.error_N is None:
+    if resident.error_N is None:
         return None
     series_unit_B = resident.error_N[series_B]
-    if loss == "mase":
+    if loss != "lag_mase":
         return series_unit_B[:, None]
     row_BH = end_B[:, None] + torch.arange(h, device=end_B.device)
     now_BH, before_BH = (_target(resident, series_B, row_BH - lag) for lag in (0, gap))
