@@ -36,7 +36,7 @@ def test_a_floor_that_is_better_is_the_forecast_and_said_so() -> None:
     choice, decision = choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)
     assert choice.share == (0.0, 0.0, 1.0)
     assert decision.value == {"repeat 2": 1.0}
-    assert "repeat 2 0.5000" in decision.why
+    assert "repeat 2 0.5" in decision.why
 
 
 def test_errors_of_opposite_sides_are_mixed() -> None:

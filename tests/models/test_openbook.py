@@ -141,14 +141,18 @@ def test_static_inputs_are_read_once_and_not_looked_up() -> None:
 
 
 def test_segments_are_zero_before_anything_was_observed_and_gradients_agree_in_float64() -> None:
-    encoder = SegmentEncoder(segment=2, n_variables=2, size=3).double()
+    encoder = SegmentEncoder(segment=2, n_variables=2, size=3, n_beside=1).double()
     seen = torch.ones(2, 5, 2, dtype=torch.bool)
     seen[0, :3, 1] = False
     value = torch.randn(2, 5, 2, dtype=torch.float64, requires_grad=True)
-    book = encoder(value, seen)
+    beside = torch.randn(2, 5, 1, dtype=torch.float64)
+    book = encoder(value, seen, beside)
     assert book.shape == (2, 3, 2, 3)
     assert (book[0, :2, 1] == 0).all()
-    assert gradcheck(lambda x: encoder(x, seen), value)
+    assert gradcheck(lambda x: encoder(x, seen, beside), value)
+    other = encoder(value, seen, beside + 1)
+    assert not torch.equal(other[:, :, 0], book[:, :, 0])
+    assert torch.equal(other[:, :, 1], book[:, :, 1])
 
 
 @pytest.mark.parametrize("changes", [{"book": 0}, {"mixing": False}, {"cycle": False}, {"segment": 1}, {"skip": False}])

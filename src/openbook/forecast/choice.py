@@ -159,8 +159,8 @@ def choose(
         if np.isfinite(own_G).all() and own_G.min() < _WORTH_ALONE * own_G[best]:
             by_series[str(panel.ids[series])] = tuple(map(float, grid[int(np.argmin(own_G))]))
     single = [mean_G[int(np.flatnonzero((grid == row).all(1))[0])] for row in np.eye(len(names))]
-    told = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, single, strict=True))
-    why = f"validation errors: {told}; as chosen {mean_G[best]:.4f}"
+    told = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, single, strict=True))
+    why = f"validation errors: {told}; as chosen {mean_G[best]:.4g}"
     if by_series:
         why += f"; {len(by_series)} series choose for themselves"
     value = {name: float(part) for name, part in zip(names, grid[best], strict=True) if part > 0}

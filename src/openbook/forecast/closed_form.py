@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from openbook.nn.skip import SkipShape, skip_input
+from openbook.windows.batch import Batch
 from openbook.windows.sampler import Resident, WindowIndex, WindowShape, batches, gather, spread
 
 _PENALTIES = np.logspace(-5, 3, 17)  # multiples of the mean of the normal equations' diagonal
@@ -43,10 +44,10 @@ def tabulate(
 ) -> Table:
     """At most ``most`` of the windows, evenly spread, as rows."""
     rows: list[tuple[Tensor, ...]] = []
-    unit = torch.from_numpy(unit_N)
+    unit, device = torch.from_numpy(unit_N), resident.data_RC.device
     for piece in batches(spread(windows, most), max(1, _CELLS // (shape.input_size + shape.h + skip.width))):
         series, end = torch.from_numpy(piece.series_W), torch.from_numpy(piece.end_W)
-        batch = gather(resident, series, end, shape)
+        batch = Batch(*(part.cpu() for part in gather(resident, series.to(device), end.to(device), shape)))
         y_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
         rows.append((skip_input(batch, skip), y_BH, batch.scale_BM[:, 0] / unit[series]))
     return Table(*(torch.cat(parts) for parts in zip(*rows, strict=True)))

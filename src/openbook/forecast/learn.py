@@ -67,10 +67,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     begin, asked, train, decided = time.perf_counter(), learner.asked, learner.train, learner.decided
     made = set_up(panel, asked, decided)
     window = config.window or asked.input_size
-    resident = make_resident(panel, made.layout, made.columns)
-    first, decisions = search.choose_start(
-        panel, resident, made.shape, replace(config, window=window), train, asked.scaling
-    )
+    first, decisions = search.choose_start(panel, made, replace(config, window=window), train, asked.scaling)
+    made = made._replace(columns=first.columns)
     for name, decision in decisions.items():
         decided(name, decision)
     split = split_windows(
@@ -78,7 +76,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     )
     check_windows(panel, split, first.windows)
     unit = search.series_unit(panel, split, made.season, train.loss)
-    resident = make_resident(panel, made.layout, made.columns, learner.device, unit)
+    measure = unit * search.floor_error(first.solved, train.loss)
+    resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     bench = search.Bench(resident, made.shape, first, split, train, learner.device, unit, learner.progress)
     budget = search.BUDGET_S if train.budget_s is None else train.budget_s
     chosen, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.TRIALS_SHARE * budget)

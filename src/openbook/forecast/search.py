@@ -21,13 +21,14 @@ from openbook.forecast.bands import error_scale
 from openbook.forecast.closed_form import Error, Solved, Table, absolute, solve, squared, tabulate
 from openbook.forecast.decisions import MOST_STEPS, Decision
 from openbook.forecast.origins import Origins
+from openbook.forecast.setup import Setup
 from openbook.models.base import ModelShape
 from openbook.models.openbook import OpenBookConfig, OpenBookNet, sizes_of
 from openbook.nn.skip import skip_shape
 from openbook.training.loop import History, Progress, TrainConfig, train_model
 from openbook.training.losses import Loss
-from openbook.windows.sampler import Resident, Split, WindowShape, split_windows
-from openbook.windows.scaling import Scaling
+from openbook.windows.sampler import Resident, Split, WindowShape, make_resident, split_windows
+from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs
 
 BUDGET_S = 300.0
 _FEW, _MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chosen one on
@@ -35,16 +36,18 @@ _SEASONS = (2, 3, 4, 7, 14)
 _NEARLY = 1.005  # a shorter window is taken where it is this near to the best
 _WORTH = 0.99  # a part that is added has to lower the validation loss below this share
 _LEAST_SEGMENTS, _MOST_SEGMENTS = 8, 32
+_ALIKE = 3.0  # how much larger the changes of one series may be than those of another to share a unit
 _DAYS, _MOST_DAYS_AHEAD = 28, 7
 TRIALS_SHARE = 0.35  # of the time budget goes into trials
 
 
 class Start(NamedTuple):
-    """A decided window: config with window and segment, how windows are cut, the map to start from."""
+    """A decided window: config with window and segment, how windows are cut, the map to start from, how inputs are scaled."""
 
     config: OpenBookConfig
     windows: WindowShape
     solved: Solved
+    columns: ColumnScaler
 
 
 Decided = Callable[[str, Decision], Any]
@@ -73,6 +76,12 @@ def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarr
         if len(seen) > 1 and seen.std() > 0:
             unit[series] = seen.std()
     return unit
+
+
+def floor_error(solved: Solved, loss: Loss) -> float:
+    """The size of the skip path's validation error in units of the series: in it, a loss of one is as good as that floor."""
+    found = math.sqrt(solved.error) if loss == "mse" else solved.error
+    return found if np.isfinite(found) and found > 0 else 1.0
 
 
 def window_candidates(panel: Panel, h: int, season: int) -> list[int]:
@@ -117,35 +126,36 @@ def book_of(panel: Panel, window: int, h: int, season: int) -> int:
 
 
 def choose_start(
-    panel: Panel,
-    resident: Resident,
-    shape: ModelShape,
-    config: OpenBookConfig,
-    train: TrainConfig,
-    scaling: Scaling | None,
+    panel: Panel, made: Setup, config: OpenBookConfig, train: TrainConfig, scaling: Scaling | None
 ) -> tuple[Start, dict[str, Decision]]:
     """Window and scaling whose closed-form map does best on validation windows; the shorter window where nearly equal."""
-    error, season = error_of(train.loss), shape.season
+    error, shape, season = error_of(train.loss), made.shape, made.season
     sizes = [config.window] if config.window else window_candidates(panel, shape.h, season)
-    scalings: tuple[Scaling, ...] = (scaling,) if scaling else ("standard", "last")
+    # One unit for all windows says nothing where series differ in size; static inputs have no differences.
+    changes = error_scale(panel, 1, Origins(np.arange(len(panel)), panel.offsets[1:]))
+    alike = bool(np.nanmax(changes) <= _ALIKE * np.nanmin(changes)) if np.isfinite(changes).any() else False
+    common = COMMON if alike and not shape.n_static else ()
+    scalings: tuple[Scaling, ...] = (scaling,) if scaling else ("standard", "last", *common)
     tried: dict[tuple[Scaling, int], float] = {}
     longest = WindowShape(max(sizes), shape.h)
     widest = split_windows(panel, longest, validation_size=train.validation_size, season=season)
     unit = series_unit(panel, widest, season, train.loss)
     for kind in scalings:
+        scaled, resident = scaled_by(panel, made, kind)
         for size in sizes:
-            windows = WindowShape(size, shape.h, kind)
+            windows = replace(scaled.windows, input_size=size)
             tables = _tables(panel, resident, shape, windows, train, unit, _FEW)
             tried[kind, size] = solve(*tables, error).error
     finite = {key: value for key, value in tried.items() if np.isfinite(value)}
     if finite:
         best = min(finite.values())
         kind, size = next(key for key in sorted(finite, key=lambda key: key[1]) if finite[key] <= _NEARLY * best)
-        told = "; ".join(f"{kind} {size}: {value:.4f}" for (kind, size), value in sorted(finite.items()))
+        told = "; ".join(f"{kind} {size}: {value:.4g}" for (kind, size), value in sorted(finite.items()))
         why = f"validation error of the closed-form map, in units of each series: {told}"
     else:
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
-    windows = WindowShape(size, shape.h, kind)
+    scaled, resident = scaled_by(panel, made, kind)
+    windows = replace(scaled.windows, input_size=size)
     tables = _tables(panel, resident, shape, windows, train, unit, _MANY)
     solved = solve(*tables, error)
     segment = config.segment or segment_of(size, season)
@@ -154,10 +164,18 @@ def choose_start(
         "scaling": Decision(kind, why if len(scalings) > 1 else "as given"),
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
         "penalty": Decision(
-            solved.penalty, f"validation error {solved.error:.4f} of the skip path, in units of its mean diagonal"
+            solved.penalty, f"validation error {solved.error:.4g} of the skip path, in units of its mean diagonal"
         ),
     }
-    return Start(replace(config, window=size, segment=segment), windows, solved), decisions
+    return Start(replace(config, window=size, segment=segment), windows, solved, scaled.columns), decisions
+
+
+def scaled_by(panel: Panel, made: Setup, kind: Scaling) -> tuple[Setup, Resident]:
+    """The setup with another scaling, and the panel laid out with it."""
+    unit = float(difference_std(panel.target[:, None], panel.offsets)[0]) if kind in COMMON else 1.0
+    columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, kind)
+    windows = WindowShape(made.windows.input_size, made.shape.h, kind, unit)
+    return made._replace(windows=windows, columns=columns), make_resident(panel, made.layout, columns)
 
 
 def _tables(

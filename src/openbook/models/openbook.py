@@ -157,7 +157,11 @@ class OpenBookNet(nn.Module):
         self.skip = LinearSkip(self.skip_shape) if config.skip else None
         self.n_read = n_variables if config.mixing else 1
         self.encoder = SegmentEncoder(
-            segment=config.segment, n_variables=self.n_read, size=size, dropout=config.dropout
+            segment=config.segment,
+            n_variables=self.n_read,
+            size=size,
+            n_beside=self.n_read - 1 + n_calendar,
+            dropout=config.dropout,
         )
         n_segments = -(-config.window // config.segment)
         self.look = JointLook(size=size, n_variables=self.n_read, n_segments=n_segments)
@@ -172,6 +176,8 @@ class OpenBookNet(nn.Module):
             nn.init.zeros_(last.weight)  # before training there is none
             self.cycle = nn.Sequential(nn.Linear(n_calendar, 32), nn.Tanh(), last)
         self.ask = nn.Linear(shape.n_decoder, size)
+        # What is known ahead of a step's neighbours matters too: they are read in order, without any output fed back.
+        self.ahead = nn.LSTM(shape.n_decoder, size, batch_first=True) if n_known else None
         self.step_HD = nn.Parameter(torch.randn(shape.h, size) / size**0.5)
         self.state = nn.Linear(size, size, bias=False)
         self.combine = nn.Linear(2 * size + 2, 2 * size)
@@ -193,8 +199,8 @@ class OpenBookNet(nn.Module):
         floor_BH = self._floor(cut)
         window = cut.encoder_BTX[:, -self.skip_shape.window :, : self.n_read]
         observed = cut.observed_BTF[:, -self.skip_shape.window :, : self.n_read]
-        book_BSFD = self.encoder(window, observed)
-        query_BHD = torch.tanh(self.ask(batch.decoder_BHK) + self.step_HD + self.state(book_BSFD[:, -1, 0])[:, None])
+        book_BSFD = self.encoder(window, observed, self._beside(cut))
+        query_BHD = self._query(batch.decoder_BHK, book_BSFD[:, -1, 0])
         days = None
         if self.long_book is not None:
             days = self.long_book(cut, self.sizes.n_variables, cut.encoder_BTX[..., 0])
@@ -214,6 +220,20 @@ class OpenBookNet(nn.Module):
         if self.skip is None:
             return batch.encoder_BTX.new_zeros(len(batch.encoder_BTX), self.shape.h)
         return self.skip(skip_input(batch, self.skip_shape))
+
+    def _beside(self, batch: Batch) -> Tensor:
+        """What the target's segments hear beside it, [B, T, E]: the other variables that are read, and the calendar."""
+        window_BTX = batch.encoder_BTX[:, -self.skip_shape.window :]
+        calendar = window_BTX[..., window_BTX.shape[-1] - self.sizes.n_calendar :]
+        return torch.cat([window_BTX[..., 1 : self.n_read], calendar], dim=-1)
+
+    def _query(self, decoder_BHK: Tensor, last_BD: Tensor) -> Tensor:
+        """One question per step from the last state and what is known ahead, [B, H, D]."""
+        asked_BHD = self.ask(decoder_BHK) + self.step_HD + self.state(last_BD)[:, None]
+        if self.ahead is not None:
+            begin_1BD = last_BD[None].contiguous()
+            asked_BHD = asked_BHD + self.ahead(decoder_BHK, (begin_1BD, torch.zeros_like(begin_1BD)))[0]
+        return torch.tanh(asked_BHD)
 
     def _read_out(self, query_BHD: Tensor, found: Look, floor_BH: Tensor, with_days: bool) -> Tensor:
         """Quantiles [B, H, 1, Q]: the floor, moved towards the days looked up and by what was read in the segments."""
