@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from tests.models.test_laws import make_batch
 
 from openbook.data.panel import Panel, make_panel
-from openbook.forecast.choice import ALONE, Choice, Told, choose, members, mixed, parts_of
+from openbook.forecast.choice import ALONE, Choice, Told, choose, in_own_spread, members, mixed, parts_of
 from openbook.forecast.closed_form import absolute
 from openbook.forecast.origins import Origins
+from openbook.windows.sampler import WindowShape
 
 NAMES = ("model", "skip", "repeat 2")
 
@@ -84,6 +86,16 @@ def test_the_mixture_moves_all_quantiles_and_the_parts_add_up(told: Told) -> Non
     np.testing.assert_allclose(parts.forecast[0], middle)
     np.testing.assert_allclose(parts.skip[0], 0.75 * 11)
     np.testing.assert_allclose(parts.attended[0], 0.5 * np.array([1, 3]))
+
+
+def test_in_units_of_its_own_spread_a_window_forecasts_the_same(told: Told) -> None:
+    batch = make_batch()
+    three = Told(*(None if part is None else np.repeat(part, len(batch.encoder_BTX), 0) for part in told))
+    found = in_own_spread(three, batch, WindowShape(6, 2, "fixed"))
+    middle = found.quantile_BHQ * found.scale_B1[..., None] + found.location_B1[..., None]
+    np.testing.assert_allclose(middle, three.quantile_BHQ * 2 + 10)
+    own = batch.encoder_BTX[0, -6:, 0].numpy()
+    np.testing.assert_allclose(found.scale_B1[0], 2 * own.std(), rtol=1e-6)
 
 
 def test_the_model_alone_is_left_as_it_is(told: Told) -> None:

@@ -15,6 +15,8 @@ from openbook.forecast.origins import Origins
 from openbook.forecast.seasons import repeat_season, season_candidates
 from openbook.models.base import Output
 from openbook.windows.batch import Batch
+from openbook.windows.sampler import WindowShape
+from openbook.windows.scaling import COMMON
 
 MODEL, SKIP, REPEAT = "model", "skip", "repeat"
 _SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -65,14 +67,37 @@ class Told(NamedTuple):
     scale_B1: np.ndarray
 
 
-def told_of(batch: Batch, output: Output) -> Told:
-    """A model's output as plain arrays."""
+def told_of(batch: Batch, output: Output, windows: WindowShape) -> Told:
+    """A model's output as plain arrays.
+
+    Where all windows share one unit, bands would not know a calm window from a restless one: there each is expressed in units
+    of its own spread.
+    """
     quantile_BHQ = output.quantile_BHMQ[:, :, 0].double().cpu().numpy()
     truth_BH = (
         batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan).double().cpu().numpy()
     )
     skip_BH = None if output.skip_BHM is None else output.skip_BHM[..., 0].double().cpu().numpy()
-    return Told(quantile_BHQ, truth_BH, skip_BH, batch.location_BM.cpu().numpy(), batch.scale_BM.cpu().numpy())
+    told = Told(quantile_BHQ, truth_BH, skip_BH, batch.location_BM.cpu().numpy(), batch.scale_BM.cpu().numpy())
+    return in_own_spread(told, batch, windows) if windows.scaling in COMMON else told
+
+
+def in_own_spread(told: Told, batch: Batch, windows: WindowShape) -> Told:
+    """The same forecasts in units of the spread of each window's newest steps; windows without any keep their unit."""
+    steps = windows.scale_steps or windows.input_size
+    value_BT = batch.encoder_BTX[:, -steps:, 0].double().cpu().numpy()
+    seen_BT = batch.observed_BTF[:, -steps:, 0].cpu().numpy()
+    count_B1 = np.maximum(seen_BT.sum(1, keepdims=True), 1)
+    mean_B1 = np.where(seen_BT, value_BT, 0.0).sum(1, keepdims=True) / count_B1
+    spread_B1 = np.sqrt(np.where(seen_BT, (value_BT - mean_B1) ** 2, 0.0).sum(1, keepdims=True) / count_B1)
+    spread_B1 = np.where(spread_B1 > 1e-6, spread_B1, 1.0)
+    return Told(
+        told.quantile_BHQ / spread_B1[..., None],
+        told.truth_BH / spread_B1,
+        None if told.skip_BH is None else told.skip_BH / spread_B1,
+        told.location_B1,
+        told.scale_B1 * spread_B1,
+    )
 
 
 def member_forecasts(panel: Panel, origins: Origins, told: Told, median: int, names: Sequence[str]) -> np.ndarray:

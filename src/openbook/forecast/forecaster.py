@@ -261,7 +261,7 @@ class Forecaster(FrameForecaster):
         fitted, maps, parts = self.fitted(), [], []
         for piece, batch, output in self._outputs(panel, WindowIndex(*origins)):
             maps.append(output.attention)
-            told = told_of(batch, output)
+            told = told_of(batch, output, fitted.windows)
             parts.append(parts_of(fitted.choice, panel, Origins(*piece), told, fitted.shape.median))
         found = make_explanation(
             panel,
@@ -355,7 +355,9 @@ class Forecaster(FrameForecaster):
         """What is forecast, the model's quantiles moved to where its mixture with the floors has its middle."""
         fitted = self.fitted()
         for piece, batch, output in self._outputs(panel, windows):
-            yield mixed(fitted.choice, panel, Origins(*piece), told_of(batch, output), fitted.shape.median)
+            yield mixed(
+                fitted.choice, panel, Origins(*piece), told_of(batch, output, fitted.windows), fitted.shape.median
+            )
 
     def _choose(self, panel: Panel, windows: WindowIndex, unit: np.ndarray) -> Choice:
         """How much of the forecasts is the model's and how much a floor's."""
@@ -363,7 +365,7 @@ class Forecaster(FrameForecaster):
         few = spread(windows, _CALIBRATION_WINDOWS)
         names = members(panel, fitted.season, getattr(fitted.config, "skip", False))
         for piece, batch, output in self._outputs(panel, few):
-            told = told_of(batch, output)
+            told = told_of(batch, output, fitted.windows)
             each.append(member_forecasts(panel, Origins(*piece), told, fitted.shape.median, names))
             truths.append(told.truth_BH * told.scale_B1 + told.location_B1)
         size = unit[few.series_W][:, None]

@@ -76,16 +76,25 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     )
     check_windows(panel, split, first.windows)
     unit = search.series_unit(panel, split, made.season, train.loss)
+    told = (
+        "in units of each series' seasonal naive error"
+        if train.loss != "mse"
+        else "in standard deviations of each series"
+    )
+    decided("loss", Decision(train.loss, f"errors {told}, relative to those of the skip path"))
     measure = unit * search.floor_error(first.solved, train.loss)
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     bench = search.Bench(resident, made.shape, first, split, train, learner.device, unit, learner.progress)
     budget = search.BUDGET_S if train.budget_s is None else train.budget_s
-    chosen, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.TRIALS_SHARE * budget)
+    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.TRIALS_SHARE * budget)
     for name, decision in parts.items():
         decided(name, decision)
+    chosen = best.config
     refit = chosen.refit and bool(split.validation)
     each = search.time_left(train, begin) / chosen.n_models / (2 if refit else 1)
-    trials = [search.run_trial(bench, chosen, learner.seed + k, each) for k in range(chosen.n_models)]
+    trials = [search.run_trial(bench, chosen, learner.seed + k, each, best.pace) for k in range(chosen.n_models)]
+    if best.loss < trials[0].loss:  # longer is not always better
+        trials[0] = best
     windows = search.windows_of(bench, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 

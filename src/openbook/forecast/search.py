@@ -35,10 +35,11 @@ _FEW, _MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chos
 _SEASONS = (2, 3, 4, 7, 14)
 _NEARLY = 1.005  # a shorter window is taken where it is this near to the best
 _WORTH = 0.99  # a part that is added has to lower the validation loss below this share
+_SLOW = 0.2  # the other learning rate that is tried: small data are soon spoilt at the usual one
 _LEAST_SEGMENTS, _MOST_SEGMENTS = 8, 32
 _ALIKE = 3.0  # how much larger the changes of one series may be than those of another to share a unit
 _DAYS, _MOST_DAYS_AHEAD = 28, 7
-TRIALS_SHARE = 0.35  # of the time budget goes into trials
+TRIALS_SHARE = 0.5  # of the time budget goes into trials
 
 
 class Start(NamedTuple):
@@ -155,7 +156,7 @@ def choose_start(
     else:
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
     scaled, resident = scaled_by(panel, made, kind)
-    windows = replace(scaled.windows, input_size=size)
+    windows = replace(scaled.windows, input_size=size, unit=common_unit(panel, size) if kind in COMMON else 1.0)
     tables = _tables(panel, resident, shape, windows, train, unit, _MANY)
     solved = solve(*tables, error)
     segment = config.segment or segment_of(size, season)
@@ -168,6 +169,25 @@ def choose_start(
         ),
     }
     return Start(replace(config, window=size, segment=segment), windows, solved, scaled.columns), decisions
+
+
+def common_unit(panel: Panel, size: int) -> float:
+    """The typical spread within windows of ``size`` steps: one unit for all windows that keeps their values near one.
+
+    >>> from types import SimpleNamespace
+    >>> common_unit(SimpleNamespace(target=np.array([1.0, 3.0] * 50), offsets=np.array([0, 100])), 2)
+    1.0
+    """
+    end = np.unique(np.linspace(size, panel.offsets[-1], _FEW).astype(int))
+    rows = panel.target[np.maximum(end[:, None] - np.arange(1, size + 1), 0)]
+    owner = np.searchsorted(panel.offsets, end - 1, side="right")
+    whole = owner == np.searchsorted(panel.offsets, np.maximum(end - size, 0), side="right")
+    seen = np.isfinite(rows) & whole[:, None]
+    count = np.maximum(seen.sum(1), 1)
+    mean = np.where(seen, rows, 0.0).sum(1) / count
+    power = np.where(seen, (rows - mean[:, None]) ** 2, 0.0).sum(1) / count
+    typical = float(np.sqrt(power[seen.any(1)].mean())) if seen.any() else 0.0
+    return typical if typical > 0 else 1.0
 
 
 def scaled_by(panel: Panel, made: Setup, kind: Scaling) -> tuple[Setup, Resident]:
@@ -227,6 +247,8 @@ class Trial(NamedTuple):
     config: OpenBookConfig
     loss: float
     history: History
+    pace: float
+    max_steps: int
 
 
 class Bench(NamedTuple):
@@ -259,16 +281,16 @@ def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
     return replace(bench.start.windows, input_size=reach, scale_steps=config.window, least_context=config.window)
 
 
-def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float) -> Trial:
-    """Train one member within seconds."""
+def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, pace: float = 1.0) -> Trial:
+    """Train one member within seconds, at a multiple of the learning rate."""
     model = member(bench, config, seed)
-    train = replace(bench.train, budget_s=budget_s)
+    train = replace(bench.train, budget_s=budget_s, learning_rate=pace * bench.train.learning_rate)
     windows = windows_of(bench, config)
     shape = replace(bench.shape, input_size=windows.input_size)
     history = train_model(
         model, bench.resident, bench.split, windows, shape=shape, config=train, seed=seed, progress=bench.progress
     )
-    return Trial(model, config, history.best_loss, history)
+    return Trial(model, config, history.best_loss, history, pace, train.max_steps)
 
 
 def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module:
@@ -282,8 +304,9 @@ def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module:
     model = member(bench._replace(start=bench.start._replace(solved=solved)), trial.config, seed)
     if not trial.history.best_step:
         return model
-    length = train.max_steps if trial.history.stopped_by != "budget_s" else trial.history.steps
-    again = replace(train, max_steps=length, stop_after=trial.history.best_step, budget_s=None)
+    length = trial.max_steps if trial.history.stopped_by != "budget_s" else trial.history.steps
+    rate = trial.pace * train.learning_rate
+    again = replace(train, max_steps=length, stop_after=trial.history.best_step, budget_s=None, learning_rate=rate)
     shape = replace(bench.shape, input_size=windows.input_size)
     train_model(
         model, bench.resident, all_of_it, windows, shape=shape, config=again, seed=seed, progress=bench.progress
@@ -293,10 +316,10 @@ def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module:
 
 def choose_parts(
     bench: Bench, panel: Panel, config: OpenBookConfig, seed: int, budget_s: float
-) -> tuple[OpenBookConfig, dict[str, Decision]]:
-    """Long book, mixing and cycle, each switched by itself and kept where the validation loss says so.
+) -> tuple[Trial, dict[str, Decision]]:
+    """Long book, mixing, cycle and pace, each switched by itself and kept where the validation loss says so.
 
-    Begins with everything that the data allow, without the cycle. A part that costs time has to pay for it.
+    Begins with everything that the data allow, without the cycle, and gives the best trial back.
     """
     others = bench.shape.n_variables - bench.shape.n_static > 1
     days = book_of(panel, config.window or 1, bench.shape.h, bench.shape.season)
@@ -318,17 +341,22 @@ def choose_parts(
         "mixing": Decision(first.mixing, "as given" if config.mixing is not None else "the target stands alone"),
         "cycle": Decision(first.cycle, "as given" if config.cycle is not None else "no calendar"),
     }
-    if not switches or not bench.split.validation:
-        return first, told
-    each = budget_s / (len(switches) + 1)
+    if not bench.split.validation:
+        return run_trial(bench, first, seed, budget_s), told
+    each = budget_s / (len(switches) + 2)
     best = run_trial(bench, first, seed, each)
+    slow = run_trial(bench, first, seed, each, _SLOW)
+    rate = bench.train.learning_rate
+    why = f"validation loss at {rate:g}: {best.loss:.4g}, at {_SLOW * rate:g}: {slow.loss:.4g}"
+    best = min(best, slow, key=lambda trial: trial.loss)
+    told["learning_rate"] = Decision(best.pace * rate, why)
     for name, value in switches:
-        other = run_trial(bench, replace(best.config, **{name: value}), seed, each)
+        other = run_trial(bench, replace(best.config, **{name: value}), seed, each, best.pace)
         better = other.loss < best.loss * (_WORTH if value else 1.0)
-        why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4f}, with {value}: {other.loss:.4f}"
+        why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4g}, with {value}: {other.loss:.4g}"
         best = other if better else best
         told[name] = Decision(getattr(best.config, name), why)
-    return best.config, told
+    return best, told
 
 
 def time_left(train: TrainConfig, begin: float) -> float:
