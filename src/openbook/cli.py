@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from pathlib import Path
@@ -16,8 +15,10 @@ from openbook.console import (
     check_explain_out,
     check_out,
     config_of,
+    fail,
     freq_of,
     levels_of,
+    load_model,
     names_of,
     numbers_of,
     only_series,
@@ -31,6 +32,7 @@ from openbook.console import (
 from openbook.console import show as show_result
 from openbook.errors import OpenBookError
 from openbook.options import (
+    BudgetS,
     Country,
     Data,
     DeviceOption,
@@ -54,7 +56,7 @@ from openbook.options import (
 from openbook.version import __version__
 
 if TYPE_CHECKING:
-    from openbook.forecast.forecaster import Forecaster
+    pass
 
 INTERRUPTED = 130
 # Newer releases of typer carry a click of their own, older ones use the package: both are above BadParameter.
@@ -131,6 +133,7 @@ def fit(
     freq: FreqOption = None,
     input_size: InputSize = None,
     max_steps: MaxSteps = None,
+    budget_s: BudgetS = None,
     seed: Seed = 1,
     device: DeviceOption = "auto",
     quiet: Quiet = False,
@@ -139,7 +142,9 @@ def fit(
     """Train a model and save it."""
     from openbook.forecast.saving import check_target
 
-    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog)
+    options = ModelOptions(
+        h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s
+    )
     forecaster = options.make(config_of(model, model_config))
     check_target(out)
     with progress(quiet or as_json) as bars:
@@ -168,7 +173,7 @@ def predict(
     """Forecast from the end of a table, or of the training data."""
     if out is not None:
         check_out(out, TABLES)
-    forecast = _load(model).predict(data, futr_df=futr, level=levels_of(level))
+    forecast = load_model(model).predict(data, futr_df=futr, level=levels_of(level))
     if out is not None:
         write_table(forecast, out)
         say(f"wrote {out}: {len(forecast)} rows", quiet or as_json)
@@ -201,6 +206,7 @@ def backtest(
     freq: FreqOption = None,
     input_size: InputSize = None,
     max_steps: MaxSteps = None,
+    budget_s: BudgetS = None,
     seed: Seed = 1,
     level: Level = "80,95",
     device: DeviceOption = "auto",
@@ -212,7 +218,9 @@ def backtest(
     from openbook.files import check_writable
 
     check_writable(out / "run.json")
-    options = ModelOptions(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog)
+    options = ModelOptions(
+        h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s
+    )
     table = only_series(read_table(data, id_col=id_col, time_col=time_col, target_col=target_col), names_of(only))
     told: dict[str, Any] = {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "hist_exog": hist_exog}
     told |= {"stat_exog": stat_exog, "country": country, "only": only or None}
@@ -242,7 +250,7 @@ def explain(
     from openbook.plots.images import FIGURES, write_figure
 
     check_explain_out(out, view=view, average=average)
-    explanation = _load(model).explain(data, futr_df=futr)
+    explanation = load_model(model).explain(data, futr_df=futr)
     if out.suffix in FIGURES:
         write_figure(explanation.plot(view=view, average=average), out)
     else:
@@ -360,12 +368,6 @@ def demo(
     say(f"Forecast of the next {case.h} steps: {out / 'forecast.csv'}\nOpen {out / 'report.html'}", quiet or as_json)
 
 
-def _load(path: Path) -> Forecaster:
-    from openbook.forecast.forecaster import Forecaster
-
-    return Forecaster.load(path)
-
-
 def main() -> None:
     """Entry point: runs the command and turns errors into messages and exit codes."""
     as_json = "--json" in sys.argv
@@ -374,7 +376,7 @@ def main() -> None:
         sys.exit(app(standalone_mode=False) or 0)
     except _ClickError as error:
         if as_json:
-            _fail(True, {"code": "usage", "message": error.format_message()}, "", error.exit_code)
+            fail(True, {"code": "usage", "message": error.format_message()}, "", error.exit_code)
         error.show()
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
@@ -382,17 +384,9 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except OpenBookError as error:
         told = {"code": error.code, "message": str(error), "expected": error.expected, "got": error.got}
-        _fail(as_json, told | {"where": error.where, "fix": error.fix}, f"openbook: {error}", error.exit_code)
+        fail(as_json, told | {"where": error.where, "fix": error.fix}, f"openbook: {error}", error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
         message = f"openbook: a bug of ours, please report it with these lines\n{traceback.format_exc()}"
-        _fail(as_json, {"code": "bug", "message": f"{type(error).__name__}: {error}"}, message, 1)
-
-
-def _fail(as_json: bool, told: dict[str, Any], message: str, code: int) -> None:
-    if as_json:
-        typer.echo(json.dumps({"error": told}, ensure_ascii=False))
-    else:
-        typer.echo(message, err=True)
-    sys.exit(code)
+        fail(as_json, {"code": "bug", "message": f"{type(error).__name__}: {error}"}, message, 1)

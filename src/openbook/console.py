@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from openbook.errors import UsageError
 
@@ -35,6 +38,7 @@ class ModelOptions:
     device: str
     country: str | None = None
     stat_exog: str = ""
+    budget_s: float | None = None
 
     def make(self, model: str | ModelConfig) -> Forecaster:
         """A fresh forecaster."""
@@ -46,6 +50,8 @@ class ModelOptions:
         changes: dict[str, Any] = {"device": self.device}
         if self.max_steps is not None:
             changes["max_steps"] = self.max_steps
+        if self.budget_s is not None:
+            changes["budget_s"] = self.budget_s
         return Forecaster(
             self.h,
             model=model,
@@ -315,3 +321,19 @@ def run_and_write(
     lines = [*score_lines(result.scores, result.run["warnings"]), *([] if quiet else [f"report: {page}"])]
     document = {"scores": records_of(result.scores), "warnings": result.run["warnings"], "out": str(out)}
     show(document | {"report": str(page)}, lines, as_json)
+
+
+def load_model(path: Path) -> Forecaster:
+    """A saved forecaster."""
+    from openbook.forecast.forecaster import Forecaster
+
+    return Forecaster.load(path)
+
+
+def fail(as_json: bool, told: dict[str, Any], message: str, code: int) -> None:
+    """Say what went wrong, as one JSON document or in words, and leave with ``code``."""
+    if as_json:
+        typer.echo(json.dumps({"error": told}, ensure_ascii=False))
+    else:
+        typer.echo(message, err=True)
+    sys.exit(code)

@@ -26,6 +26,10 @@ Model = Annotated[str, typer.Option(help="Model by name.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 MaxSteps = Annotated[int | None, typer.Option(help="Most training steps.")]
+BudgetS = Annotated[
+    float | None,
+    typer.Option(help="Seconds a training may take; openbook: 300 unless given, all its decisions included."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
 Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
 Level = Annotated[str, typer.Option(help="Interval levels in percent, separated by commas.")]

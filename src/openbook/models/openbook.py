@@ -100,12 +100,12 @@ class JointLook(nn.Module):
     starts with half of the weight: a step that needs no look-up has a place to say so.
     """
 
-    def __init__(self, *, size: int, n_variables: int, n_segments: int) -> None:
+    def __init__(self, *, size: int, n_variables: int, n_segments: int, with_days: bool) -> None:
         super().__init__()
         self.key = nn.Linear(size, size, bias=False)
         nn.init.zeros_(self.key.weight)  # nothing is preferred before anything was learned
         self.key_name_FD = nn.Parameter(torch.zeros(n_variables, size))
-        self.key_days_D = nn.Parameter(torch.zeros(size))
+        self.key_days_D = nn.Parameter(torch.zeros(size)) if with_days else None
         self.key_nowhere_D = nn.Parameter(torch.zeros(size))
         self.value = nn.Linear(size, size)
         self.lag_bias = LagBias(max_lag=max(1, n_segments), n_features=n_variables)
@@ -119,7 +119,7 @@ class JointLook(nn.Module):
         score_BHC = score_BHSF.masked_fill(~open_BSF[:, None], -torch.inf).flatten(2)
         count_B1 = open_BSF.sum((-1, -2))[:, None].clamp(min=1)
         parts = [score_BHC, (query_BHD @ self.key_nowhere_D + count_B1.to(query_BHD.dtype).log())[..., None]]
-        if days is not None:
+        if days is not None and self.key_days_D is not None:
             # Days start with as much weight as all cells together, however many there are.
             open_BH1 = days.score_BHJ.isfinite().sum(-1, keepdim=True).clamp(min=1)
             evenly = count_B1[..., None].to(query_BHD.dtype).log() - open_BH1.to(query_BHD.dtype).log()
@@ -164,7 +164,7 @@ class OpenBookNet(nn.Module):
             dropout=config.dropout,
         )
         n_segments = -(-config.window // config.segment)
-        self.look = JointLook(size=size, n_variables=self.n_read, n_segments=n_segments)
+        self.look = JointLook(size=size, n_variables=self.n_read, n_segments=n_segments, with_days=bool(config.book))
         self.long_book = None
         if config.book:
             self.long_book = LongBook(
@@ -184,13 +184,14 @@ class OpenBookNet(nn.Module):
         self.hidden = nn.Linear(2 * size, size)
         self.dropout = nn.Dropout(config.dropout)
         self.head = QuantileHead(size=size, n_targets=1, quantiles=shape.quantiles)
-        self.trust = nn.Linear(size, 1)
+        self.trust = nn.Linear(size, 1) if config.book else None
         with torch.no_grad():  # before training the median is the skip path's forecast
             self.head.output.weight[self.head.median].zero_()
             self.head.output.bias.fill_(-1.0)
             self.head.output.bias[self.head.median] = 0.0
-            self.trust.weight.zero_()
-            self.trust.bias.zero_()
+            if self.trust is not None:
+                self.trust.weight.zero_()
+                self.trust.bias.zero_()
 
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
         """The floor, the look-up, and what the look-up adds to the floor."""
@@ -241,7 +242,7 @@ class OpenBookNet(nn.Module):
         gap_BH = (found.analogue_BH - floor_BH) * (share_BH > 0) if with_days else torch.zeros_like(floor_BH)
         told = torch.cat([query_BHD, found.context_BHD, gap_BH[..., None], share_BH[..., None]], dim=-1)
         feature_BHD = self.dropout(F.gelu(self.hidden(F.gelu(self.combine(told)))))
-        moved_BH = floor_BH + self.trust(feature_BHD)[..., 0] * gap_BH
+        moved_BH = floor_BH if self.trust is None else floor_BH + self.trust(feature_BHD)[..., 0] * gap_BH
         return self.head(feature_BHD) + moved_BH[..., None, None]
 
     def _cycles(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -82,6 +82,14 @@ class TrainConfig:
                     where=f"TrainConfig.{name}",
                     fix="pass one above zero",
                 )
+        if self.budget_s is not None and not self.budget_s > 0:
+            raise UsageError(
+                "out_of_range",
+                expected="seconds above zero",
+                got=repr(self.budget_s),
+                where="TrainConfig.budget_s",
+                fix="leave it out for the default",
+            )
 
 
 @dataclass
