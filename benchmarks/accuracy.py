@@ -103,8 +103,8 @@ def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
             floor.inner = Ridge(job.h, season_length=season, window=job.input_size)
         return floor
     config = replace(make_config(run.model), **(VARIANTS[run.variant] if run.variant else {}))
-    if job.validation is not None and hasattr(config, "refit"):
-        config = replace(config, refit=False)  # published networks never learn the validation rows
+    if job.validation is not None and job.h > 1 and hasattr(config, "refit"):
+        config = replace(config, refit=False)  # published networks of several steps never learn the validation rows
     if job.nowcast and hasattr(config, "protocol"):
         config = replace(config, protocol="nowcast")
     held = train.validation_size if train.validation_size is not None else job.validation

@@ -63,6 +63,14 @@ def test_missing_targets_are_left_out_or_filled_where_hardly_any_window_is_whole
     torch.testing.assert_close(bridged.weight_DH[:, 1], bridged.weight_DH[:, 0])
 
 
+def test_nothing_to_learn_from_forecasts_the_location() -> None:
+    empty = Table(torch.zeros(0, 3), torch.zeros(0, 2), torch.zeros(0))
+    found = solve(empty, None, absolute)
+    assert found.weight_DH.shape == (3, 2)
+    assert not found.weight_DH.any()
+    assert np.isnan(found.error)
+
+
 def test_errors_are_in_units_of_the_series() -> None:
     table = Table(torch.zeros(2, 1), torch.tensor([[1.0], [torch.nan]]), torch.tensor([4.0, 9.0]))
     assert mean_error(torch.zeros(2, 1), table, absolute) == 4.0

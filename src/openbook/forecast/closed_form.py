@@ -50,6 +50,8 @@ def tabulate(
         batch = Batch(*(part.cpu() for part in gather(resident, series.to(device), end.to(device), shape)))
         y_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
         rows.append((skip_input(batch, skip), y_BH, batch.scale_BM[:, 0] / unit[series]))
+    if not rows:
+        return Table(torch.zeros(0, skip.width), torch.zeros(0, skip.h), torch.zeros(0, dtype=torch.float64))
     return Table(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
@@ -76,6 +78,9 @@ def solve(train: Table, validation: Table | None, error: Error, penalty: float =
     out, or filled from the step before where hardly any is complete.
     One eigendecomposition serves all penalties.
     """
+    if not len(train.x_WD):  # nothing to learn from: the window's location is forecast
+        width, h = train.x_WD.shape[1], train.y_WH.shape[1]
+        return Solved(torch.zeros(width, h), torch.zeros(h), penalty, float("nan"))
     x, y, size = _complete(train)
     share_W1 = size.square()[:, None] / size.square().sum()
     x_mean, y_mean = (share_W1 * x).sum(0), (share_W1 * y).sum(0)
