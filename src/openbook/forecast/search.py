@@ -324,21 +324,21 @@ def choose_parts(
 ) -> tuple[Trial, dict[str, Decision]]:
     """Long book, mixing, cycle and pace, each switched by itself and kept where the validation loss says so.
 
-    Begins with everything that the data allow, without the cycle, and gives the best trial back.
+    Begins with the long book where the data allow one, the target's own segments and no cycle; gives the best trial back.
     """
     others = bench.shape.n_variables - bench.shape.n_static > 1
     days = book_of(panel, config.window or 1, bench.shape.h, bench.shape.season)
     first = replace(
         config,
         book=days if config.book is None else config.book,
-        mixing=others if config.mixing is None else config.mixing,
+        mixing=False if config.mixing is None else config.mixing,
         cycle=False if config.cycle is None else config.cycle,
     )
     switches: list[tuple[str, Any]] = []
     if config.book is None and days:
         switches.append(("book", 0))
     if config.mixing is None and others:
-        switches.append(("mixing", False))
+        switches.append(("mixing", True))
     if config.cycle is None and sizes_of(bench.shape).n_calendar:
         switches.append(("cycle", True))
     told = {
