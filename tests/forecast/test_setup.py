@@ -31,7 +31,7 @@ def test_windows_without_a_unit_are_counted() -> None:
         for name, values in (("a", hour % 7.0), ("b", 0.0 * hour))
     ]
     train = ob.TrainConfig(max_steps=3, loss="mase", batch_size=32)
-    model = ob.Forecaster(4, input_size=8, train=train).fit(pd.concat(parts))
+    model = ob.Forecaster(4, model="luong", input_size=8, train=train).fit(pd.concat(parts))
     assert model.training_ is not None
     assert 0 < model.training_.unscaled < 3 * 32
     assert f"{model.training_.unscaled} drawn window(s) left out" in model.decisions["training_steps"].why
