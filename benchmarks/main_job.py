@@ -74,7 +74,7 @@ def planted_lag(seed: int) -> dict[str, Any]:
     from openbook.forecast.origins import Origins, rolling_origins
 
     frame, truth = ob.simulate_calls(seed=seed)
-    model = ob.Forecaster(24, futr_exog_list=["holiday", "temperature"], seed=seed)
+    model = ob.Forecaster(24, model="luong", futr_exog_list=["holiday", "temperature"], seed=seed)
     model.fit(frame[frame.groupby("unique_id").cumcount(ascending=False) >= 14 * 24])
     panel = model.panel_like_history(frame)
     windows = rolling_origins(panel, 24, 56, 24)
@@ -168,7 +168,7 @@ def many_series(seed: int) -> dict[str, Any]:
     frame = pd.DataFrame({"unique_id": np.repeat(np.arange(10_000), 100), "ds": step, "y": values})
     frame["ds"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(frame["ds"], unit="D")
     begin = time.perf_counter()
-    model = ob.Forecaster(14, seed=seed).fit(frame)
+    model = ob.Forecaster(14, model="luong", seed=seed).fit(frame)
     fitted = time.perf_counter()
     rows = len(model.predict(level=[80]))
     return {

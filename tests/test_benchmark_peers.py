@@ -120,7 +120,7 @@ def test_watching_changes_nothing_and_validation_rows_are_out_of_reach(modules: 
     found, model = modules["end_to_end"].train_luong(series, 1, train)
     rows = slice(0, etth1.TRAIN_END)
     frame = pd.DataFrame({"unique_id": "OT", "ds": series.stamps[rows], "y": series.degrees[rows]})
-    fitted = ob.Forecaster(etth1.H, input_size=etth1.INPUT_SIZE, seed=1, train=train).fit(frame).fitted()
+    fitted = ob.Forecaster(etth1.H, model="luong", input_size=etth1.INPUT_SIZE, seed=1, train=train).fit(frame).fitted()
     theirs = fitted.model.state_dict()
     assert all(torch.equal(weight, theirs[name]) for name, weight in model.state_dict().items())
     assert [(point.step, point.mae) for point in found["curve"]] == [(3, found["validation_mae"])]
@@ -137,7 +137,7 @@ def test_the_forecast_scored_is_the_forecasters(modules: dict[str, ModuleType]) 
     rows = slice(0, etth1.TRAIN_END)
     frame = pd.DataFrame({"unique_id": "OT", "ds": series.stamps[rows], "y": series.degrees[rows]})
     train = TrainConfig(max_steps=2, batch_size=4)
-    model = ob.Forecaster(etth1.H, input_size=etth1.INPUT_SIZE, seed=1, train=train).fit(frame)
+    model = ob.Forecaster(etth1.H, model="luong", input_size=etth1.INPUT_SIZE, seed=1, train=train).fit(frame)
     told = ours.forecast(
         model.fitted().model, ours.panel_of(series, 14400), model.fitted(), np.array([etth1.TRAIN_END])
     )
