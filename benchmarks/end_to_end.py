@@ -76,7 +76,9 @@ def forecast(model: torch.nn.Module, panel: Panel, made: Setup, first: np.ndarra
 
 
 def train_luong(series: Series, seed: int, train: TrainConfig) -> tuple[dict[str, Any], torch.nn.Module]:
-    """What ``Forecaster(24, model="luong", input_size=336, seed=seed).fit`` does with the training rows, watched; scores, and the model.
+    """What ``Forecaster(24, model="luong", input_size=336, seed=seed).fit`` does with the training rows, watched.
+
+    Scores, and the model.
 
     The trained panel ends where validation begins. Seconds count everything from the table on, the library's own
     validation on the last training rows too, but not the scoring here.
