@@ -16,7 +16,7 @@ def test_the_score_on_simulated_calls_stays_what_it_was() -> None:
     """
     frame = simulate_calls(seed=1, days=120).frame
     train = ob.TrainConfig(max_steps=200, val_every=50)
-    model = ob.Forecaster(24, futr_exog_list=["holiday", "temperature"], input_size=168, train=train)
+    model = ob.Forecaster(24, model="luong", futr_exog_list=["holiday", "temperature"], input_size=168, train=train)
     found = model.cross_validation(frame, n_windows=5)
     seen = found.dropna(subset=["y"])
     wape = (seen["y"] - seen["OpenBook"]).abs().sum() / seen["y"].sum()
