@@ -93,10 +93,12 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         decided(name, decision)
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
-    each = search.time_left(train, begin) / chosen.n_models / (2 if refit else 1)
-    trials = [search.run_trial(bench, chosen, learner.seed + k, each, best.pace) for k in range(chosen.n_models)]
-    if best.loss < trials[0].loss:  # longer is not always better
-        trials[0] = best
+    left = search.time_left(train, begin) * (2 / 3 if refit else 1)
+    each = left / chosen.n_models
+    leader, pace = search.train_fully(bench, best, learner.seed, each)
+    decided("learning_rate", pace)
+    later = range(1, chosen.n_models)
+    trials = [leader, *(search.run_trial(bench, chosen, learner.seed + k, each, leader.pace) for k in later)]
     windows = search.windows_of(bench, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 

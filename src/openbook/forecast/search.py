@@ -322,7 +322,7 @@ def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module:
 def choose_parts(
     bench: Bench, panel: Panel, config: OpenBookConfig, seed: int, budget_s: float
 ) -> tuple[Trial, dict[str, Decision]]:
-    """Long book, mixing, cycle and pace, each switched by itself and kept where the validation loss says so.
+    """Long book, mixing and cycle, each switched by itself and kept where the validation loss says so.
 
     Begins with the long book where the data allow one, the target's own segments and no cycle; gives the best trial back.
     """
@@ -348,20 +348,27 @@ def choose_parts(
     }
     if not bench.split.validation:
         return run_trial(bench, first, seed, budget_s), told
-    each = budget_s / (len(switches) + 2)
+    each = budget_s / (len(switches) + 1)
     best = run_trial(bench, first, seed, each)
-    slow = run_trial(bench, first, seed, each, _SLOW)
-    rate = bench.train.learning_rate
-    why = f"validation loss at {rate:g}: {best.loss:.4g}, at {_SLOW * rate:g}: {slow.loss:.4g}"
-    best = min(best, slow, key=lambda trial: trial.loss)
-    told["learning_rate"] = Decision(best.pace * rate, why)
     for name, value in switches:
-        other = run_trial(bench, replace(best.config, **{name: value}), seed, each, best.pace)
+        other = run_trial(bench, replace(best.config, **{name: value}), seed, each)
         better = other.loss < best.loss * (_WORTH if value else 1.0)
         why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4g}, with {value}: {other.loss:.4g}"
         best = other if better else best
         told[name] = Decision(getattr(best.config, name), why)
     return best, told
+
+
+def train_fully(bench: Bench, best: Trial, seed: int, budget_s: float) -> tuple[Trial, Decision]:
+    """The chosen parts at the usual pace and at a slower one, each with half of the time; the better of them and the trial.
+
+    A slow pace can not be judged by a short trial, where it always looks careful.
+    """
+    pair = [run_trial(bench, best.config, seed, budget_s / 2, pace) for pace in (1.0, _SLOW)]
+    rate = bench.train.learning_rate
+    told = ", ".join(f"at {trial.pace * rate:g}: {trial.loss:.4g}" for trial in pair)
+    chosen = min(best, *pair, key=lambda trial: trial.loss)
+    return chosen, Decision(chosen.pace * rate, f"validation loss {told}; in its trial: {best.loss:.4g}")
 
 
 def time_left(train: TrainConfig, begin: float) -> float:
