@@ -26,16 +26,22 @@ def errors(*means: float, windows: int = 60) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.full((windows, 2), mean) for mean in means]), np.zeros((windows, 2))
 
 
+def ends(*counts: int) -> Origins:
+    """Windows of two steps that begin one row after the other, so many of each series."""
+    rows = np.concatenate([np.arange(count) for count in counts])
+    return Origins(np.repeat(np.arange(len(counts)), counts), rows)
+
+
 def test_a_model_that_is_best_stands_alone() -> None:
     told, truth = errors(1.0, 1.2, 3.0)
-    choice, decision = choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)
+    choice, decision = choose(make(), ends(60), told, truth, NAMES, absolute)
     assert choice.model_alone
     assert decision.value == {"model": 1.0}
 
 
 def test_a_floor_that_is_better_is_the_forecast_and_said_so() -> None:
     told, truth = errors(1.0, 1.2, 0.5)
-    choice, decision = choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)
+    choice, decision = choose(make(), ends(60), told, truth, NAMES, absolute)
     assert choice.share == (0.0, 0.0, 1.0)
     assert decision.value == {"repeat 2": 1.0}
     assert "repeat 2 0.5" in decision.why
@@ -43,23 +49,25 @@ def test_a_floor_that_is_better_is_the_forecast_and_said_so() -> None:
 
 def test_errors_of_opposite_sides_are_mixed() -> None:
     told, truth = errors(1.0, -1.0, 5.0)
-    choice, _ = choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)
+    choice, _ = choose(make(), ends(60), told, truth, NAMES, absolute)
     assert choice.share == (0.5, 0.5, 0.0)
 
 
 def test_a_gain_below_a_hundredth_changes_nothing() -> None:
     told, truth = errors(1.0, 0.995, 5.0)
-    assert choose(make(), np.zeros(60, int), told, truth, NAMES, absolute)[0].model_alone
+    assert choose(make(), ends(60), told, truth, NAMES, absolute)[0].model_alone
 
 
 def test_a_series_with_evidence_chooses_for_itself() -> None:
     told, truth = errors(1.0, 1.2, 3.0, windows=100)
     told[2, 50:] = 0.1
-    choice, decision = choose(make(2), np.repeat([0, 1], 50), told, truth, NAMES, absolute)
+    choice, decision = choose(make(2), ends(50, 50), told, truth, NAMES, absolute)
     assert choice.by_series["s1"] == (0.0, 0.0, 1.0)
     assert "choose for themselves" in decision.why
-    few = choose(make(2), np.repeat([0, 1], [95, 5]), told, truth, NAMES, absolute)[0]
-    assert "s1" not in few.by_series
+    told[2, 81:] = 0.1  # nineteen windows that fill ten stretches of two steps, and eighteen that fill nine
+    told[2, :81] = 3.0
+    assert "s1" in choose(make(2), ends(81, 19), told, truth, NAMES, absolute)[0].by_series
+    assert "s1" not in choose(make(2), ends(82, 18), told, truth, NAMES, absolute)[0].by_series
 
 
 def test_members_of_a_frequency() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from openbook.errors import UsageError
+from openbook.forecast import search
 from openbook.forecast.forecaster import Forecaster
-from openbook.forecast.search import book_of, segment_of, window_candidates
+from openbook.forecast.start import book_of, segment_of, window_candidates
 from openbook.models.openbook import OpenBookConfig
-from openbook.training.loop import TrainConfig
+from openbook.training.loop import History, TrainConfig, train_model
 
 FAST = TrainConfig(max_steps=6, val_every=3, batch_size=16)
 
@@ -85,6 +89,46 @@ def test_two_members_are_trained_apart() -> None:
     model = Forecaster(24, model=config, train=FAST).fit(make_frame(12)).fitted().model
     one, two = (dict(member.named_parameters())["ask.weight"] for member in model.members)
     assert not (one == two).all()
+
+
+@pytest.mark.parametrize(("at", "calls"), [(1, 1), (3, 3), (5, 5), (6, 6)])
+def test_after_an_interrupt_no_training_is_begun(monkeypatch: pytest.MonkeyPatch, at: int, calls: int) -> None:
+    """Three trials (start, no book, cycle), both paces, then once more with all rows: ended by the user at each of them."""
+    done: list[nn.Module] = []
+
+    def train(model: nn.Module, *args: Any, **kwargs: Any) -> History:
+        history = train_model(model, *args, **kwargs)
+        done.append(model)
+        if len(done) == at:
+            history.stopped_by = "interrupt"
+        return history
+
+    monkeypatch.setattr(search, "train_model", train)
+    config = OpenBookConfig(window=48)
+    model = Forecaster(24, model=config, train=FAST).fit(make_frame().drop(columns="warm"))
+    assert len(done) == calls
+    assert model.interrupted()
+    kept = model.fitted().model.members[0].state_dict()
+    assert any(
+        all(torch.equal(value, kept[name]) for name, value in one.state_dict().items())
+        for one in done[:5]
+        if one.config == model.fitted().config
+    )
+
+
+def test_nothing_held_out_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+
+    def train(*args: Any, **kwargs: Any) -> History:
+        done.append(1)
+        return train_model(*args, **kwargs)
+
+    monkeypatch.setattr(search, "train_model", train)
+    table = make_frame(12).drop(columns="warm")
+    model = Forecaster(24, train=TrainConfig(max_steps=3, validation_size=0)).fit(table)
+    assert len(done) == 1
+    assert model.decisions["cycle"].why == "not tried: nothing held out, or ended"
+    assert "nothing held out" in model.decisions["learning_rate"].why
 
 
 @pytest.mark.parametrize("frame", ["constant", "missing", "short", "whole numbers"])

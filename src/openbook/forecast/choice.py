@@ -21,7 +21,7 @@ from openbook.windows.scaling import COMMON
 MODEL, SKIP, REPEAT = "model", "skip", "repeat"
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 _WORTH, _WORTH_ALONE = 0.99, 0.95  # a floor has to lower the error below this share, of all series or of one
-_ENOUGH = 10  # windows that do not overlap, before a series may choose for itself
+_ENOUGH = 10  # stretches of a horizon, before a series may choose for itself: windows that overlap are no evidence
 
 
 class Choice(NamedTuple):
@@ -164,22 +164,23 @@ def members(panel: Panel, season: int, with_skip: bool) -> tuple[str, ...]:
 
 
 def choose(
-    panel: Panel, series_W: np.ndarray, told_KWH: np.ndarray, truth_WH: np.ndarray, names: tuple[str, ...], error: Error
+    panel: Panel, origins: Origins, told_KWH: np.ndarray, truth_WH: np.ndarray, names: tuple[str, ...], error: Error
 ) -> tuple[Choice, Decision]:
     """Shares by validation windows; ``told`` and ``truth`` in units of the series' spread (NaN: unknown).
 
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
-    than a hundredth; a series with ten windows' worth of evidence of its own may differ where that gains a twentieth.
+    than a hundredth; a series whose windows fill ten horizons may differ where that gains a twentieth.
     """
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
     mean_G = np.nanmean(errors_GW, axis=1)
     best = _best(mean_G, _WORTH)
     by_series: dict[str, tuple[float, ...]] = {}
-    for series in np.unique(series_W):
-        own_GW = errors_GW[:, series_W == series]
-        if own_GW.shape[1] < _ENOUGH * 4:
+    for series in np.unique(origins.series):
+        own_W = origins.series == series
+        if len(np.unique(origins.end[own_W] // truth_WH.shape[1])) < _ENOUGH:
             continue
+        own_GW = errors_GW[:, own_W]
         own_G = np.nanmean(own_GW, axis=1)
         if np.isfinite(own_G).all() and own_G.min() < _WORTH_ALONE * own_G[best]:
             by_series[str(panel.ids[series])] = tuple(map(float, grid[int(np.argmin(own_G))]))

@@ -35,8 +35,8 @@ from openbook.forecast.fitted import Fitted
 from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
-from openbook.forecast.search import decided_config, error_of, series_unit
 from openbook.forecast.setup import Asked
+from openbook.forecast.start import decided_config, error_of
 from openbook.models.base import ModelConfig, Output, check_choice
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
@@ -195,7 +195,7 @@ class Forecaster(FrameForecaster):
         learner = Learner(
             Asked(*given, country=self.country), self.train, self.seed, device, self._decided, self.progress
         )
-        model, made, split, self.training_, again = learn(panel, learner)
+        model, made, split, self.training_, held_out = learn(panel, learner)
         config, season, layout, windows, columns, shape = made
         self._report_split(split)
         self._report_training(split)
@@ -203,12 +203,15 @@ class Forecaster(FrameForecaster):
         lowest = self._decided("lower_bound", decide_lower_bound(panel))
         self.fitted_ = Fitted(model, config, shape, layout, windows, columns, empty, panel.freq, season, lowest)
         judged = split.validation or split.train
-        if isinstance(config, OpenBookConfig) and split.validation:
-            unit = series_unit(panel, split, season, self.train.loss)
-            self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, unit))
+        if held_out is not None:
+            self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, held_out.unit))
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
-        if again is not None and not self.interrupted():
-            self.fitted_ = replace(self.fitted_, model=again())
+        if held_out is not None and held_out.learn_again is not None and not self.interrupted():
+            again = held_out.learn_again()
+            if again is None:
+                self.training_.stopped_by = "interrupt"
+            else:
+                self.fitted_ = replace(self.fitted_, model=again)
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Median and calibrated bands of every origin, [W, h], in original units.
@@ -370,7 +373,7 @@ class Forecaster(FrameForecaster):
             truths.append(told.truth_BH * told.scale_B1 + told.location_B1)
         size = unit[few.series_W][:, None]
         told_KWH, truth_WH = np.concatenate(each, axis=1) / size, np.concatenate(truths) / size
-        choice, decision = choose(panel, few.series_W, told_KWH, truth_WH, names, error_of(self.train.loss))
+        choice, decision = choose(panel, Origins(*few), told_KWH, truth_WH, names, error_of(self.train.loss))
         self._decided("forecast", decision)
         return choice
 

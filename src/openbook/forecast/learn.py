@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,12 @@ from openbook.data.panel import Panel
 from openbook.errors import DataError
 from openbook.forecast import search
 from openbook.forecast.decisions import Decision
-from openbook.forecast.setup import Asked, Setup, loss_scale, set_up
+from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, set_up
+from openbook.forecast.start import choose_start, floor_error, series_unit
 from openbook.models.openbook import OpenBook, OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
 from openbook.windows.sampler import Split, WindowShape, make_resident, split_windows
-
-Decided = Callable[[str, Decision], Any]
 
 
 class Learner(NamedTuple):
@@ -35,14 +34,25 @@ class Learner(NamedTuple):
     progress: Progress | None = None
 
 
+class Judged(NamedTuple):
+    """What is left to do with a model that held-out windows can judge.
+
+    ``unit`` [N]: what errors of each series are measured by. ``learn_again``, where that is wanted: the model learned with
+    the held-out tail too, or None where the user ended it.
+    """
+
+    unit: np.ndarray
+    learn_again: Callable[[], nn.Module | None] | None
+
+
 class Learnt(NamedTuple):
-    """A trained model, what it was set up with, its windows and its history; ``again`` learns with the held-out tail too."""
+    """A trained model, what it was set up with, its windows and its history; ``judged`` of models that mix with floors."""
 
     model: nn.Module
     setup: Setup
     split: Split
     history: History
-    again: Callable[[], nn.Module] | None = None
+    judged: Judged | None = None
 
 
 def learn(panel: Panel, learner: Learner) -> Learnt:
@@ -69,7 +79,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     shortest = WindowShape(1, asked.h)
     check_windows(panel, split_windows(panel, shortest, validation_size=train.validation_size), shortest)
     window = config.window or asked.input_size
-    first, decisions = search.choose_start(panel, made, replace(config, window=window), train, asked.scaling)
+    first, decisions = choose_start(panel, made, replace(config, window=window), train, asked.scaling)
     made = made._replace(columns=first.columns)
     for name, decision in decisions.items():
         decided(name, decision)
@@ -77,14 +87,10 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         panel, replace(first.windows, least_context=0), validation_size=train.validation_size, season=made.season
     )
     check_windows(panel, split, first.windows)
-    unit = search.series_unit(panel, split, made.season, train.loss)
-    told = (
-        "in units of each series' seasonal naive error"
-        if train.loss != "mse"
-        else "in standard deviations of each series"
-    )
-    decided("loss", Decision(train.loss, f"errors {told}, relative to those of the skip path"))
-    measure = unit * search.floor_error(first.solved, train.loss)
+    unit = series_unit(panel, split, made.season, train.loss)
+    told = "standard deviations" if train.loss == "mse" else "seasonal naive errors"
+    decided("loss", Decision(train.loss, f"in {told} of each series, relative to the skip path's error"))
+    measure = unit * floor_error(first.solved, train.loss)
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     bench = search.Bench(resident, made.shape, first, split, train, learner.device, unit, learner.progress)
     budget = search.BUDGET_S if train.budget_s is None else train.budget_s
@@ -97,8 +103,12 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     each = left / chosen.n_models
     leader, pace = search.train_fully(bench, best, learner.seed, each)
     decided("learning_rate", pace)
-    later = range(1, chosen.n_models)
-    trials = [leader, *(search.run_trial(bench, chosen, learner.seed + k, each, leader.pace) for k in later)]
+    trials = [leader]
+    for k in range(1, chosen.n_models):
+        if not search.stopped(trials[-1]):
+            trials.append(search.run_trial(bench, chosen, learner.seed + k, each, leader.pace))
+    if search.stopped(trials[-1]):  # the first member stands for those that were not trained to their end
+        trials = [trials[0]._replace(history=replace(trials[0].history, stopped_by="interrupt"))] * chosen.n_models
     windows = search.windows_of(bench, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 
@@ -108,12 +118,15 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
             model.members[place].load_state_dict(trained.state_dict())
         return model.eval()
 
-    def again() -> nn.Module:
-        return gathered([search.run_again(bench, trial, panel, learner.seed + k) for k, trial in enumerate(trials)])
+    def again() -> nn.Module | None:
+        made_again = [search.run_again(bench, trial, panel, learner.seed + k) for k, trial in enumerate(trials)]
+        whole = [trained for trained in made_again if trained is not None]
+        return gathered(whole) if len(whole) == len(trials) else None
 
     model = gathered([trial.model for trial in trials])
     setup = made._replace(config=chosen, windows=windows, shape=shape)
-    return Learnt(model, setup, split, trials[0].history, again if refit else None)
+    judged = Judged(unit, again if chosen.refit else None) if split.validation else None
+    return Learnt(model, setup, split, trials[0].history, judged)
 
 
 def check_windows(panel: Panel, split: Split, windows: WindowShape) -> None:

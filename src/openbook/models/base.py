@@ -110,7 +110,7 @@ class AttentionMap(NamedTuple):
 class Output(NamedTuple):
     """Quantiles of every step in scaled units, [B, H, M, Q], and where each step looked.
 
-    ``skip_BHM``: of models with a linear skip path, what that path alone forecasts.
+    ``skip_BHM``: of models with a linear skip path, what its closed-form map alone forecasts; None in training.
     """
 
     quantile_BHMQ: Tensor

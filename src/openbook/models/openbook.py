@@ -194,10 +194,10 @@ class OpenBookNet(nn.Module):
                 self.trust.bias.zero_()
 
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
-        """The floor, the look-up, and what the look-up adds to the floor."""
+        """The skip path, the look-up, and what the look-up adds to the path."""
         ahead_BH, past_BT = self._cycles(batch)
         cut = self._without_cycle(batch, past_BT)
-        floor_BH = self._floor(cut)
+        line_BH = self._line(cut)
         window = cut.encoder_BTX[:, -self.skip_shape.window :, : self.n_read]
         observed = cut.observed_BTF[:, -self.skip_shape.window :, : self.n_read]
         book_BSFD = self.encoder(window, observed, self._beside(cut))
@@ -207,17 +207,19 @@ class OpenBookNet(nn.Module):
             days = self.long_book(cut, self.sizes.n_variables, cut.encoder_BTX[..., 0])
         open_BSF = self.encoder.open(observed)
         found = self.look(query_BHD, book_BSFD, open_BSF if self.config.attention else open_BSF & False, days)
-        quantile_BHMQ = self._read_out(query_BHD, found, floor_BH, days is not None)
+        quantile_BHMQ = self._read_out(query_BHD, found, line_BH, days is not None)
         where = AttentionMap("joint", self._map(found, batch))
-        told_BH = floor_BH + ahead_BH
-        return Output(quantile_BHMQ + ahead_BH[..., None, None], where, told_BH[..., None])
+        floor_BHM = None if self.training else self.floor(batch)[..., None]
+        return Output(quantile_BHMQ + ahead_BH[..., None, None], where, floor_BHM)
 
     def floor(self, batch: Batch) -> Tensor:
-        """The skip path alone, [B, H] in scaled units."""
-        ahead_BH, past_BT = self._cycles(batch)
-        return self._floor(self._without_cycle(batch, past_BT)) + ahead_BH
+        """The closed-form map alone, [B, H] in scaled units: no cycle, nothing that was trained."""
+        if self.skip is None:
+            return batch.encoder_BTX.new_zeros(len(batch.encoder_BTX), self.shape.h)
+        return self.skip.floor(skip_input(batch, self.skip_shape))
 
-    def _floor(self, batch: Batch) -> Tensor:
+    def _line(self, batch: Batch) -> Tensor:
+        """The skip path as it was trained, [B, H]."""
         if self.skip is None:
             return batch.encoder_BTX.new_zeros(len(batch.encoder_BTX), self.shape.h)
         return self.skip(skip_input(batch, self.skip_shape))
@@ -236,13 +238,13 @@ class OpenBookNet(nn.Module):
             asked_BHD = asked_BHD + self.ahead(decoder_BHK, (begin_1BD, torch.zeros_like(begin_1BD)))[0]
         return torch.tanh(asked_BHD)
 
-    def _read_out(self, query_BHD: Tensor, found: Look, floor_BH: Tensor, with_days: bool) -> Tensor:
-        """Quantiles [B, H, 1, Q]: the floor, moved towards the days looked up and by what was read in the segments."""
+    def _read_out(self, query_BHD: Tensor, found: Look, line_BH: Tensor, with_days: bool) -> Tensor:
+        """Quantiles [B, H, 1, Q]: the skip path, moved towards the days looked up and by what was read in the segments."""
         share_BH = found.day_BHJ.sum(-1)
-        gap_BH = (found.analogue_BH - floor_BH) * (share_BH > 0) if with_days else torch.zeros_like(floor_BH)
+        gap_BH = (found.analogue_BH - line_BH) * (share_BH > 0) if with_days else torch.zeros_like(line_BH)
         told = torch.cat([query_BHD, found.context_BHD, gap_BH[..., None], share_BH[..., None]], dim=-1)
         feature_BHD = self.dropout(F.gelu(self.hidden(F.gelu(self.combine(told)))))
-        moved_BH = floor_BH if self.trust is None else floor_BH + self.trust(feature_BHD)[..., 0] * gap_BH
+        moved_BH = line_BH if self.trust is None else line_BH + self.trust(feature_BHD)[..., 0] * gap_BH
         return self.head(feature_BHD) + moved_BH[..., None, None]
 
     def _cycles(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -307,5 +309,5 @@ class OpenBook(nn.Module):
             return outputs[0]
         quantile = torch.stack([output.quantile_BHMQ for output in outputs]).mean(0)
         weight = torch.stack([output.attention.weight_BHTF for output in outputs]).mean(0)
-        skip = torch.stack([output.skip_BHM for output in outputs]).mean(0)
-        return Output(quantile, AttentionMap("joint", weight), skip)
+        floors = [output.skip_BHM for output in outputs if output.skip_BHM is not None]
+        return Output(quantile, AttentionMap("joint", weight), torch.stack(floors).mean(0) if floors else None)

@@ -96,6 +96,10 @@ class LinearSkip(nn.Module):
         self.base_HD.copy_(weight_DH.T)
         self.base_H.copy_(bias_H)
 
+    def floor(self, input_BD: Tensor) -> Tensor:
+        """The closed-form map alone, whatever training changed: columns [B, D] to steps [B, H]."""
+        return torch.addmm(self.base_H, input_BD, self.base_HD.T)
+
     def forward(self, input_BD: Tensor) -> Tensor:
         """Columns [B, D] to steps [B, H]."""
         weight_HD = torch.add(self.base_HD, self.change_HD, alpha=_GAIN)
