@@ -33,6 +33,17 @@ def accuracy_section(results: Mapping[str, Results]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def summary(results: Mapping[str, Results]) -> tuple[dict[str, int], list[str]] | None:
+    """How many targets are missed, met and open, and the suites on which a floor or peer is ahead; None while none ran."""
+    if not any(results.values()):
+        return None
+    targets = accuracy_targets(results)
+    counts = {
+        name: sum(t.met is met for t in targets) for name, met in (("missed", False), ("met", True), ("open", None))
+    }
+    return counts, [found.suite for found in results.values() if lost(found)]
+
+
 def target_table(targets: Sequence[Target]) -> str:
     """Missed first, then what was not measured, then what was met."""
     order = (False, None, True)

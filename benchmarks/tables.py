@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.accuracy_results import read_accuracy
-from benchmarks.accuracy_tables import accuracy_section
+from benchmarks.accuracy_results import Results, read_accuracy
+from benchmarks.accuracy_tables import accuracy_section, summary
 from benchmarks.markdown import table
 from benchmarks.reach import (
     HEAD,
@@ -196,9 +196,9 @@ def benchmarks_page(cases: Mapping[str, Case], accuracy: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def readme_table(cases: Mapping[str, Case], language: str) -> str:
-    """What stands between the markers of a README: the misses, then MASE by data set and model."""
-    words, targets = WORDS[language], all_targets(cases)
+def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str, Results] | None = None) -> str:
+    """What stands between the markers of a README: the default's state, the misses, then MASE by data set and model."""
+    words, targets, found = WORDS[language], all_targets(cases), summary(accuracy or {})
     counts = {
         name: sum(t.met is met for t in targets) for name, met in (("missed", False), ("met", True), ("open", None))
     }
@@ -217,8 +217,11 @@ def readme_table(cases: Mapping[str, Case], language: str) -> str:
             winner = f"{best}{words['floor'] if best in FLOORS else ''}"
             rows.append([title, *cells, winner, *provenance(case)])
     shown = [str(words["legend"]), table(list(words["head"]), rows)] if rows else [str(words["none"])]
+    default = []
+    if found is not None:
+        default = [words["default"].format(**found[0], lost=", ".join(found[1]) or words["nowhere"])]
     bullets = ["\n".join(f"- {line}" for line in lines)] if lines else []
-    return "\n\n".join([*bullets, *shown, f"{words['count'].format(**counts)} {words['more']}"])
+    return "\n\n".join([*default, *bullets, *shown, f"{words['count'].format(**counts)} {words['more']}"])
 
 
 def between_markers(text: str, inside: str, where: str) -> str:
@@ -242,11 +245,12 @@ def between_markers(text: str, inside: str, where: str) -> str:
 def generate(root: Path) -> list[Path]:
     """Write the page and the READMEs' tables below ``root`` from ``benchmarks/results`` there; returns what was written."""
     folder = root / "benchmarks" / "results"
-    cases, accuracy = read_cases(folder), accuracy_section(read_accuracy(folder / "accuracy"))
-    written = [write_text_whole(root / "docs" / "benchmarks.md", benchmarks_page(cases, accuracy))]
+    cases, accuracy = read_cases(folder), read_accuracy(folder / "accuracy")
+    page = benchmarks_page(cases, accuracy_section(accuracy))
+    written = [write_text_whole(root / "docs" / "benchmarks.md", page)]
     for name, language in READMES.items():
         path = root / name
-        text = between_markers(path.read_text(encoding="utf-8"), readme_table(cases, language), name)
+        text = between_markers(path.read_text(encoding="utf-8"), readme_table(cases, language, accuracy), name)
         written.append(write_text_whole(path, text))
     return written
 

@@ -97,6 +97,24 @@ def test_lost_suites_come_first(module: Callable[[str], Any], tmp_path: Path) ->
     assert page.index("### Suite exchange") < page.index("### Suite etth2") < page.index("### Suite etth1")
 
 
+def test_the_readmes_tell_the_defaults_state_in_both_languages(module: Callable[[str], Any], tmp_path: Path) -> None:
+    tables, accuracy = module("tables"), module("accuracy_tables")
+    read = module("accuracy_results").read_accuracy
+    assert accuracy.summary(read(tmp_path)) is None
+    put(tmp_path, "exchange", "96", "openbook", 1, mse=0.36, mae=0.38)
+    put(tmp_path, "exchange", "96", "naive", mse=0.35, mae=0.38)
+    results = read(tmp_path)
+    counts, lost = accuracy.summary(results)
+    assert lost == ["exchange"]
+    assert sum(counts.values()) == len(module("published").accuracy_targets(results))
+    for language in ("en", "ko"):
+        told = tables.readme_table({}, language, results)
+        assert "`openbook`" in told
+        assert "exchange" in told
+        assert f"{counts['missed']}" in told.splitlines()[0]
+        assert "`openbook`" not in tables.readme_table({}, language)
+
+
 def test_small_demand(module: Callable[[str], Any], tmp_path: Path) -> None:
     cases = list(module("suites").SUITES["small_demand"].cases)
     for number, case in enumerate(cases):

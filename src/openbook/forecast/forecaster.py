@@ -146,7 +146,7 @@ class Forecaster(FrameForecaster):
 
     @classmethod
     def from_decisions(cls, decisions: Mapping[str, Any], h: int, **arguments: Any) -> Self:
-        """An unfitted ``openbook`` forecaster that decides nothing again: window, scaling and parts as ``decisions`` say.
+        """An unfitted ``openbook`` forecaster whose window, scaling and parts are those of ``decisions``.
 
         ``decisions``: ``Forecaster.decisions``, or the same as plain values, as ``run.json`` of a backtest keeps them. Other
         arguments as for the class. Raises ``UsageError`` where a decision is missing.
