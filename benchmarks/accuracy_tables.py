@@ -14,7 +14,8 @@ from openbook.forecast.floors import FLOORS
 
 INTRODUCTION = """Every model of a suite learns from the rows before the test part and forecasts every window of it; what is
 left open is decided on validation rows by the library, alike for every suite and horizon. Published figures stand in the
-tables for orientation, with the window they were made with. Mean ± standard deviation over the seeds; a mean over the cases
+tables for orientation, with their window where it was looked up. Results stand with the commit they were made on: budgets
+are in seconds, so what else ran on the machine moves them. Mean ± standard deviation over the seeds; a mean over the cases
 is told only where all of them were measured. A difference below two standard deviations is no difference."""
 _WORDS = {False: "**missed**", None: "not measured", True: "met"}
 _DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
