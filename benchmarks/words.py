@@ -76,7 +76,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "floor": " (floor)",
         "none": "Not measured yet.",
         "default": "**The default, `openbook`**, on the accuracy suites so far: {missed} targets missed, {met} met, {open} not "
-        "measured; a floor beats it somewhere on {lost}. [The tables](docs/benchmarks.md#accuracy) say where, with how many seeds.",
+        "measured; a floor or another model beats it somewhere on {lost}. [The tables](docs/benchmarks.md#accuracy) say where, with how many seeds.",
         "nowhere": "none of them",
         "count": "Targets: {missed} missed, {met} met, {open} not measured.",
         "missed": "**Missed:** {asked} (measured: {measured}).",
@@ -90,7 +90,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "head": ("데이터", "계절 나이브", "릿지", "luong", "bahdanau", "최고 성적", "시드", "스레드", "커밋"),
         "floor": " (기준선)",
         "none": "아직 측정하지 않았습니다.",
-        "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 미달 {missed}건, 달성 {met}건, 미측정 {open}건이며, 기준선이 "
+        "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 미달 {missed}건, 달성 {met}건, 미측정 {open}건이며, 기준선이나 다른 모델이 "
         "앞선 데이터: {lost}. 어디에서 얼마나, 시드는 몇 개인지는 [표](docs/benchmarks.md#accuracy)(영문)에 있습니다.",
         "nowhere": "없음",
         "count": "목표: 미달 {missed}건, 달성 {met}건, 미측정 {open}건.",

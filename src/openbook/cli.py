@@ -192,7 +192,7 @@ def backtest(
     step_size: Annotated[int | None, typer.Option(help="Steps between windows; default: h.")] = None,
     models: Annotated[
         str, typer.Option(help="Models and floors, separated by commas.")
-    ] = "openbook,seasonal_naive,ridge",
+    ] = "openbook,luong,seasonal_naive,ridge",
     refit: Annotated[int, typer.Option(help="Fit anew every so many windows; 0: once.")] = 0,
     limit_s: Annotated[float, typer.Option(help="Most seconds a classical floor may take.")] = 120.0,
     only: Annotated[str, typer.Option(help="Series to use, separated by commas; default: all.")] = "",
