@@ -70,6 +70,15 @@ def test_a_series_with_evidence_chooses_for_itself() -> None:
     assert "s1" not in choose(make(2), ends(82, 18), told, truth, NAMES, absolute)[0].by_series
 
 
+def test_a_series_keeps_the_model_where_no_floor_alone_does_better() -> None:
+    """A mixture would gain there too; but validation may have seen no holiday, and repeats know of none."""
+    told, truth = errors(1.0, 1.2, 3.0, windows=100)
+    told[2, 50:] = -1.02  # errors of the other sign: half of each would be nearly without any
+    assert choose(make(2), ends(50, 50), told, truth, NAMES, absolute)[0].by_series == {}
+    told[2, 50:] = -0.98
+    assert "s1" in choose(make(2), ends(50, 50), told, truth, NAMES, absolute)[0].by_series
+
+
 def test_members_of_a_frequency() -> None:
     panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024", periods=60, freq="h"), "y": 1.0}))
     assert members(panel, 24, True) == ("model", "skip", "repeat 1", "repeat 24", "repeat 168")

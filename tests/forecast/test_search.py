@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 
 from openbook.errors import UsageError
 from openbook.forecast import search
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.start import book_of, segment_of, window_candidates
 from openbook.models.openbook import OpenBookConfig
-from openbook.training.loop import History, TrainConfig, train_model
+from openbook.training.loop import History, TrainConfig, Training
 
 FAST = TrainConfig(max_steps=6, val_every=3, batch_size=16)
 
@@ -91,44 +92,70 @@ def test_two_members_are_trained_apart() -> None:
     assert not (one == two).all()
 
 
-@pytest.mark.parametrize(("at", "calls"), [(1, 1), (3, 3), (5, 5), (6, 6)])
-def test_after_an_interrupt_no_training_is_begun(monkeypatch: pytest.MonkeyPatch, at: int, calls: int) -> None:
-    """Three trials (start, no book, cycle), both paces, then once more with all rows: ended by the user at each of them."""
-    done: list[nn.Module] = []
+def watched(monkeypatch: pytest.MonkeyPatch, after: Callable[[Training, int], None]) -> list[Training]:
+    """Every stretch of training that ends, in order; ``after`` is told of each and how many there were."""
+    done: list[Training] = []
+    run = Training.run
 
-    def train(model: nn.Module, *args: Any, **kwargs: Any) -> History:
-        history = train_model(model, *args, **kwargs)
-        done.append(model)
-        if len(done) == at:
-            history.stopped_by = "interrupt"
+    def watch(training: Training, *args: Any, **kwargs: Any) -> History:
+        history = run(training, *args, **kwargs)
+        done.append(training)
+        after(training, len(done))
         return history
 
-    monkeypatch.setattr(search, "train_model", train)
+    monkeypatch.setattr(Training, "run", watch)
+    return done
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_after_an_interrupt_no_training_is_begun(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Two trials (with the long book, without), the better one's end, and once more with all rows: ended at each of them."""
+
+    def interrupt(training: Training, count: int) -> None:
+        if count == at:
+            training.history.stopped_by = "interrupt"
+
+    done = watched(monkeypatch, interrupt)
     config = OpenBookConfig(window=48)
     model = Forecaster(24, model=config, train=FAST).fit(make_frame().drop(columns="warm"))
-    assert len(done) == calls
+    assert len(done) == at
     assert model.interrupted()
     kept = model.fitted().model.members[0].state_dict()
     assert any(
-        all(torch.equal(value, kept[name]) for name, value in one.state_dict().items())
-        for one in done[:5]
-        if one.config == model.fitted().config
+        all(torch.equal(value, kept[name]) for name, value in one.model.state_dict().items())
+        for one in done[:3]
+        if one.model.config == model.fitted().config
     )
 
 
 def test_nothing_held_out_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[int] = []
-
-    def train(*args: Any, **kwargs: Any) -> History:
-        done.append(1)
-        return train_model(*args, **kwargs)
-
-    monkeypatch.setattr(search, "train_model", train)
+    done = watched(monkeypatch, lambda training, count: None)
     table = make_frame(12).drop(columns="warm")
     model = Forecaster(24, train=TrainConfig(max_steps=3, validation_size=0)).fit(table)
     assert len(done) == 1
-    assert model.decisions["cycle"].why == "not tried: nothing held out, or ended"
+    assert done[0].history.steps == 3
+    assert model.decisions["book"].why == "not tried: nothing held out, or ended"
     assert "nothing held out" in model.decisions["learning_rate"].why
+
+
+def test_the_best_trial_goes_on_from_its_best_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same training, its steps counted on, at a rate that now decays; and the trials all at an even one."""
+    told: list[tuple[Training, int, TrainConfig]] = []
+    watched(monkeypatch, lambda training, count: told.append((training, training.history.steps, training.config)))
+    Forecaster(24, model=OpenBookConfig(window=48), train=FAST).fit(make_frame().drop(columns="warm"))
+    (base, steps, trial), (_, _, other), (again, end, full), *_ = told
+    assert again in {base, told[1][0]}
+    assert steps == 3
+    assert trial.hold == trial.max_steps == other.hold == 3
+    assert (full.hold, full.max_steps, end) == (3, 6, 6)
+
+
+def test_a_trial_far_behind_is_given_up() -> None:
+    best, own = History(val_loss=[(30, 1.0), (60, 0.5)], steps=60), History(best_loss=1.5, steps=30)
+    assert search._behind(best, own)
+    assert not search._behind(best, replace(own, best_loss=1.01))
+    assert not search._behind(best, replace(own, steps=20))
+    assert not search._behind(best, replace(own, steps=25)), "nothing to compare with yet"
 
 
 @pytest.mark.parametrize("frame", ["constant", "missing", "short", "whole numbers"])

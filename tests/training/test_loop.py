@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -53,16 +54,16 @@ def test_it_learns_a_sine() -> None:
 def test_it_stops_early_and_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([0.5, 0.3, 0.4, 0.4, 0.4, 0.4])
     seen: list[dict[str, torch.Tensor]] = []
-    kept = loop._Trainer._validate
+    kept = loop.Training._validate
 
-    def staged(trainer: loop._Trainer, step: int) -> None:
+    def staged(trainer: loop.Training, step: int) -> None:
         value = torch.tensor(next(losses))
         monkeypatch.setattr(trainer, "_forward", lambda *given: (None, value))
         kept(trainer, step)
         monkeypatch.delattr(trainer, "_forward")
         seen.append({name: value.clone() for name, value in trainer.average.module.state_dict().items()})
 
-    monkeypatch.setattr(loop._Trainer, "_validate", staged)
+    monkeypatch.setattr(loop.Training, "_validate", staged)
     model, history = run(TrainConfig(max_steps=60, val_every=5, patience=3, batch_size=8))
     assert history.stopped_by == "early stopping"
     assert history.best_step == 10
@@ -71,6 +72,33 @@ def test_it_stops_early_and_keeps_the_best_weights(monkeypatch: pytest.MonkeyPat
     best = seen[1]
     assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
     assert not all(torch.equal(value, seen[-1][name]) for name, value in model.state_dict().items())
+
+
+def test_the_rate_decays_after_the_held_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self, *a: (rates.append(self.param_groups[0]["lr"]), step(self, *a))[1]
+    )
+    run(TrainConfig(max_steps=12, hold=6, warmup=2, learning_rate=1.0, batch_size=4, val_every=12))
+    assert rates[:6] == [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
+    np.testing.assert_allclose(rates[6:], [0.02 + 0.49 * (1 + math.cos(math.pi * k / 6)) for k in range(1, 7)])
+
+
+def test_it_goes_on_from_its_best_weights_as_their_step() -> None:
+    model, resident, split, shape = setting()
+    config = TrainConfig(max_steps=10, hold=10, val_every=2, batch_size=8)
+    training = loop.Training(model, resident, split, WINDOWS, shape=shape, config=config, seed=1)
+    training.run(None, lambda history: history.steps == 8)
+    assert training.history.stopped_by == "hopeless"
+    assert training.history.steps == 8
+    training.history.best_step, training.history.best_loss = 4, 0.0  # as if nothing after it had been as good
+    kept = training.best = {name: value.clone() for name, value in model.state_dict().items()}
+    history = training.go_on(replace(config, max_steps=9, hold=4))
+    assert [step for step, _ in history.train_loss] == list(range(1, 10))
+    assert [step for step, _ in history.val_loss] == [2, 4, 6, 8, 9]
+    assert history.stopped_by == "max_steps"
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
 
 
 def test_losses_that_are_not_finite_are_skipped_named_and_survived(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +141,7 @@ def test_an_interrupt_before_the_first_step_ends_all(monkeypatch: pytest.MonkeyP
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop._Trainer, "_step", interrupt)
+    monkeypatch.setattr(loop.Training, "_step", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(TrainConfig(max_steps=5))
 

@@ -20,7 +20,7 @@ from openbook.windows.scaling import COMMON
 
 MODEL, SKIP, REPEAT = "model", "skip", "repeat"
 _SHARES = (0.25, 0.5, 0.75, 1.0)
-_WORTH, _WORTH_ALONE = 0.99, 0.95  # a floor has to lower the error below this share, of all series or of one
+_WORTH = 0.99  # a floor has to lower the error below this share
 _ENOUGH = 10  # stretches of a horizon, before a series may choose for itself: windows that overlap are no evidence
 
 
@@ -169,12 +169,14 @@ def choose(
     """Shares by validation windows; ``told`` and ``truth`` in units of the series' spread (NaN: unknown).
 
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
-    than a hundredth; a series whose windows fill ten horizons may differ where that gains a twentieth.
+    than a hundredth; a series whose windows fill ten horizons chooses for itself where a floor by itself does better there
+    than what all series have: a mixture that only looks a little better may know nothing of the next holiday.
     """
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
     mean_G = np.nanmean(errors_GW, axis=1)
     best = _best(mean_G, _WORTH)
+    alone_G = (grid == 1).any(axis=1)
     by_series: dict[str, tuple[float, ...]] = {}
     for series in np.unique(origins.series):
         own_W = origins.series == series
@@ -182,7 +184,7 @@ def choose(
             continue
         own_GW = errors_GW[:, own_W]
         own_G = np.nanmean(own_GW, axis=1)
-        if np.isfinite(own_G).all() and own_G.min() < _WORTH_ALONE * own_G[best]:
+        if np.isfinite(own_G).all() and own_G[alone_G].min() < _WORTH * own_G[best]:
             by_series[str(panel.ids[series])] = tuple(map(float, grid[int(np.argmin(own_G))]))
     single = [mean_G[int(np.flatnonzero((grid == row).all(1))[0])] for row in np.eye(len(names))]
     told = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, single, strict=True))

@@ -99,16 +99,18 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         decided(name, decision)
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
-    left = search.time_left(train, begin) * (2 / 3 if refit else 1)
-    each = left / chosen.n_models
-    leader, pace = search.train_fully(bench, best, learner.seed, each)
+    # What the best trial took counts as training: every member takes as long, and as long again where all learn once more.
+    used = best.history.seconds
+    each = (search.time_left(train, begin) + used) / (chosen.n_models * (2 if refit else 1))
+    leader, pace = search.train_fully(bench, best, learner.seed, max(1.0, each - used))
     decided("learning_rate", pace)
     trials = [leader]
     for k in range(1, chosen.n_models):
         if not search.stopped(trials[-1]):
-            trials.append(search.run_trial(bench, chosen, learner.seed + k, each, leader.pace))
+            trials.append(search.one_more(bench, leader, learner.seed + k, each))
     if search.stopped(trials[-1]):  # the first member stands for those that were not trained to their end
-        trials = [trials[0]._replace(history=replace(trials[0].history, stopped_by="interrupt"))] * chosen.n_models
+        leader.history.stopped_by = "interrupt"
+        trials = [leader] * chosen.n_models
     windows = search.windows_of(bench, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 

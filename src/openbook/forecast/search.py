@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,25 +19,42 @@ from openbook.forecast.closed_form import solve
 from openbook.forecast.decisions import Decision
 from openbook.forecast.start import MANY, Start, book_of, error_of, tables_of
 from openbook.models.base import ModelShape
-from openbook.models.openbook import OpenBookConfig, OpenBookNet, sizes_of
-from openbook.training.loop import History, Progress, TrainConfig, train_model
+from openbook.models.openbook import OpenBookConfig, OpenBookNet
+from openbook.training.loop import History, Progress, TrainConfig, Training, train_model
 from openbook.windows.sampler import Resident, Split, WindowShape, split_windows
 
 BUDGET_S = 300.0
 _WORTH = 0.99  # a part that is added has to lower the validation loss below this share
+_BEHIND = 1.02  # a trial is given up where its loss is above this multiple of the best one's after as many steps
 _SLOW = 0.2  # the other learning rate that is tried: small data are soon spoilt at the usual one
-TRIALS_SHARE = 0.5  # of the time budget goes into trials
+TRIALS_SHARE = 0.4  # of the time budget goes into trials
+_OFTEN = 25  # steps from one validation to the next in trials, which are short
+_SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
+_PATIENCE = 300  # steps without a new best, or as many as it took to the best, before a training ends
+_WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 
 
 class Trial(NamedTuple):
-    """A trained model, its config and how it validated."""
+    """A training that can be taken up again: its model's config and its multiple of the learning rate."""
 
-    model: nn.Module
+    training: Training
     config: OpenBookConfig
-    loss: float
-    history: History
-    pace: float
-    max_steps: int
+    pace: float = 1.0
+
+    @property
+    def model(self) -> nn.Module:
+        """The model with the weights that validated best."""
+        return self.training.model
+
+    @property
+    def history(self) -> History:
+        """What happened so far."""
+        return self.training.history
+
+    @property
+    def loss(self) -> float:
+        """The best validation loss."""
+        return self.history.best_loss
 
 
 class Bench(NamedTuple):
@@ -69,16 +87,35 @@ def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
     return replace(bench.start.windows, input_size=reach, scale_steps=config.window, least_context=config.window)
 
 
-def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, pace: float = 1.0) -> Trial:
-    """Train one member within seconds, at a multiple of the learning rate."""
-    model = member(bench, config, seed)
-    train = replace(bench.train, budget_s=budget_s, learning_rate=pace * bench.train.learning_rate)
+def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) -> Trial:
+    """A member and its training, not a step of it done."""
+    train = replace(bench.train, learning_rate=pace * bench.train.learning_rate)
     windows = windows_of(bench, config)
     shape = replace(bench.shape, input_size=windows.input_size)
-    history = train_model(
-        model, bench.resident, bench.split, windows, shape=shape, config=train, seed=seed, progress=bench.progress
+    training = Training(
+        member(bench, config, seed), bench.resident, bench.split, windows, shape=shape, config=train, seed=seed
     )
-    return Trial(model, config, history.best_loss, history, pace, train.max_steps)
+    return Trial(training, config, pace)
+
+
+def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, best: Trial | None = None) -> Trial:
+    """Train one member at an even rate for some seconds; given up where it falls behind the best so far."""
+    trial = begun(bench, config, seed)
+    train, most = bench.train, max(1, bench.train.max_steps // 2)
+    often = min(train.val_every, _OFTEN)
+    patience = max(1, train.patience * train.val_every // (2 * often))
+    trial.training.config = replace(
+        train, max_steps=most, hold=most, budget_s=budget_s, val_every=often, patience=patience
+    )
+    behind = None if best is None else partial(_behind, best.history)
+    trial.training.run(bench.progress, behind)
+    return trial
+
+
+def _behind(best: History, own: History) -> bool:
+    """Whether a training is far from the best one, as that was after as many steps."""
+    then = [loss for step, loss in best.val_loss if step <= own.steps]
+    return own.steps > best.steps // 3 and bool(then) and own.best_loss > _BEHIND * min(then)
 
 
 def stopped(trial: Trial) -> bool:
@@ -90,7 +127,7 @@ def better_of(best: Trial, other: Trial, *, worth: float = 1.0) -> Trial:
     """The other where its loss is below ``worth`` times the best; the mark that the user ended either stays."""
     chosen = other if other.loss < worth * best.loss else best
     if stopped(best) or stopped(other):
-        return chosen._replace(history=replace(chosen.history, stopped_by="interrupt"))
+        chosen.history.stopped_by = "interrupt"
     return chosen
 
 
@@ -106,11 +143,11 @@ def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module 
     )
     solved = solve(*tables, error_of(train.loss), penalty=bench.start.solved.penalty)
     model = member(bench._replace(start=bench.start._replace(solved=solved)), trial.config, seed)
-    if not trial.history.best_step:
+    best, last = trial.history.best_step, trial.training.config
+    if not best:
         return model
-    length = trial.max_steps if trial.history.stopped_by != "budget_s" else trial.history.steps
-    rate = trial.pace * train.learning_rate
-    again = replace(train, max_steps=length, stop_after=trial.history.best_step, budget_s=None, learning_rate=rate)
+    length = last.max_steps if trial.history.stopped_by != "budget_s" else trial.history.steps
+    again = replace(last, max_steps=max(best, length), stop_after=best, budget_s=None, val_every=train.val_every)
     shape = replace(bench.shape, input_size=windows.input_size)
     history = train_model(
         model, bench.resident, all_of_it, windows, shape=shape, config=again, seed=seed, progress=bench.progress
@@ -121,9 +158,9 @@ def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module 
 def choose_parts(
     bench: Bench, panel: Panel, config: OpenBookConfig, seed: int, budget_s: float
 ) -> tuple[Trial, dict[str, Decision]]:
-    """Long book, mixing and cycle, each switched by itself and kept where the validation loss says so.
+    """Long book and mixing, each switched by itself and kept where the validation loss says so; no cycle unless asked for.
 
-    Begins with the long book where the data allow one, the target's own segments and no cycle; gives the best trial back.
+    Begins with the long book where the data allow one and the target's own segments; gives the best trial back.
     """
     others = bench.shape.n_variables - bench.shape.n_static > 1
     days = book_of(panel, config.window or 1, bench.shape.h, bench.shape.season)
@@ -138,10 +175,12 @@ def choose_parts(
         switches.append(("book", 0))
     if config.mixing is None and others:
         switches.append(("mixing", True))
-    if config.cycle is None and sizes_of(bench.shape).n_calendar:
-        switches.append(("cycle", True))
     untried = dict(switches)
-    absent = {"book": "no season, or too short a history", "mixing": "the target stands alone", "cycle": "no calendar"}
+    absent = {
+        "book": "no season, or too short a history",
+        "mixing": "the target stands alone",
+        "cycle": "the default: it paid on hardly any data",
+    }
     told = {}
     for name, why in absent.items():
         given = "as given" if getattr(config, name) is not None else why
@@ -149,13 +188,16 @@ def choose_parts(
             getattr(first, name), "not tried: nothing held out, or ended" if name in untried else given
         )
     if not bench.split.validation:
-        return run_trial(bench, first, seed, budget_s), told
+        only = begun(bench, first, seed)
+        only.training.config = replace(bench.train, budget_s=budget_s)
+        only.training.run(bench.progress)
+        return only, told
     each = budget_s / (len(switches) + 1)
     best = run_trial(bench, first, seed, each)
     for name, value in switches:
         if stopped(best):
             break
-        other = run_trial(bench, replace(best.config, **{name: value}), seed, each)
+        other = run_trial(bench, replace(best.config, **{name: value}), seed, each, best)
         why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4g}, with {value}: {other.loss:.4g}"
         best = better_of(best, other, worth=_WORTH if value else 1.0)
         told[name] = Decision(getattr(best.config, name), why)
@@ -163,20 +205,45 @@ def choose_parts(
 
 
 def train_fully(bench: Bench, best: Trial, seed: int, budget_s: float) -> tuple[Trial, Decision]:
-    """The chosen parts at the usual pace and at a slower one, each with half of the time; the better of them and the trial.
+    """The best trial to its end; where it was learning by heart, a training at a slower pace beside it: the better one.
 
     A slow pace can not be judged by a short trial, where it always looks careful.
     """
-    rate, told = bench.train.learning_rate, [f"in its trial: {best.loss:.4g}"]
+    train, rate = bench.train, bench.train.learning_rate
     if not bench.split.validation:
         return best, Decision(rate, "nothing held out to judge another by")
-    for pace in (1.0, _SLOW):
-        if stopped(best):
-            break
-        other = run_trial(bench, best.config, seed, budget_s / 2, pace)
-        told.append(f"at {pace * rate:g}: {other.loss:.4g}")
-        best = better_of(best, other)
+    told, begin = [f"in its trial: {best.loss:.4g}"], time.perf_counter()
+    if stopped(best):
+        return best, Decision(rate, f"validation loss {told[0]}")
+    held, spoilt = best.history.best_step, learnt_by_heart(best)
+    length = min(train.max_steps, max(held + 1, _WHOLE * held)) if spoilt else train.max_steps
+    often = min(train.val_every, 2 * _OFTEN)
+    full = replace(train, val_every=often, patience=max(_PATIENCE, held) // often)
+    if length > held:
+        share = budget_s / 2 if spoilt else budget_s
+        best.training.go_on(replace(full, hold=held, max_steps=length, budget_s=share), bench.progress)
+        told.append(f"at {rate:g}: {best.loss:.4g}")
+    left = budget_s - (time.perf_counter() - begin)
+    if (spoilt or learnt_by_heart(best)) and not stopped(best) and left > 0:
+        slow = begun(bench, best.config, seed, _SLOW)
+        slow.training.config = replace(full, learning_rate=_SLOW * rate, budget_s=left)
+        slow.training.run(bench.progress)
+        told.append(f"at {_SLOW * rate:g}: {slow.loss:.4g}")
+        best = better_of(best, slow)
     return best, Decision(best.pace * rate, f"validation loss {', '.join(told)}")
+
+
+def learnt_by_heart(trial: Trial) -> bool:
+    """Whether a training validated best long before it ended."""
+    return trial.history.best_step < _SPOILT * trial.history.steps
+
+
+def one_more(bench: Bench, leader: Trial, seed: int, budget_s: float) -> Trial:
+    """Another member, trained as the leader was."""
+    trial = begun(bench, leader.config, seed, leader.pace)
+    trial.training.config = replace(leader.training.config, budget_s=budget_s)
+    trial.training.run(bench.progress)
+    return trial
 
 
 def time_left(train: TrainConfig, begin: float) -> float:

@@ -160,7 +160,7 @@ class OpenBookNet(nn.Module):
             segment=config.segment,
             n_variables=self.n_read,
             size=size,
-            n_beside=self.n_read - 1 + n_calendar,
+            n_beside=n_variables - 1 + n_calendar,
             dropout=config.dropout,
         )
         n_segments = -(-config.window // config.segment)
@@ -228,7 +228,7 @@ class OpenBookNet(nn.Module):
         """What the target's segments hear beside it, [B, T, E]: the other variables that are read, and the calendar."""
         window_BTX = batch.encoder_BTX[:, -self.skip_shape.window :]
         calendar = window_BTX[..., window_BTX.shape[-1] - self.sizes.n_calendar :]
-        return torch.cat([window_BTX[..., 1 : self.n_read], calendar], dim=-1)
+        return torch.cat([window_BTX[..., 1 : self.sizes.n_variables], calendar], dim=-1)
 
     def _query(self, decoder_BHK: Tensor, last_BD: Tensor) -> Tensor:
         """One question per step from the last state and what is known ahead, [B, H, D]."""

@@ -24,6 +24,7 @@ from openbook.windows.sampler import Resident, Split, WindowIndex, WindowShape, 
 Device = Literal["auto", "cpu", "cuda"]
 SHOWN = 0.75  # share of training windows a reconstruction is shown in part; of the others it sees nothing
 Progress = Callable[[int, int, float | None], None]
+Hopeless = Callable[["History"], bool]
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ class TrainConfig:
     windows are scored, and after ``patience`` scores without a new best training ends. ``validation_size`` steps are held
     out at the end of every series (``None``: decided from the lengths). ``focus`` weighs the entropy of the attention in
     the training loss: look-ups that forecast equally well shall be the sharper ones. Weights are validated and kept as
-    moving averages over steps with decay ``averaging`` (0: none). ``budget_s`` ends training after
-    that many seconds; ``stop_after`` ends it after that many steps of a schedule laid out for ``max_steps``. ``gap`` is how
-    many steps back ``lag_mase`` compares with (None: a season). ``mixed_precision`` applies to GPUs only.
+    moving averages over steps with decay ``averaging`` (0: none). The learning rate decays after ``hold`` steps.
+    ``budget_s`` ends training after that many seconds; ``stop_after`` ends it after that many steps of a schedule laid out
+    for ``max_steps``. ``gap`` is how many steps back ``lag_mase`` compares with (None: a season). ``mixed_precision`` applies
+    to GPUs only.
 
     >>> TrainConfig(max_steps=10).batch_size
     64
@@ -47,6 +49,7 @@ class TrainConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
     warmup: int = 50
+    hold: int = 0
     clip: float = 1.0
     val_every: int = 100
     val_windows: int = 256
@@ -147,10 +150,7 @@ def train_model(
     Losses or gradients that are not finite skip their step and are listed in ``History.skipped``; KeyboardInterrupt ends
     the training with the best weights so far. Torch's global generators are left as they were.
     """
-    devices = [resident.data_RC.device] if resident.data_RC.is_cuda else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        return _Trainer(model, resident, split, windows, shape=shape, config=config, seed=seed).run(progress)
+    return Training(model, resident, split, windows, shape=shape, config=config, seed=seed).run(progress)
 
 
 def index_to(windows: WindowIndex, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -158,8 +158,8 @@ def index_to(windows: WindowIndex, device: torch.device) -> tuple[Tensor, Tensor
     return torch.from_numpy(windows.series_W).to(device), torch.from_numpy(windows.end_W).to(device)
 
 
-class _Trainer:
-    """The life of one training: optimiser, schedule, best weights."""
+class Training:
+    """The life of one training: optimiser, schedule, best weights; what ``train_model`` runs once can here go on."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class _Trainer:
         seed: int,
     ) -> None:
         self.model, self.resident, self.windows = model, resident, windows
-        self.shape, self.config = shape, config
+        self.shape, self.config, self.seed = shape, config, seed
         self.device = resident.data_RC.device
         self.train = index_to(split.train, self.device)
         self.validation = spread(split.validation, config.val_windows)
@@ -185,10 +185,13 @@ class _Trainer:
         self.average = AveragedModel(model, avg_fn=moving_average(config.averaging))
         self.best = copy.deepcopy(model.state_dict())
 
-    def run(self, progress: Progress | None) -> History:
+    def run(self, progress: Progress | None = None, hopeless: Hopeless | None = None) -> History:
+        """Train to the end of the schedule; ``hopeless`` is asked after every validation whether to give up before it."""
         begin = time.perf_counter()
         try:
-            self._steps(progress, begin)
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                torch.manual_seed(self.seed + self.history.steps)
+                self._steps(progress, hopeless, begin)
         except KeyboardInterrupt:
             if not self.history.train_loss:
                 raise  # nothing was learned that could be kept
@@ -197,14 +200,25 @@ class _Trainer:
             self.best, self.history.best_step = self.average.module.state_dict(), self.history.steps
         self.model.load_state_dict(self.best)
         self.model.eval()
-        self.history.seconds = time.perf_counter() - begin
+        self.history.seconds += time.perf_counter() - begin
         return self.history
 
-    def _steps(self, progress: Progress | None, begin: float) -> None:
+    def go_on(self, config: TrainConfig, progress: Progress | None = None) -> History:
+        """Take the training up again at its best weights, as the step they are of, with another schedule or budget."""
+        self.config = config
+        history, best = self.history, self.history.best_step
+        history.steps, history.stopped_by = best, "max_steps"
+        history.train_loss = [told for told in history.train_loss if told[0] <= best]
+        history.val_loss = [told for told in history.val_loss if told[0] <= best]
+        self.average.module.load_state_dict(self.best)
+        return self.run(progress)
+
+    def _steps(self, progress: Progress | None, hopeless: Hopeless | None, begin: float) -> None:
         config, history = self.config, self.history
-        for step in range(1, config.max_steps + 1):
+        for step in range(history.steps + 1, config.max_steps + 1):
             elapsed = time.perf_counter() - begin
-            spent = max(step / config.max_steps, elapsed / config.budget_s if config.budget_s else 0.0)
+            done = (step - config.hold) / (config.max_steps - config.hold) if step > config.hold else 0.0
+            spent = max(done, elapsed / config.budget_s if config.budget_s else 0.0)
             loss = self._step(step, spent)
             history.steps = step
             history.train_loss.append((step, loss))
@@ -213,6 +227,9 @@ class _Trainer:
                 self._validate(step)
                 if (step - history.best_step) >= config.patience * config.val_every and self.validation:
                     history.stopped_by = "early stopping"
+                    return
+                if hopeless is not None and hopeless(history):
+                    history.stopped_by = "hopeless"
                     return
             if progress is not None:
                 progress(step, config.max_steps, history.val_loss[-1][1] if history.val_loss else None)
@@ -227,7 +244,8 @@ class _Trainer:
         batch = gather(self.resident, series_B, end_B, self.windows)
         unit_BM = self._unit(series_B, end_B, batch)
         self.history.unscaled += 0 if unit_BM is None else int(unit_BM.isnan().sum())
-        rate = self.config.learning_rate * min(1.0, step / self.config.warmup) * _cosine(spent)
+        decay = _cosine(spent) if step > self.config.hold else 1.0
+        rate = self.config.learning_rate * min(1.0, step / self.config.warmup) * decay
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         mode: str = getattr(self.model.config, "mode", "direct")
