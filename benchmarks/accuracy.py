@@ -49,7 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both": {"attention": True, "book": 28},
     "own series only": {"mixing": False},
     "points": {"segment": 1},
-    "without cycle": {"cycle": False},
+    "with cycle": {"cycle": True},
 }
 # Percentages of a standardised series mean nothing: told only where the suite asks for them.
 _PERCENTAGES = ("mape", "wape", "smape")

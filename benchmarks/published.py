@@ -11,7 +11,7 @@ from benchmarks.targets import Target, percent, spread
 from openbook.forecast.floors import FLOORS
 
 OURS = "openbook"
-BOTH, NEITHER = f"{OURS}, both", f"{OURS}, without attention"
+NEITHER = f"{OURS}, without attention"
 
 
 class Published(NamedTuple):
@@ -135,12 +135,12 @@ def _small_demand(found: Results) -> list[Target]:
     asked = [f"small_demand: {text}" for text in (f"{gain} on average", worst, f"{ridge} on average", best)]
     whole = list(found.cases)
     targets = []
-    if found.measured(BOTH, NEITHER) == whole:
-        ratio, case = list(ratios(found, BOTH, NEITHER, "mae").values()), found.case(BOTH)
+    if found.measured(OURS, NEITHER) == whole:
+        ratio, case = list(ratios(found, OURS, NEITHER, "mae").values()), found.case(OURS)
         targets.append(Target(case, asked[0], _change(fmean(ratio)), fmean(ratio) <= 0.92))
         targets.append(Target(case, asked[1], f"{_change(max(ratio))} at worst", max(ratio) <= 1.01))
     else:
-        targets += [Target(found.case(BOTH), text) for text in asked[:2]]
+        targets += [Target(found.case(OURS), text) for text in asked[:2]]
     if floors and "ridge" in floors and found.measured(OURS, *floors) == whole:
         ratio, case = list(ratios(found, OURS, "ridge", "mae").values()), found.case(OURS)
         targets.append(Target(case, asked[2], _change(fmean(ratio)), fmean(ratio) <= 0.85))
