@@ -100,17 +100,16 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
     # What the best trial took counts as training: every member takes as long, and as long again where all learn once more.
-    used = best.history.seconds
-    each = (search.time_left(train, begin) + used) / (chosen.n_models * (2 if refit else 1))
+    used, rounds = best.history.seconds, 2 if refit else 1
+    each = (search.time_left(train, begin) + used) / ((chosen.n_models or 1) * rounds)
     leader, pace = search.train_fully(bench, best, learner.seed, max(1.0, each - used))
     decided("learning_rate", pace)
-    trials = [leader]
-    for k in range(1, chosen.n_models):
-        if not search.stopped(trials[-1]):
-            trials.append(search.one_more(bench, leader, learner.seed + k, each))
+    spare = search.time_left(train, begin) - (rounds - 1) * leader.history.seconds
+    trials, members = search.all_members(bench, leader, learner.seed, spare, rounds)
+    chosen = replace(chosen, n_models=decided("n_models", members))
     if search.stopped(trials[-1]):  # the first member stands for those that were not trained to their end
         leader.history.stopped_by = "interrupt"
-        trials = [leader] * chosen.n_models
+        trials = [leader] * members.value
     windows = search.windows_of(bench, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 

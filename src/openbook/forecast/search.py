@@ -30,7 +30,7 @@ _SLOW = 0.2  # the other learning rate that is tried: small data are soon spoilt
 TRIALS_SHARE = 0.4  # of the time budget goes into trials
 _OFTEN = 25  # steps from one validation to the next in trials, which are short
 _SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
-_PATIENCE = 300  # steps without a new best, or as many as it took to the best, before a training ends
+MEMBERS = 3  # at most, where their number is left open
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 
 
@@ -143,16 +143,22 @@ def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module 
     )
     solved = solve(*tables, error_of(train.loss), penalty=bench.start.solved.penalty)
     model = member(bench._replace(start=bench.start._replace(solved=solved)), trial.config, seed)
-    best, last = trial.history.best_step, trial.training.config
+    best = trial.history.best_step
     if not best:
         return model
-    length = last.max_steps if trial.history.stopped_by != "budget_s" else trial.history.steps
-    again = replace(last, max_steps=max(best, length), stop_after=best, budget_s=None, val_every=train.val_every)
+    again = replace(schedule_of(trial), stop_after=best, val_every=train.val_every)
     shape = replace(bench.shape, input_size=windows.input_size)
     history = train_model(
         model, bench.resident, all_of_it, windows, shape=shape, config=again, seed=seed, progress=bench.progress
     )
     return None if history.stopped_by == "interrupt" else model
+
+
+def schedule_of(trial: Trial) -> TrainConfig:
+    """What a training did, in steps: where seconds ended it, their number then."""
+    config, history = trial.training.config, trial.history
+    length = history.steps if history.stopped_by == "budget_s" else config.max_steps
+    return replace(config, max_steps=max(history.best_step, length), budget_s=None)
 
 
 def choose_parts(
@@ -217,8 +223,8 @@ def train_fully(bench: Bench, best: Trial, seed: int, budget_s: float) -> tuple[
         return best, Decision(rate, f"validation loss {told[0]}")
     held, spoilt = best.history.best_step, learnt_by_heart(best)
     length = min(train.max_steps, max(held + 1, _WHOLE * held)) if spoilt else train.max_steps
-    often = min(train.val_every, 2 * _OFTEN)
-    full = replace(train, val_every=often, patience=max(_PATIENCE, held) // often)
+    # Not ended early: what validates best often comes when the rate has nearly gone.
+    full = replace(train, val_every=min(train.val_every, 2 * _OFTEN), patience=train.max_steps)
     if length > held:
         share = budget_s / 2 if spoilt else budget_s
         best.training.go_on(replace(full, hold=held, max_steps=length, budget_s=share), bench.progress)
@@ -238,12 +244,25 @@ def learnt_by_heart(trial: Trial) -> bool:
     return trial.history.best_step < _SPOILT * trial.history.steps
 
 
-def one_more(bench: Bench, leader: Trial, seed: int, budget_s: float) -> Trial:
-    """Another member, trained as the leader was."""
-    trial = begun(bench, leader.config, seed, leader.pace)
-    trial.training.config = replace(leader.training.config, budget_s=budget_s)
-    trial.training.run(bench.progress)
-    return trial
+def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds: int) -> tuple[list[Trial], Decision]:
+    """The leader and others trained as it was: as many as asked for, else as many as the time allows, each ``rounds`` times.
+
+    Fewer than asked for only where the user ended one of them.
+    """
+    asked, took = leader.config.n_models, leader.history.seconds
+    room = 1 if not bench.split.validation or not took else int(budget_s / (took * rounds) + 1)
+    count = min(MEMBERS, room) if asked is None else asked
+    trials = [leader]
+    for k in range(1, count):
+        if stopped(trials[-1]):
+            break
+        trial = begun(bench, leader.config, seed + k, leader.pace)
+        trial.training.config = schedule_of(leader)
+        trial.training.run(bench.progress)
+        trials.append(trial)
+    losses = ", ".join(f"{trial.loss:.4g}" for trial in trials)
+    why = "as given" if asked else f"as the time allowed, {MEMBERS} at most"
+    return trials, Decision(count, f"{why}; validation losses {losses}")
 
 
 def time_left(train: TrainConfig, begin: float) -> float:

@@ -216,11 +216,11 @@ def tables_of(
 def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tuple[OpenBookConfig, Scaling]:
     """A config without open fields, and the scaling, from decisions as they are kept; raises ``UsageError``.
 
-    >>> told = {"input_size": 48, "scaling": "last", "segment": 2, "book": 0, "mixing": False, "cycle": False}
+    >>> told = {"input_size": 48, "scaling": "last", "segment": 2, "book": 0, "mixing": False, "cycle": False, "n_models": 1}
     >>> decided_config({name: Decision(value, "tried") for name, value in told.items()}, OpenBookConfig())[0].window
     48
     """
-    needed = ("input_size", "scaling", "segment", "book", "mixing", "cycle")
+    needed = ("input_size", "scaling", "segment", "book", "mixing", "cycle", "n_models")
     absent = [name for name in needed if name not in decisions]
     if absent:
         raise UsageError(

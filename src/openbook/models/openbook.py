@@ -30,7 +30,8 @@ class OpenBookConfig:
     window's segments. ``mixing``: whether segments of all variables may be looked up, or the target's own alone. ``book``:
     seasons of the long book, 0 for none. ``cycle``: a learned cycle of the calendar is taken off and added back. ``skip``:
     the linear floor inside the model. ``refit``: after validation, choice and calibration all is learned once more with the
-    held-out tail, for as many steps as validated best. ``n_models``: as many models from different seeds, averaged.
+    held-out tail, for as many steps as validated best. ``n_models``: as many models from different seeds, averaged; left
+    open, as many as the time allows, three at most.
 
     >>> OpenBookConfig(book=28).n_models
     1
@@ -46,7 +47,7 @@ class OpenBookConfig:
     book: int | None = None
     cycle: bool | None = None
     refit: bool = True
-    n_models: int = 1
+    n_models: int | None = None
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -295,12 +296,12 @@ class OpenBookNet(nn.Module):
 
 
 class OpenBook(nn.Module):
-    """``n_models`` members side by side; quantiles and weights are their means."""
+    """``n_models`` members side by side, one where that is open; quantiles and weights are their means."""
 
     def __init__(self, config: OpenBookConfig, shape: ModelShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        self.members = nn.ModuleList(OpenBookNet(config, shape) for _ in range(config.n_models))
+        self.members = nn.ModuleList(OpenBookNet(config, shape) for _ in range(config.n_models or 1))
 
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
         """The members' mean forecast; the mean of ordered quantiles is ordered."""
