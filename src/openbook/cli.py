@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -340,6 +341,7 @@ def demo(
 
     case = demo_case(data, seed=seed)
     options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps or case.max_steps, seed, "auto")
+    options = replace(options, budget_s=case.budget_s)
     check_target(out / "model.ob")
     write_table(case.table, out / f"{data}.csv")
     if case.ahead is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DemoCase:
-    """A table with its horizon, windows, models, known-future columns and as many training steps as minutes allow.
+    """A table with its horizon, windows, models, known-future columns, and as many steps and seconds as minutes allow.
 
     ``past`` is the table to train on for the forecast; ``ahead`` the known-future columns of the h steps after it, which
     for simulated data are the last h steps of the simulation.
@@ -27,6 +27,7 @@ class DemoCase:
     models: tuple[str, ...]
     futr: tuple[str, ...]
     max_steps: int
+    budget_s: float
     facts: dict[str, Any]
 
 
@@ -55,6 +56,7 @@ def _calls(seed: int) -> DemoCase:
         models=("openbook", "luong", "bahdanau", "seasonal_naive", "ridge", "auto_ets", "mstl"),
         futr=futr,
         max_steps=800,
+        budget_s=80.0,
         facts={"name": "calls", "simulated": True, "notes": _notes(whole)},
     )
 
@@ -72,6 +74,7 @@ def _co2() -> DemoCase:
         models=("openbook", "luong", "bahdanau", "seasonal_naive", "ridge", "auto_ets", "mstl"),
         futr=(),
         max_steps=600,
+        budget_s=80.0,
         facts={"name": "co2", "simulated": False, "notes": _notes(table)},
     )
 

@@ -21,6 +21,7 @@ from openbook.windows.scaling import COMMON
 MODEL, SKIP, REPEAT = "model", "skip", "repeat"
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 _WORTH = 0.99  # a floor has to lower the error below this share
+_FEW = 3  # groups of windows, before a standard error can be told
 _ENOUGH = 10  # stretches of a horizon, before a series may choose for itself: windows that overlap are no evidence
 
 
@@ -170,12 +171,19 @@ def choose(
 
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
     than a hundredth; a series whose windows fill ten horizons chooses for itself where a floor by itself does better there
-    than what all series have: a mixture that only looks a little better may know nothing of the next holiday.
+    than what all series have: a mixture that only looks a little better may know nothing of the next holiday. Repeating the
+    last value is the forecast where nothing is better by more than one standard error: the simplest of models that are
+    as good as each other (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
     """
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
     mean_G = np.nanmean(errors_GW, axis=1)
     best = _best(mean_G, _WORTH)
+    last = _alone(grid, names, f"{REPEAT} 1")
+    wandering = (
+        last is not None and last != best and _no_better(errors_GW[best], errors_GW[last], panel, origins, truth_WH)
+    )
+    best = last if wandering and last is not None else best
     alone_G = (grid == 1).any(axis=1)
     by_series: dict[str, tuple[float, ...]] = {}
     for series in np.unique(origins.series):
@@ -189,6 +197,8 @@ def choose(
     single = [mean_G[int(np.flatnonzero((grid == row).all(1))[0])] for row in np.eye(len(names))]
     told = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, single, strict=True))
     why = f"validation errors: {told}; as chosen {mean_G[best]:.4g}"
+    if wandering:
+        why += "; nothing is better than repeating the last value by more than a standard error"
     if by_series:
         why += f"; {len(by_series)} series choose for themselves"
     value = {name: float(part) for name, part in zip(names, grid[best], strict=True) if part > 0}
@@ -204,6 +214,27 @@ def _grid(count: int) -> np.ndarray:
             row[0], row[floor] = 1 - share, share
             rows.append(row)
     return np.array(rows)
+
+
+def _alone(grid: np.ndarray, names: tuple[str, ...], name: str) -> int | None:
+    """The row of a member by itself."""
+    return int(np.flatnonzero(grid[:, names.index(name)] == 1)[0]) if name in names else None
+
+
+def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins: Origins, truth_WH: np.ndarray) -> bool:
+    """Whether errors are lower than those of something simpler by no more than one standard error.
+
+    Windows that overlap, and series at the same time, are one observation: stretches of a horizon are compared, series where
+    there are too few of them, and nothing where these are few too.
+    """
+    gain_W = simple_W - error_W
+    seen_W = np.isfinite(gain_W)
+    stretch_W = (origins.end - panel.offsets[origins.series]) // truth_WH.shape[1]
+    for group_W in (stretch_W, origins.series):
+        own = [gain_W[seen_W & (group_W == group)].mean() for group in np.unique(group_W[seen_W])]
+        if len(own) >= _FEW:
+            return bool(np.mean(own) <= np.std(own, ddof=1) / np.sqrt(len(own)))
+    return False
 
 
 def _best(mean_G: np.ndarray, worth: float) -> int:
