@@ -104,8 +104,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     each = (search.time_left(train, begin) + used) / ((chosen.n_models or 1) * rounds)
     leader, pace = search.train_fully(bench, best, learner.seed, max(1.0, each - used))
     decided("learning_rate", pace)
-    spare = search.time_left(train, begin) - (rounds - 1) * leader.history.seconds
-    trials, members = search.all_members(bench, leader, learner.seed, spare, rounds)
+    trials, members = search.all_members(bench, leader, learner.seed, search.time_left(train, begin), rounds)
     chosen = replace(chosen, n_models=decided("n_models", members))
     if search.stopped(trials[-1]):  # the first member stands for those that were not trained to their end
         leader.history.stopped_by = "interrupt"

@@ -5,6 +5,7 @@ Only the panel that is learned from enters here: its held-out tail judges, nothi
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,7 @@ _SLOW = 0.2  # the other learning rate that is tried: small data are soon spoilt
 TRIALS_SHARE = 0.4  # of the time budget goes into trials
 _OFTEN = 25  # steps from one validation to the next in trials, which are short
 _SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
+_BEYOND = 1.25  # further members are trained for this many times the steps after which the first one was best
 MEMBERS = 3  # at most, where their number is left open
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 
@@ -245,19 +247,25 @@ def learnt_by_heart(trial: Trial) -> bool:
 
 
 def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds: int) -> tuple[list[Trial], Decision]:
-    """The leader and others trained as it was: as many as asked for, else as many as the time allows, each ``rounds`` times.
+    """The leader and others trained as it was: as many as asked for, else as many as the time allows.
 
-    Fewer than asked for only where the user ended one of them.
+    Each is trained ``rounds`` times, the second time up to its best step; the leader was once. Fewer than asked for only
+    where the user ended one of them.
     """
-    asked, took = leader.config.n_models, leader.history.seconds
-    room = 1 if not bench.split.validation or not took else int(budget_s / (took * rounds) + 1)
+    asked, schedule = leader.config.n_models, schedule_of(leader)
+    # What the leader learned after its best step was of no use: the others are spared most of it.
+    length = min(schedule.max_steps, math.ceil(_BEYOND * leader.history.best_step))
+    schedule = replace(schedule, max_steps=max(1, length), hold=min(schedule.hold, length))
+    step_s = leader.history.seconds / max(1, leader.history.steps)
+    left, took = budget_s - (rounds - 1) * step_s * leader.history.best_step, rounds * step_s * length
+    room = 1 + max(0, int(left / took)) if bench.split.validation and took else 1
     count = min(MEMBERS, room) if asked is None else asked
     trials = [leader]
     for k in range(1, count):
         if stopped(trials[-1]):
             break
         trial = begun(bench, leader.config, seed + k, leader.pace)
-        trial.training.config = schedule_of(leader)
+        trial.training.config = schedule
         trial.training.run(bench.progress)
         trials.append(trial)
     losses = ", ".join(f"{trial.loss:.4g}" for trial in trials)
