@@ -150,6 +150,37 @@ def test_the_best_trial_goes_on_from_its_best_step(monkeypatch: pytest.MonkeyPat
     assert (full.hold, full.max_steps, end) == (3, 6, 6)
 
 
+@pytest.mark.parametrize(
+    ("left", "rounds", "count"),
+    [(-3.0, 2, 1), (0.0, 1, 1), (4.9, 1, 1), (5.0, 1, 2), (13.9, 2, 1), (14.0, 2, 2), (99.0, 1, 3)],
+)
+def test_members_are_as_many_as_the_time_allows(
+    monkeypatch: pytest.MonkeyPatch, left: float, rounds: int, count: int
+) -> None:
+    """Ten steps took ten seconds, the fourth was best: others take five, and all are learned again where that is asked."""
+    made: list[Any] = []
+
+    def begun(_: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+        other = SimpleNamespace(history=History(best_loss=1.0), run=lambda progress: None, seed=seed)
+        made.append(other)
+        return search.Trial(other, config)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(search, "begun", begun)
+    history = History(best_loss=1.0, best_step=4, steps=10, seconds=10.0)
+    first = SimpleNamespace(history=history, config=TrainConfig(max_steps=10, hold=4, budget_s=9))
+    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
+    leader = search.Trial(first, OpenBookConfig())  # type: ignore[arg-type]
+    trials, decision = search.all_members(bench, leader, 1, left, rounds)
+    assert (decision.value, len(trials), len(made)) == (count, count, count - 1)
+    for number, other in enumerate(made):
+        assert (other.config.max_steps, other.config.hold, other.config.budget_s, other.seed) == (
+            5,
+            4,
+            None,
+            2 + number,
+        )
+
+
 def test_a_trial_far_behind_is_given_up() -> None:
     best, own = History(val_loss=[(30, 1.0), (60, 0.5)], steps=60), History(best_loss=1.5, steps=30)
     assert search._behind(best, own)
