@@ -1,9 +1,10 @@
 """Whole trainings on ETTh1, other libraries' and ours: ``python -m benchmarks.end_to_end [--case NAME] [--seed N]``.
 
-Peers run in the environment of ``make bench-peers`` with their defaults. Ours is ``luong`` with its defaults, early
-stopping on the last rows of the training part included; how soon it is as good as each peer is told by scoring the same
-validation windows while it trains, outside its time. Results that exist are kept, so an interrupted run goes on where it
-stopped; on a machine that others use too, measure all anew in one run (``--force``).
+Peers run in the environment of ``make bench-peers`` with their defaults. Ours are ``openbook``, all its decisions taken
+within ten seconds, and ``luong`` with its defaults, early stopping on the last rows of the training part included; how soon
+``luong`` is as good as each peer is told by scoring the same validation windows while it trains, outside its time. Results
+that exist are kept, so an interrupted run goes on where it stopped; on a machine that others use too, measure all anew in
+one run (``--force``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from benchmarks.etth1 import FILE, INPUT_SIZE, PARTS, TRAIN_END, H, Series, orig
 from benchmarks.reach import Scored
 from benchmarks.record import DATA, RESULTS, ROOT, THREADS, write_result
 from openbook.data.panel import Panel, make_panel
+from openbook.forecast.forecaster import Forecaster
+from openbook.forecast.origins import Origins
 from openbook.forecast.setup import Asked, Setup, set_up
 from openbook.models.registry import build_model, make_config
 from openbook.training.loop import TrainConfig, index_to, moving_average, train_model
@@ -35,6 +38,8 @@ from openbook.windows.sampler import WindowIndex, batches, gather, make_resident
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 PEERS = ("nf_lstm", "nf_nhits", "nf_patchtst", "nf_tft", "darts_lstm", "pf_tft")
+OURS = ("luong", "openbook")
+OPENBOOK_S = 10.0
 SEEDS = (1, 2, 3)
 EVERY = 25
 STEPS, BUDGET_S = 300, 2700.0
@@ -115,10 +120,41 @@ def train_luong(series: Series, seed: int, train: TrainConfig) -> tuple[dict[str
     return found, model
 
 
-def run_luong(seed: int) -> dict[str, Any]:
+def train_openbook(series: Series, seed: int, train: TrainConfig) -> dict[str, Any]:
+    """What ``Forecaster(24, input_size=336, seed=seed).fit`` does with the training rows, decisions and choice included."""
+    whole, before = panel_of(series, len(series.degrees)), yardstick_ms()
+    model = Forecaster(H, input_size=INPUT_SIZE, seed=seed, train=train)
+    begin = time.perf_counter()
+    model.fit_panel(panel_of(series, TRAIN_END))
+    seconds = time.perf_counter() - begin
+    scores = {}
+    for part in PARTS:
+        first = origins(part)
+        told = model.predict_origins(whole, Origins(np.zeros_like(first), first), ()).point
+        scores[f"{part}_mae"] = round(score(told, series.degrees, first), 4)
+    history = model.training_
+    assert history is not None
+    return {
+        **scores,
+        "steps": history.steps,
+        "kept_step": history.best_step,
+        "stopped_by": history.stopped_by,
+        "seconds_fit": round(seconds, 2),
+        "seconds_per_step": round(history.seconds / history.steps, 4),
+        "scaling": model.decisions["scaling"].value,
+        "forecast": model.decisions["forecast"].value,
+        "parameters": sum(weight.numel() for weight in model.fitted().model.parameters()),
+        "yardstick_ms": [before, yardstick_ms()],
+    }
+
+
+def run_ours(name: str, seed: int) -> dict[str, Any]:
     """Ours in this process."""
     torch.set_num_threads(THREADS)
-    return train_luong(read_etth1(DATA), seed, TrainConfig())[0]
+    series = read_etth1(DATA)
+    if name == "openbook":
+        return train_openbook(series, seed, TrainConfig(budget_s=OPENBOOK_S))
+    return train_luong(series, seed, TrainConfig())[0]
 
 
 def run_peer(name: str, seed: int, steps: int, budget_s: float) -> dict[str, Any]:
@@ -157,7 +193,7 @@ def measure(name: str, seed: int, told: argparse.Namespace) -> None:
         return
     changed = [f"--{key} {value:g}" for key, value, usual in _limits(told) if value != usual and name in PEERS]
     command = " ".join([f"python -m benchmarks.end_to_end --case {name} --seed {seed}", *changed])
-    found = run_peer(name, seed, told.steps, told.budget_s) if name in PEERS else run_luong(seed)
+    found = run_peer(name, seed, told.steps, told.budget_s) if name in PEERS else run_ours(name, seed)
     if "failed" in found:
         print(f"{key}: failed, {found['failed']}", flush=True)
         return
@@ -172,7 +208,7 @@ def _limits(told: argparse.Namespace) -> list[tuple[str, float, float]]:
 def main() -> None:
     """Measure the asked cases that have no result yet: peers first, then ours, all in one go."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--case", choices=(*PEERS, "luong"), action="append")
+    parser.add_argument("--case", choices=(*PEERS, *OURS), action="append")
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--steps", type=int, default=STEPS, help="optimiser steps of a peer")
     parser.add_argument("--budget-s", type=float, default=BUDGET_S, help="seconds after which a peer is stopped")
@@ -181,7 +217,7 @@ def main() -> None:
     told = parser.parse_args()
     pairs = [
         (name, seed)
-        for name in told.case or (*PEERS, "luong")
+        for name in told.case or (*PEERS, *OURS)
         for seed in told.seed or (SEEDS[:1] if name in PEERS else SEEDS)
     ]
     for name, seed in pairs:

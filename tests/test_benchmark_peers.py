@@ -157,6 +157,36 @@ def test_a_fifth_of_the_peers_training(
     assert targets(modules, root)[LSTM.replace("LSTM", "TFT")].met is None
 
 
+@pytest.mark.parametrize(
+    ("mae", "seconds", "met"), [(1.1, 9.9, True), (1.21, 9.9, False), (1.1, 10.0, False), (None, None, None)]
+)
+def test_the_default_against_the_better_of_two(
+    modules: dict[str, ModuleType], root: Path, mae: float | None, seconds: float, met: bool | None
+) -> None:
+    put_peer(root, 1.2, 100.0, name="etth1_nf_nhits")
+    put_peer(root, 1.3, 10.0, name="etth1_nf_patchtst")
+    if mae is not None:
+        scores = {"validation_mae": mae, "test_mae": mae, "seconds_fit": seconds}
+        put(root, "etth1_openbook-1", steps=30, seconds_per_step=0.1, **scores)
+    asked = "etth1: `openbook` has the test MAE of the better of NHITS and PatchTST, in less time than either"
+    assert targets(modules, root)[asked].met is met
+    modules["tables"].generate(root)
+    page = (root / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert ("| **openbook** |" in page) is (mae is not None)
+
+
+def test_the_defaults_validation_rows_are_out_of_reach(modules: dict[str, ModuleType]) -> None:
+    series, train = made_up(modules), TrainConfig(max_steps=4, batch_size=4, val_every=2, budget_s=60)
+    found = modules["end_to_end"].train_openbook(series, 1, train)
+    assert found["test_mae"] < 2
+    assert found["steps"] == 4
+    spoilt = series.degrees.copy()
+    spoilt[modules["etth1"].TRAIN_END :] += 1000
+    again = modules["end_to_end"].train_openbook(series._replace(degrees=spoilt), 1, train)
+    assert again["forecast"] == found["forecast"]
+    assert again["kept_step"] == found["kept_step"]
+
+
 def test_a_seed_that_never_comes_there_misses(modules: dict[str, ModuleType], root: Path) -> None:
     put_peer(root, 2.0, 1000.0, steps=54)
     put_peer(root, 9.0, 1.0, name="etth1_nf_nhits")

@@ -232,7 +232,7 @@ def train_fully(bench: Bench, best: Trial, seed: int, budget_s: float) -> tuple[
         best.training.go_on(replace(full, hold=held, max_steps=length, budget_s=share), bench.progress)
         told.append(f"at {rate:g}: {best.loss:.4g}")
     left = budget_s - (time.perf_counter() - begin)
-    if (spoilt or learnt_by_heart(best)) and not stopped(best) and left > 0:
+    if (spoilt or best.history.best_step == held) and not stopped(best) and left > 0:
         slow = begun(bench, best.config, seed, _SLOW)
         slow.training.config = replace(full, learning_rate=_SLOW * rate, budget_s=left)
         slow.training.run(bench.progress)
@@ -268,9 +268,10 @@ def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds:
         trial.training.config = schedule
         trial.training.run(bench.progress)
         trials.append(trial)
-    losses = ", ".join(f"{trial.loss:.4g}" for trial in trials)
     why = "as given" if asked else f"as the time allowed, {MEMBERS} at most"
-    return trials, Decision(count, f"{why}; validation losses {losses}")
+    if bench.split.validation:
+        why += f"; validation losses {', '.join(f'{trial.loss:.4g}' for trial in trials)}"
+    return trials, Decision(count, why if asked or bench.split.validation else "nothing held out to train others by")
 
 
 def time_left(train: TrainConfig, begin: float) -> float:
