@@ -99,10 +99,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         decided(name, decision)
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
-    # What the best trial took counts as training: every member takes as long, and as long again where all learn once more.
-    used, rounds = best.history.seconds, 2 if refit else 1
-    each = (search.time_left(train, begin) + used) / ((chosen.n_models or 1) * rounds)
-    leader, pace = search.train_fully(bench, best, learner.seed, max(1.0, each - used))
+    rounds = 2 if refit else 1
+    leader, pace = search.train_fully(bench, best, learner.seed, search.time_left(train, begin), rounds)
     decided("learning_rate", pace)
     trials, members = search.all_members(bench, leader, learner.seed, search.time_left(train, begin), rounds)
     chosen = replace(chosen, n_models=decided("n_models", members))

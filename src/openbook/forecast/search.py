@@ -212,26 +212,27 @@ def choose_parts(
     return best, told
 
 
-def train_fully(bench: Bench, best: Trial, seed: int, budget_s: float) -> tuple[Trial, Decision]:
+def train_fully(bench: Bench, best: Trial, seed: int, left_s: float, rounds: int) -> tuple[Trial, Decision]:
     """The best trial to its end; where it was learning by heart, a training at a slower pace beside it: the better one.
 
-    A slow pace can not be judged by a short trial, where it always looks careful.
+    A slow pace can not be judged by a short trial, where it always looks careful. Of the seconds that are left as many are
+    kept as further members and learning once more, ``rounds`` trainings in all, will take.
     """
     train, rate = bench.train, bench.train.learning_rate
     if not bench.split.validation:
         return best, Decision(rate, "nothing held out to judge another by")
-    told, begin = [f"in its trial: {best.loss:.4g}"], time.perf_counter()
+    told, begin, shares = [f"in its trial: {best.loss:.4g}"], time.perf_counter(), rounds * (best.config.n_models or 1)
     if stopped(best):
         return best, Decision(rate, f"validation loss {told[0]}")
-    held, spoilt = best.history.best_step, learnt_by_heart(best)
+    held, used, spoilt = best.history.best_step, best.history.seconds, learnt_by_heart(best)
     length = min(train.max_steps, max(held + 1, _WHOLE * held)) if spoilt else train.max_steps
     # Not ended early: what validates best often comes when the rate has nearly gone.
     full = replace(train, val_every=min(train.val_every, 2 * _OFTEN), patience=train.max_steps)
     if length > held:
-        share = budget_s / 2 if spoilt else budget_s
+        share = max(1.0, (left_s + used) / shares - used)
         best.training.go_on(replace(full, hold=held, max_steps=length, budget_s=share), bench.progress)
         told.append(f"at {rate:g}: {best.loss:.4g}")
-    left = budget_s - (time.perf_counter() - begin)
+    left = (left_s - (time.perf_counter() - begin)) / shares
     if (spoilt or best.history.best_step == held) and not stopped(best) and left > 0:
         slow = begun(bench, best.config, seed, _SLOW)
         slow.training.config = replace(full, learning_rate=_SLOW * rate, budget_s=left)
