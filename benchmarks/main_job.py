@@ -26,10 +26,11 @@ from benchmarks.record import DATA, RESULTS, THREADS, write_result
 
 BACKTESTS = {
     "vic_elec": "vic_elec.parquet --target-col Demand --futr-exog Temperature,Holiday --h 48 --n-windows 56 --step-size 48"
-    " --models luong,bahdanau,seasonal_naive,ridge",
+    " --models openbook,luong,bahdanau,seasonal_naive,ridge",
     "bike_hour": "bike_hour.parquet --target-col cnt --futr-exog holiday,workingday"
-    " --hist-exog temp,atemp,hum,windspeed,weathersit --h 24 --n-windows 90 --models luong,seasonal_naive,ridge",
-    "epf_np": "epf.parquet --only NP --futr-exog exog1,exog2 --h 24 --n-windows 728 --models luong,seasonal_naive,ridge",
+    " --hist-exog temp,atemp,hum,windspeed,weathersit --h 24 --n-windows 90 --models openbook,luong,seasonal_naive,ridge",
+    "epf_np": "epf.parquet --only NP --futr-exog exog1,exog2 --h 24 --n-windows 728"
+    " --models openbook,luong,seasonal_naive,ridge",
 }
 
 

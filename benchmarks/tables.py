@@ -211,7 +211,7 @@ def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str
         best = next(iter(scores), None)
         cells = [
             f"**{spread(scores[model])}**" if model == best else spread(scores.get(model, []))
-            for model in ("seasonal_naive", "ridge", "luong", "bahdanau")
+            for model in ("seasonal_naive", "ridge", "openbook", "luong", "bahdanau")
         ]
         if scores:
             winner = f"{best}{words['floor'] if best in FLOORS else ''}"

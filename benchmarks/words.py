@@ -73,7 +73,18 @@ SHORT = {
 }
 WORDS: dict[str, dict[str, Any]] = {
     "en": {
-        "head": ("data", "seasonal naive", "ridge", "luong", "bahdanau", "best of all", "seeds", "threads", "commit"),
+        "head": (
+            "data",
+            "seasonal naive",
+            "ridge",
+            "openbook",
+            "luong",
+            "bahdanau",
+            "best of all",
+            "seeds",
+            "threads",
+            "commit",
+        ),
         "floor": " (floor)",
         "none": "Not measured yet.",
         "default": "**The default, `openbook`**, on the accuracy suites so far: {missed} targets missed, {met} met, {open} not "
@@ -88,7 +99,18 @@ WORDS: dict[str, dict[str, Any]] = {
         "more": "Commands, all scores and every target: [docs/benchmarks.md](docs/benchmarks.md).",
     },
     "ko": {
-        "head": ("데이터", "계절 나이브", "릿지", "luong", "bahdanau", "최고 성적", "시드", "스레드", "커밋"),
+        "head": (
+            "데이터",
+            "계절 나이브",
+            "릿지",
+            "openbook",
+            "luong",
+            "bahdanau",
+            "최고 성적",
+            "시드",
+            "스레드",
+            "커밋",
+        ),
         "floor": " (기준선)",
         "none": "아직 측정하지 않았습니다.",
         "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 미달 {missed}건, 달성 {met}건, 미측정 {open}건이며, 기준선이나 다른 모델이 "
@@ -104,13 +126,13 @@ WORDS: dict[str, dict[str, Any]] = {
     },
 }
 KOREAN = {
-    "vic_elec: MASE of the better of our models at least 25 % below seasonal naive": "vic_elec: 두 모델 중 더 나은 쪽의 "
+    "vic_elec: MASE of the better of our models at least 25 % below seasonal naive": "vic_elec: 우리 모델 중 가장 나은 쪽의 "
     "MASE가 계절 나이브보다 25 % 이상 낮을 것",
-    "bike_hour: MASE of the better of our models at least 20 % below seasonal naive": "bike_hour: 두 모델 중 더 나은 "
+    "bike_hour: MASE of the better of our models at least 20 % below seasonal naive": "bike_hour: 우리 모델 중 가장 나은 "
     "쪽의 MASE가 계절 나이브보다 20 % 이상 낮을 것",
-    "epf_np: MASE of the better of our models at least 20 % below seasonal naive": "epf_np: 두 모델 중 더 나은 쪽의 "
+    "epf_np: MASE of the better of our models at least 20 % below seasonal naive": "epf_np: 우리 모델 중 가장 나은 쪽의 "
     "MASE가 계절 나이브보다 20 % 이상 낮을 것",
-    "vic_elec: the better of our models not worse than ridge in MASE": "vic_elec: 두 모델 중 더 나은 쪽의 MASE가 릿지보다 "
+    "vic_elec: the better of our models not worse than ridge in MASE": "vic_elec: 우리 모델 중 가장 나은 쪽의 MASE가 릿지보다 "
     "나쁘지 않을 것",
     "vic_elec: the whole command within 15 minutes": "vic_elec: 명령 전체를 15분 안에 마칠 것",
     "vic_elec: the 80 % bands of our models cover 76 to 84 %": "vic_elec: 80 % 구간이 실제 값의 76–84 %를 담을 것",
