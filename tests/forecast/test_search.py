@@ -107,16 +107,19 @@ def watched(monkeypatch: pytest.MonkeyPatch, after: Callable[[Training, int], No
     return done
 
 
-@pytest.mark.parametrize("at", [1, 2, 3, 4])
-def test_after_an_interrupt_no_training_is_begun(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """Two trials (with the long book, without), the better one's end, and once more with all rows: ended at each of them."""
+@pytest.mark.parametrize(("at", "n_models"), [(1, None), (2, None), (3, None), (4, None), (4, 1), (6, 2)])
+def test_after_an_interrupt_no_training_is_begun(
+    monkeypatch: pytest.MonkeyPatch, at: int, n_models: int | None
+) -> None:
+    """Two trials (with the long book, without), the better one's end, further members, and all of them once more with all
+    rows: ended at each of them."""
 
     def interrupt(training: Training, count: int) -> None:
         if count == at:
             training.history.stopped_by = "interrupt"
 
     done = watched(monkeypatch, interrupt)
-    config = OpenBookConfig(window=48, n_models=1)
+    config = OpenBookConfig(window=48, n_models=n_models)
     model = Forecaster(24, model=config, train=FAST).fit(make_frame().drop(columns="warm"))
     assert len(done) == at
     assert model.interrupted()
@@ -124,7 +127,7 @@ def test_after_an_interrupt_no_training_is_begun(monkeypatch: pytest.MonkeyPatch
     assert any(
         all(torch.equal(value, kept[name]) for name, value in one.model.state_dict().items())
         for one in done[:3]
-        if one.model.config == model.fitted().config
+        if replace(one.model.config, n_models=None) == replace(model.fitted().config, n_models=None)
     )
 
 
@@ -179,6 +182,26 @@ def test_members_are_as_many_as_the_time_allows(
             None,
             2 + number,
         )
+
+
+@pytest.mark.parametrize(("asked", "count"), [(None, 2), (3, 3)])
+def test_a_member_that_validated_far_worse_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, count: int
+) -> None:
+    losses = iter([1.04, 1.06])
+
+    def begun(_: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+        other = SimpleNamespace(history=History(best_loss=next(losses)), run=lambda progress: None)
+        return search.Trial(other, config)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(search, "begun", begun)
+    history = History(best_loss=1.0, best_step=4, steps=10, seconds=10.0)
+    first = SimpleNamespace(history=history, config=TrainConfig(max_steps=10))
+    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
+    leader = search.Trial(first, OpenBookConfig(n_models=asked))  # type: ignore[arg-type]
+    trials, decision = search.all_members(bench, leader, 1, 99.0, 1)
+    assert (len(trials), decision.value) == (count, count)
+    assert decision.why.endswith("validation losses 1, 1.04, 1.06")
 
 
 def test_a_trial_far_behind_is_given_up() -> None:

@@ -32,6 +32,7 @@ TRIALS_SHARE = 0.4  # of the time budget goes into trials
 _OFTEN = 25  # steps from one validation to the next in trials, which are short
 _SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
 _BEYOND = 1.25  # further members are trained for this many times the steps after which the first one was best
+_NEAR = 1.05  # a member whose loss is above this multiple of the first one's is not averaged
 MEMBERS = 3  # at most, where their number is left open
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 
@@ -250,10 +251,12 @@ def learnt_by_heart(trial: Trial) -> bool:
 def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds: int) -> tuple[list[Trial], Decision]:
     """The leader and others trained as it was: as many as asked for, else as many as the time allows.
 
-    Each is trained ``rounds`` times, the second time up to its best step; the leader was once. Fewer than asked for only
-    where the user ended one of them.
+    Each is trained ``rounds`` times, the second time up to its best step; the leader was once. One that validated far worse
+    is left out, unless their number was asked for. Fewer than decided only where the user ended one of them.
     """
     asked, schedule = leader.config.n_models, schedule_of(leader)
+    if stopped(leader):
+        return [leader], Decision(asked or 1, "ended")
     # What the leader learned after its best step was of no use: the others are spared most of it.
     length = min(schedule.max_steps, math.ceil(_BEYOND * leader.history.best_step))
     schedule = replace(schedule, max_steps=max(1, length), hold=min(schedule.hold, length))
@@ -261,18 +264,22 @@ def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds:
     left, took = budget_s - (rounds - 1) * step_s * leader.history.best_step, rounds * step_s * length
     room = 1 + max(0, int(left / took)) if bench.split.validation and took else 1
     count = min(MEMBERS, room) if asked is None else asked
-    trials = [leader]
+    trials, losses = [leader], [f"{leader.loss:.4g}"]
     for k in range(1, count):
-        if stopped(trials[-1]):
-            break
         trial = begun(bench, leader.config, seed + k, leader.pace)
         trial.training.config = schedule
         trial.training.run(bench.progress)
-        trials.append(trial)
+        losses.append(f"{trial.loss:.4g}")
+        if asked or stopped(trial) or trial.loss <= _NEAR * leader.loss:
+            trials.append(trial)
+        if stopped(trial):
+            return trials, Decision(count, "ended")
     why = "as given" if asked else f"as the time allowed, {MEMBERS} at most"
     if bench.split.validation:
-        why += f"; validation losses {', '.join(f'{trial.loss:.4g}' for trial in trials)}"
-    return trials, Decision(count, why if asked or bench.split.validation else "nothing held out to train others by")
+        why += f"; validation losses {', '.join(losses)}"
+    return trials, Decision(
+        len(trials), why if asked or bench.split.validation else "nothing held out to train others by"
+    )
 
 
 def time_left(train: TrainConfig, begin: float) -> float:
