@@ -68,6 +68,20 @@ def test_attention_off_leaves_everything_to_memory() -> None:
     assert (found.memory() == 1).all()
 
 
+def test_the_targets_segments_hear_every_input_whether_it_may_be_looked_up_or_not() -> None:
+    batch = make_batch()
+    for mixing in (False, True):
+        net = OpenBookNet(replace(DECIDED, skip=False, book=0, mixing=mixing), SHAPE).eval()
+        with torch.no_grad():  # before training nothing is read out
+            net.head.output.weight.normal_(generator=torch.Generator().manual_seed(0))
+        before = net(batch).quantile_BHMQ
+        for column in range(SHAPE.n_variables):
+            told_BTX = batch.encoder_BTX.clone()
+            told_BTX[:, -3, column] += 1.0
+            after = net(batch._replace(encoder_BTX=told_BTX)).quantile_BHMQ
+            assert (after != before).flatten(1).any(1).all(), (mixing, column)
+
+
 def test_a_segments_weight_lies_on_its_observed_rows() -> None:
     net = OpenBookNet(replace(DECIDED, book=0, mixing=False), SHAPE).eval()
     weight_BHTF = net(make_batch()).attention.weight_BHTF
