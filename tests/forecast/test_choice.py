@@ -81,8 +81,8 @@ def test_a_series_keeps_the_model_where_no_floor_alone_does_better() -> None:
 
 @pytest.mark.parametrize(
     ("by_stretch", "kept"),
-    [((0.1, -0.1, 0.3), True), ((0.1, 0.1, 0.3), False), ((0.1, 0.3), False)],
-    ids=["within a standard error", "clearly better", "too few stretches to tell"],
+    [((0.1, -0.1, 0.3), True), ((0.1, 0.1, 0.3), False), ((0.1, 0.3), False), ((0.0, 0.1, 0.0, -0.05, 0.0) * 2, False)],
+    ids=["within a standard error", "clearly better", "too few stretches to tell", "many stretches"],
 )
 def test_the_last_value_is_repeated_where_nothing_is_clearly_better(by_stretch: tuple[float, ...], kept: bool) -> None:
     """Gains of 0.1, −0.1, 0.3: mean 0.1, standard error 0.115. Gains of 0.1, 0.1, 0.3: 0.167, 0.067."""

@@ -18,6 +18,7 @@ from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.start import book_of, segment_of, window_candidates
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.loop import History, TrainConfig, Training
+from openbook.windows.sampler import WindowShape
 
 FAST = TrainConfig(max_steps=6, val_every=3, batch_size=16)
 
@@ -182,6 +183,24 @@ def test_members_are_as_many_as_the_time_allows(
             None,
             2 + number,
         )
+
+
+@pytest.mark.parametrize(
+    ("steps", "count", "told"),
+    [
+        (10, 16_384, (2048, 256)),
+        (10, 16_383, (2048, 64)),
+        (65, 99_999, (2048, 64)),
+        (336, 99_999, (512, 64)),
+        (720, 9, (256, 64)),
+    ],
+)
+def test_short_windows_are_judged_and_learned_by_more_of_them(steps: int, count: int, told: tuple[int, int]) -> None:
+    split = SimpleNamespace(train=SimpleNamespace(end_W=range(count)))
+    start, shape = SimpleNamespace(windows=WindowShape(1, 1)), SimpleNamespace(season=24)
+    bench: Any = SimpleNamespace(train=TrainConfig(), split=split, start=start, shape=shape)
+    found = search.usual(bench, OpenBookConfig(window=steps, book=0))
+    assert (found.val_windows, found.batch_size) == told
 
 
 @pytest.mark.parametrize(("asked", "count"), [(None, 2), (3, 3)])

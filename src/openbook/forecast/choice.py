@@ -172,8 +172,8 @@ def choose(
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
     than a hundredth; a series whose windows fill ten horizons chooses for itself where a floor by itself does better there
     than what all series have: a mixture that only looks a little better may know nothing of the next holiday. Repeating the
-    last value is the forecast where nothing is better by more than one standard error: the simplest of models that are
-    as good as each other (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
+    last value is the forecast where few windows judge and nothing is better by more than one standard error: the simplest
+    of models that are as good as each other (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
     """
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
@@ -225,13 +225,15 @@ def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins:
     """Whether errors are lower than those of something simpler by no more than one standard error.
 
     Windows that overlap, and series at the same time, are one observation: stretches of a horizon are compared, series where
-    there are too few of them, and nothing where these are few too.
+    there are too few of them, and nothing where these are few too. Of ten or more the mean is evidence enough.
     """
     gain_W = simple_W - error_W
     seen_W = np.isfinite(gain_W)
     stretch_W = (origins.end - panel.offsets[origins.series]) // truth_WH.shape[1]
     for group_W in (stretch_W, origins.series):
         own = [gain_W[seen_W & (group_W == group)].mean() for group in np.unique(group_W[seen_W])]
+        if len(own) >= _ENOUGH:
+            return False
         if len(own) >= _FEW:
             return bool(np.mean(own) <= np.std(own, ddof=1) / np.sqrt(len(own)))
     return False

@@ -33,6 +33,11 @@ _OFTEN = 25  # steps from one validation to the next in trials, which are short
 _SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
 _BEYOND = 1.25  # further members are trained for this many times the steps after which the first one was best
 _NEAR = 1.05  # a member whose loss is above this multiple of the first one's is not averaged
+_STEPS, _MOST_MORE = (
+    700,
+    8,
+)  # windows of so many steps in all are what judging may cost; at most so many times the usual
+_SHORT, _BATCHES = 64, 4  # windows up to this length come in batches of so many times the usual size
 MEMBERS = 3  # at most, where their number is left open
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 
@@ -90,10 +95,20 @@ def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
     return replace(bench.start.windows, input_size=reach, scale_steps=config.window, least_context=config.window)
 
 
+def usual(bench: Bench, config: OpenBookConfig) -> TrainConfig:
+    """How a member is trained: as was asked, but short windows cost little, so more of them judge, and where there are very
+    many, more of them make a step."""
+    train, steps = bench.train, windows_of(bench, config).input_size
+    more, batch = max(1, min(_MOST_MORE, _STEPS // steps)), _BATCHES * train.batch_size
+    many = steps <= _SHORT and len(bench.split.train.end_W) >= batch * train.batch_size
+    return replace(train, val_windows=more * train.val_windows, batch_size=batch if many else train.batch_size)
+
+
 def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) -> Trial:
     """A member and its training, not a step of it done."""
-    train = replace(bench.train, learning_rate=pace * bench.train.learning_rate)
     windows = windows_of(bench, config)
+    train = usual(bench, config)
+    train = replace(train, learning_rate=pace * train.learning_rate)
     shape = replace(bench.shape, input_size=windows.input_size)
     training = Training(
         member(bench, config, seed), bench.resident, bench.split, windows, shape=shape, config=train, seed=seed
@@ -104,7 +119,7 @@ def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) ->
 def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, best: Trial | None = None) -> Trial:
     """Train one member at an even rate for some seconds; given up where it falls behind the best so far."""
     trial = begun(bench, config, seed)
-    train, most = bench.train, max(1, bench.train.max_steps // 2)
+    train, most = usual(bench, config), max(1, bench.train.max_steps // 2)
     often = min(train.val_every, _OFTEN)
     patience = max(1, train.patience * train.val_every // (2 * often))
     trial.training.config = replace(
@@ -198,7 +213,7 @@ def choose_parts(
         )
     if not bench.split.validation:
         only = begun(bench, first, seed)
-        only.training.config = replace(bench.train, budget_s=budget_s)
+        only.training.config = replace(usual(bench, first), budget_s=budget_s)
         only.training.run(bench.progress)
         return only, told
     each = budget_s / (len(switches) + 1)
@@ -219,7 +234,7 @@ def train_fully(bench: Bench, best: Trial, seed: int, left_s: float, rounds: int
     A slow pace can not be judged by a short trial, where it always looks careful. Of the seconds that are left as many are
     kept as further members and learning once more, ``rounds`` trainings in all, will take.
     """
-    train, rate = bench.train, bench.train.learning_rate
+    train, rate = usual(bench, best.config), bench.train.learning_rate
     if not bench.split.validation:
         return best, Decision(rate, "nothing held out to judge another by")
     told, begin, shares = [f"in its trial: {best.loss:.4g}"], time.perf_counter(), rounds * (best.config.n_models or 1)
