@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from benchmarks.accuracy_results import Results
 from benchmarks.markdown import table
-from benchmarks.published import NAMES, OURS, PUBLISHED, accuracy_targets, ratios
+from benchmarks.published import NAMES, NEITHER, OURS, PUBLISHED, accuracy_targets, ratios
 from benchmarks.suites import SUITES
 from benchmarks.targets import Target, percent, spread
 from openbook.forecast.floors import FLOORS
@@ -135,7 +135,26 @@ def ablations(results: Mapping[str, Results]) -> str:
         "In brackets: the change against the model as it is, on the cases that both have; in `small_demand`, with two units, "
         "the mean of the cases' changes."
     )
-    return "\n\n".join(["### Ablations", told, table(head, rows)])
+    return "\n\n".join(part for part in ("### Ablations", _worth_of_attention(suites), told, table(head, rows)) if part)
+
+
+def _worth_of_attention(suites: Sequence[Results]) -> str:
+    """What looking up gained or cost, suite by suite, the largest gain first."""
+    worth = {}
+    for found in suites:
+        ratio = ratios(found, OURS, NEITHER, SUITES[found.suite].metrics[0])
+        if ratio:
+            part = f" ({len(ratio)} of {len(found.cases)} cases)" if len(ratio) < len(found.cases) else ""
+            worth[f"{found.suite}{part}"] = fmean(ratio.values()) - 1
+    if not worth:
+        return ""
+    told = ", ".join(
+        f"{percent([worth[name]], signed=True)} on {name}" for name in sorted(worth, key=lambda n: worth[n])
+    )
+    return (
+        f"What looking up is worth, in segments of the window and in the long book together, against the same procedure "
+        f"without either: {told} (negative: a smaller error)."
+    )
 
 
 _VALUE = {True: (), False: ("value",)}

@@ -129,6 +129,7 @@ def test_small_demand(module: Callable[[str], Any], tmp_path: Path) -> None:
     assert f"| 1 of {len(cases)} |" in page
     assert "MAE vic_elec_60 | MAE vic_elec_150 | MAE bike_hour_60 | MAE bike_hour_150" in page
     assert "| without attention | 92.69 (+10.3 %) |" in page
+    assert "without either: −9.3 % on small_demand (negative: a smaller error)." in page
     (tmp_path / f"small_demand-{cases[3]}-openbook-1.json").unlink()
     assert verdicts(module, tmp_path)["small_demand: at least 15 % below ridge on average"] is None
 
