@@ -15,6 +15,8 @@ import pytest
 
 import openbook as ob
 from openbook.cli import main
+from openbook.console import config_of
+from openbook.errors import UsageError
 from openbook.training.loop import History
 
 QUICK = ["--max-steps", "10", "--input-size", "24", "--h", "6", "--futr-exog", "promo"]
@@ -286,6 +288,14 @@ def test_a_models_fields_are_set_by_name(files: Path, tmp_path: Path) -> None:
         ran = openbook(*common, "--out", tmp_path / "no.ob", "--model-config", wrong, code=2)
         assert message in ran.stderr
         assert not (tmp_path / "no.ob").exists()
+
+
+def test_fields_that_may_be_left_open_are_set_by_name() -> None:
+    config = config_of("openbook", "n_models=2, mixing=true, cycle=FALSE, book=none, dropout=0.2")
+    assert config == ob.OpenBookConfig(n_models=2, mixing=True, cycle=False, dropout=0.2)
+    for wrong in ("n_models=two", "book=1.5", "window="):
+        with pytest.raises(UsageError, match="a whole number, true, false or none"):
+            config_of("openbook", wrong)
 
 
 def test_a_country_reaches_the_model(files: Path, tmp_path: Path) -> None:

@@ -138,11 +138,13 @@ def _typed(name: str, text: str, like: Any) -> Any:
             return {"true": True, "false": False}[text.lower()]
         if isinstance(like, tuple):
             return tuple(int(part) for part in text.split("+"))
+        if like is None:  # a field that is decided where it is left open: a number, or a switch
+            return {"none": None, "true": True, "false": False}[text.lower()] if text.isalpha() else int(text)
         return type(like)(text)
     except (ValueError, KeyError) as error:
         raise UsageError(
             "bad_value",
-            expected=f"a value like {like!r}",
+            expected="a whole number, true, false or none" if like is None else f"a value like {like!r}",
             got=repr(text),
             where=f"--model-config, {name}",
             fix="write numbers plainly, true or false, and lists as 1+7+28",

@@ -170,7 +170,7 @@ def choose(
     """Shares by validation windows; ``told`` and ``truth`` in units of the series' spread (NaN: unknown).
 
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
-    than a hundredth; a series whose windows fill ten horizons chooses for itself where a floor by itself does better there
+    than a hundredth; a series whose windows fill ten horizons chooses for itself where a member by itself does better there
     than what all series have: a mixture that only looks a little better may know nothing of the next holiday. Repeating the
     last value is the forecast where few windows judge and nothing is better by more than one standard error: the simplest
     of models that are as good as each other (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
@@ -229,7 +229,7 @@ def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins:
     """
     gain_W = simple_W - error_W
     seen_W = np.isfinite(gain_W)
-    stretch_W = (origins.end - panel.offsets[origins.series]) // truth_WH.shape[1]
+    stretch_W = (panel.offsets[origins.series + 1] - origins.end - 1) // truth_WH.shape[1]  # back from the end
     for group_W in (stretch_W, origins.series):
         own = [gain_W[seen_W & (group_W == group)].mean() for group in np.unique(group_W[seen_W])]
         if len(own) >= _ENOUGH:

@@ -92,9 +92,10 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     decided("loss", Decision(train.loss, f"in {told} of each series, relative to the skip path's error"))
     measure = unit * floor_error(first.solved, train.loss)
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
-    bench = search.Bench(resident, made.shape, first, split, train, learner.device, unit, learner.progress)
+    alike = search.usual(train, first.windows.input_size, len(split.train.end_W))
+    bench = search.Bench(resident, made.shape, first, split, alike, learner.device, unit, learner.progress)
     budget = search.BUDGET_S if train.budget_s is None else train.budget_s
-    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.TRIALS_SHARE * budget)
+    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, budget)
     for name, decision in parts.items():
         decided(name, decision)
     chosen = best.config
@@ -117,9 +118,13 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         return model.eval()
 
     def again() -> nn.Module | None:
-        made_again = [search.run_again(bench, trial, panel, learner.seed + k) for k, trial in enumerate(trials)]
-        whole = [trained for trained in made_again if trained is not None]
-        return gathered(whole) if len(whole) == len(trials) else None
+        whole: list[nn.Module] = []
+        for trial in trials:
+            trained = search.run_again(bench, trial, panel)
+            if trained is None:
+                return None
+            whole.append(trained)
+        return gathered(whole)
 
     model = gathered([trial.model for trial in trials])
     setup = made._replace(config=chosen, windows=windows, shape=shape)

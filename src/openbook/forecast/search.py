@@ -33,11 +33,11 @@ _OFTEN = 25  # steps from one validation to the next in trials, which are short
 _SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
 _BEYOND = 1.25  # further members are trained for this many times the steps after which the first one was best
 _NEAR = 1.05  # a member whose loss is above this multiple of the first one's is not averaged
-_STEPS, _MOST_MORE = (
-    700,
+_SHORT, _MORE, _MANY = (
+    64,
     8,
-)  # windows of so many steps in all are what judging may cost; at most so many times the usual
-_SHORT, _BATCHES = 64, 4  # windows up to this length come in batches of so many times the usual size
+    4,
+)  # windows up to this length are judged by, and learned in batches of, so many times more
 MEMBERS = 3  # at most, where their number is left open
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 
@@ -95,20 +95,25 @@ def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
     return replace(bench.start.windows, input_size=reach, scale_steps=config.window, least_context=config.window)
 
 
-def usual(bench: Bench, config: OpenBookConfig) -> TrainConfig:
-    """How a member is trained: as was asked, but short windows cost little, so more of them judge, and where there are very
-    many, more of them make a step."""
-    train, steps = bench.train, windows_of(bench, config).input_size
-    more, batch = max(1, min(_MOST_MORE, _STEPS // steps)), _BATCHES * train.batch_size
-    many = steps <= _SHORT and len(bench.split.train.end_W) >= batch * train.batch_size
-    return replace(train, val_windows=more * train.val_windows, batch_size=batch if many else train.batch_size)
+def usual(train: TrainConfig, window: int, count: int) -> TrainConfig:
+    """How members of a search are trained, all alike: as was asked, but short windows cost little, so more of them judge, and
+    where ``count`` of them are there to learn from, very many, more make a step.
+
+    >>> told = usual(TrainConfig(), 10, 24_000)
+    >>> told.val_windows, told.batch_size
+    (2048, 256)
+    """
+    if window > _SHORT:
+        return train
+    batch = _MANY * train.batch_size
+    many = count >= batch * train.batch_size
+    return replace(train, val_windows=_MORE * train.val_windows, batch_size=batch if many else train.batch_size)
 
 
 def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) -> Trial:
     """A member and its training, not a step of it done."""
     windows = windows_of(bench, config)
-    train = usual(bench, config)
-    train = replace(train, learning_rate=pace * train.learning_rate)
+    train = replace(bench.train, learning_rate=pace * bench.train.learning_rate)
     shape = replace(bench.shape, input_size=windows.input_size)
     training = Training(
         member(bench, config, seed), bench.resident, bench.split, windows, shape=shape, config=train, seed=seed
@@ -119,7 +124,7 @@ def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) ->
 def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, best: Trial | None = None) -> Trial:
     """Train one member at an even rate for some seconds; given up where it falls behind the best so far."""
     trial = begun(bench, config, seed)
-    train, most = usual(bench, config), max(1, bench.train.max_steps // 2)
+    train, most = bench.train, max(1, bench.train.max_steps // 2)
     often = min(train.val_every, _OFTEN)
     patience = max(1, train.patience * train.val_every // (2 * often))
     trial.training.config = replace(
@@ -149,12 +154,12 @@ def better_of(best: Trial, other: Trial, *, worth: float = 1.0) -> Trial:
     return chosen
 
 
-def run_again(bench: Bench, trial: Trial, panel: Panel, seed: int) -> nn.Module | None:
+def run_again(bench: Bench, trial: Trial, panel: Panel) -> nn.Module | None:
     """The same training with the held-out tail among what is learned, for as many steps as validated best.
 
     None where the user ended it: half a training is worse than the whole one before.
     """
-    train, windows = bench.train, windows_of(bench, trial.config)
+    train, windows, seed = bench.train, windows_of(bench, trial.config), trial.training.seed
     all_of_it = split_windows(panel, bench.start.windows, validation_size=0, season=bench.shape.season)
     tables = tables_of(
         panel, bench.resident, bench.shape, bench.start.windows, replace(train, validation_size=0), bench.unit, MANY
@@ -213,10 +218,12 @@ def choose_parts(
         )
     if not bench.split.validation:
         only = begun(bench, first, seed)
-        only.training.config = replace(usual(bench, first), budget_s=budget_s)
+        only.training.config = replace(bench.train, budget_s=budget_s / (config.n_models or 1))
         only.training.run(bench.progress)
         return only, told
-    each = budget_s / (len(switches) + 1)
+    # Trials share their part of the time; with many members to train, no more than each of these will have.
+    rounds = (config.n_models or 1) * (2 if config.refit else 1)
+    each = budget_s * min(TRIALS_SHARE / (len(switches) + 1), 1 / (len(switches) + 1 + rounds))
     best = run_trial(bench, first, seed, each)
     for name, value in switches:
         if stopped(best):
@@ -229,26 +236,29 @@ def choose_parts(
 
 
 def train_fully(bench: Bench, best: Trial, seed: int, left_s: float, rounds: int) -> tuple[Trial, Decision]:
-    """The best trial to its end; where it was learning by heart, a training at a slower pace beside it: the better one.
+    """The best trial to its end; where it was learning by heart, or its end brought nothing, a training at a slower pace
+    beside it: the better one.
 
     A slow pace can not be judged by a short trial, where it always looks careful. Of the seconds that are left as many are
     kept as further members and learning once more, ``rounds`` trainings in all, will take.
     """
-    train, rate = usual(bench, best.config), bench.train.learning_rate
+    train, rate = bench.train, bench.train.learning_rate
     if not bench.split.validation:
         return best, Decision(rate, "nothing held out to judge another by")
     told, begin, shares = [f"in its trial: {best.loss:.4g}"], time.perf_counter(), rounds * (best.config.n_models or 1)
     if stopped(best):
         return best, Decision(rate, f"validation loss {told[0]}")
-    held, used, spoilt = best.history.best_step, best.history.seconds, learnt_by_heart(best)
+    held, spoilt = best.history.best_step, learnt_by_heart(best)
+    used = best.history.seconds * held / max(1, best.history.steps)
     length = min(train.max_steps, max(held + 1, _WHOLE * held)) if spoilt else train.max_steps
+    length = min(length, train.stop_after or length)
     # Not ended early: what validates best often comes when the rate has nearly gone.
     full = replace(train, val_every=min(train.val_every, 2 * _OFTEN), patience=train.max_steps)
     if length > held:
         share = max(1.0, (left_s + used) / shares - used)
         best.training.go_on(replace(full, hold=held, max_steps=length, budget_s=share), bench.progress)
         told.append(f"at {rate:g}: {best.loss:.4g}")
-    left = (left_s - (time.perf_counter() - begin)) / shares
+    left = (left_s - (time.perf_counter() - begin) - (rounds - 1) * used) / shares
     if (spoilt or best.history.best_step == held) and not stopped(best) and left > 0:
         slow = begun(bench, best.config, seed, _SLOW)
         slow.training.config = replace(full, learning_rate=_SLOW * rate, budget_s=left)
@@ -282,14 +292,16 @@ def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds:
     trials, losses = [leader], [f"{leader.loss:.4g}"]
     for k in range(1, count):
         trial = begun(bench, leader.config, seed + k, leader.pace)
-        trial.training.config = schedule
+        # A number that was asked for has to fit into the time: with what is left for each, the rate falls sooner.
+        share = max(1.0, left / (rounds * (count - 1))) if asked else None
+        trial.training.config = replace(schedule, budget_s=share)
         trial.training.run(bench.progress)
         losses.append(f"{trial.loss:.4g}")
         if asked or stopped(trial) or trial.loss <= _NEAR * leader.loss:
             trials.append(trial)
         if stopped(trial):
             return trials, Decision(count, "ended")
-    why = "as given" if asked else f"as the time allowed, {MEMBERS} at most"
+    why = "as given" if asked else f"of {count} that the time allowed, {MEMBERS} at most"
     if bench.split.validation:
         why += f"; validation losses {', '.join(losses)}"
     return trials, Decision(

@@ -33,7 +33,7 @@ class OpenBookConfig:
     held-out tail, for as many steps as validated best. ``n_models``: as many models from different seeds, averaged; left
     open, as many as the time allows, three at most.
 
-    >>> OpenBookConfig(book=28).n_models
+    >>> OpenBookConfig(book=28, n_models=1).n_models
     1
     """
 
@@ -226,7 +226,7 @@ class OpenBookNet(nn.Module):
         return self.skip(skip_input(batch, self.skip_shape))
 
     def _beside(self, batch: Batch) -> Tensor:
-        """What the target's segments hear beside it, [B, T, E]: the other variables that are read, and the calendar."""
+        """What the target's segments hear beside it, [B, T, E]: all other variables and the calendar."""
         window_BTX = batch.encoder_BTX[:, -self.skip_shape.window :]
         calendar = window_BTX[..., window_BTX.shape[-1] - self.sizes.n_calendar :]
         return torch.cat([window_BTX[..., 1 : self.sizes.n_variables], calendar], dim=-1)

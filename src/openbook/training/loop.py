@@ -197,7 +197,7 @@ class Training:
                 raise  # nothing was learned that could be kept
             self.history.stopped_by = "interrupt"
         if not self.history.val_loss:  # nothing held out, or interrupted before the first validation
-            self.best, self.history.best_step = self.average.module.state_dict(), self.history.steps
+            self.best, self.history.best_step = copy.deepcopy(self.average.module.state_dict()), self.history.steps
         self.model.load_state_dict(self.best)
         self.model.eval()
         self.history.seconds += time.perf_counter() - begin
@@ -207,6 +207,8 @@ class Training:
         """Take the training up again at its best weights, as the step they are of, with another schedule or budget."""
         self.config = config
         history, best = self.history, self.history.best_step
+        history.seconds *= best / max(1, history.steps)  # what was learned after it is forgotten, its time too
+        history.skipped = [step for step in history.skipped if step <= best]
         history.steps, history.stopped_by = best, "max_steps"
         history.train_loss = [told for told in history.train_loss if told[0] <= best]
         history.val_loss = [told for told in history.val_loss if told[0] <= best]
