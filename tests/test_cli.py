@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 import openbook as ob
+from openbook import cli
 from openbook.cli import main
-from openbook.console import config_of
+from openbook.console import ModelOptions, config_of
 from openbook.errors import UsageError
 from openbook.training.loop import History
 
@@ -288,6 +289,20 @@ def test_a_models_fields_are_set_by_name(files: Path, tmp_path: Path) -> None:
         ran = openbook(*common, "--out", tmp_path / "no.ob", "--model-config", wrong, code=2)
         assert message in ran.stderr
         assert not (tmp_path / "no.ob").exists()
+
+
+@pytest.mark.parametrize("data", ["calls", "co2"])
+def test_the_demo_keeps_to_its_minutes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: str) -> None:
+    told: list[float | None] = []
+
+    def run(table: pd.DataFrame, plan: object, options: ModelOptions, *rest: object, **more: object) -> None:
+        told.append(options.make("openbook").train.budget_s)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run_and_write", run)
+    with pytest.raises(KeyboardInterrupt):
+        cli.demo(out=tmp_path, data=data, quiet=True)
+    assert told == [80.0]
 
 
 def test_fields_that_may_be_left_open_are_set_by_name() -> None:

@@ -215,6 +215,59 @@ def test_a_member_that_validated_far_worse_is_left_out(
     assert [other.config.budget_s for other in made] == ([49.5, 49.5] if asked else [None, None])
 
 
+@pytest.mark.parametrize(("n_models", "seconds"), [(1, 12.0), (3, 7.5)])
+def test_trials_leave_time_for_all_members(monkeypatch: pytest.MonkeyPatch, n_models: int, seconds: float) -> None:
+    """Two trials in two fifths of sixty seconds; with three members, each learned twice, none more than an eighth."""
+    told: list[float | None] = []
+    watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
+    config, train = OpenBookConfig(window=48, n_models=n_models), replace(FAST, budget_s=60.0)
+    Forecaster(24, model=config, train=train).fit(make_frame().drop(columns="warm"))
+    assert told[:2] == [pytest.approx(seconds)] * 2
+
+
+def test_members_share_the_time_where_nothing_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float | None] = []
+    watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
+    train = TrainConfig(max_steps=3, validation_size=0, budget_s=60.0)
+    Forecaster(24, model=OpenBookConfig(n_models=2), train=train).fit(make_frame(12).drop(columns="warm"))
+    assert told[0] == pytest.approx(30.0)
+
+
+def test_no_training_goes_beyond_the_step_it_was_told_to_stop_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    watched(monkeypatch, lambda training, count: told.append(training.history.steps))
+    Forecaster(24, model=OpenBookConfig(window=48), train=replace(FAST, stop_after=3)).fit(
+        make_frame().drop(columns="warm")
+    )
+    assert max(told) == 3
+
+
+@pytest.mark.parametrize(
+    ("best_step", "improves", "length", "slow"), [(2, True, 4, True), (9, True, 40, False), (9, False, 40, True)]
+)
+def test_a_slower_pace_is_tried_where_a_trial_overfitted_or_its_end_brought_nothing(
+    monkeypatch: pytest.MonkeyPatch, best_step: int, improves: bool, length: int, slow: bool
+) -> None:
+    """Ten steps in a trial: best at the second (laid out for twice two), or at the ninth (for all forty)."""
+    history, laid_out, paces = History(best_loss=1.0, best_step=best_step, steps=10, seconds=1.0), [], []
+
+    def go_on(config: TrainConfig, progress: Any) -> None:
+        laid_out.append((config.hold, config.max_steps))
+        history.best_step += int(improves)
+
+    def begun(_: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+        paces.append(pace)
+        return search.Trial(SimpleNamespace(history=History(), config=TrainConfig(), run=lambda progress: None), config)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(search, "begun", begun)
+    train = TrainConfig(max_steps=40)
+    bench: Any = SimpleNamespace(train=train, split=SimpleNamespace(validation=True), progress=None)
+    first: Any = SimpleNamespace(history=history, config=train, go_on=go_on)
+    search.train_fully(bench, search.Trial(first, OpenBookConfig()), 1, 100.0, 2)
+    assert laid_out == [(best_step, length)]
+    assert paces == ([0.2] if slow else [])
+
+
 def test_a_trial_far_behind_is_given_up() -> None:
     best, own = History(val_loss=[(30, 1.0), (60, 0.5)], steps=60), History(best_loss=1.5, steps=30)
     assert search._behind(best, own)

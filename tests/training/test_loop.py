@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -85,6 +87,18 @@ def test_the_rate_decays_after_the_held_steps(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_allclose(rates[6:], [0.02 + 0.49 * (1 + math.cos(math.pi * k / 6)) for k in range(1, 7)])
 
 
+def test_while_the_rate_is_held_the_time_that_is_spent_does_not_lower_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step, clock = torch.optim.AdamW.step, itertools.count()
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self, *a: (rates.append(self.param_groups[0]["lr"]), step(self, *a))[1]
+    )
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    _, history = run(TrainConfig(max_steps=12, hold=12, warmup=1, learning_rate=1.0, batch_size=4, budget_s=5))
+    assert history.stopped_by == "budget_s"
+    assert rates == [1.0] * 5
+
+
 def test_it_goes_on_from_its_best_weights_as_their_step() -> None:
     model, resident, split, shape = setting()
     config = TrainConfig(max_steps=10, hold=10, val_every=2, batch_size=8)
@@ -93,8 +107,15 @@ def test_it_goes_on_from_its_best_weights_as_their_step() -> None:
     assert training.history.stopped_by == "hopeless"
     assert training.history.steps == 8
     training.history.best_step, training.history.best_loss = 4, 0.0  # as if nothing after it had been as good
-    kept = training.best = {name: value.clone() for name, value in model.state_dict().items()}
-    history = training.go_on(replace(config, max_steps=9, hold=4))
+    kept = training.best = {name: value + 1.0 for name, value in model.state_dict().items()}
+    model.load_state_dict(kept)
+    training.history.seconds = 1000.0
+    for group in training.optimiser.param_groups:
+        group["weight_decay"] = 0.0
+    history = training.go_on(replace(config, max_steps=9, hold=4, learning_rate=1e-30))
+    assert history.seconds == pytest.approx(500.0, abs=60.0), "four of eight steps were forgotten"
+    for name, value in training.average.module.state_dict().items():
+        torch.testing.assert_close(value, kept[name])
     assert [step for step, _ in history.train_loss] == list(range(1, 10))
     assert [step for step, _ in history.val_loss] == [2, 4, 6, 8, 9]
     assert history.stopped_by == "max_steps"
