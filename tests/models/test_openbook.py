@@ -9,7 +9,7 @@ import torch
 from tests.models.test_laws import SHAPE, B, H, T, make_batch
 from torch.autograd import gradcheck
 
-from openbook.models.base import ModelShape
+from openbook.models.base import ModelShape, places_of, unread
 from openbook.models.openbook import OpenBook, OpenBookConfig, OpenBookNet
 from openbook.nn.long_book import LongBook
 from openbook.nn.segments import SegmentEncoder
@@ -156,6 +156,25 @@ def test_members_are_averaged() -> None:
     torch.testing.assert_close(found.quantile_BHMQ, (one.quantile_BHMQ + two.quantile_BHMQ) / 2)
     mean = (one.attention.weight_BHTF + two.attention.weight_BHTF) / 2
     torch.testing.assert_close(found.attention.weight_BHTF, mean)
+
+
+def test_look_ups_nobody_reads_stay_compact_and_change_no_forecast() -> None:
+    batch, model = make_batch(), OpenBook(replace(DECIDED, n_models=2), SHAPE).eval()
+    whole = model(batch)
+    with unread(model):
+        compact = model(batch)
+    assert torch.equal(compact.quantile_BHMQ, whole.quantile_BHMQ)
+    assert compact.attention.weight_BHTF.shape == (B, H, 4, 3)  # four segments of two steps
+    assert places_of(model) == 4 + 1 + 2  # segments, nowhere, days
+    assert torch.equal(model(batch).attention.weight_BHTF, whole.attention.weight_BHTF)
+    assert places_of(torch.nn.Linear(1, 1)) is None
+
+
+def test_an_error_in_between_leaves_look_ups_readable() -> None:
+    model = OpenBook(DECIDED, SHAPE).eval()
+    with pytest.raises(ZeroDivisionError), unread(model):
+        1 / 0  # noqa: B018
+    assert model(make_batch()).attention.weight_BHTF.shape == (B, H, T, 3)
 
 
 def test_static_inputs_are_read_once_and_not_looked_up() -> None:

@@ -21,7 +21,9 @@ from openbook.windows.scaling import COMMON
 MODEL, SKIP, REPEAT = "model", "skip", "repeat"
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 _WORTH = 0.99  # a floor has to lower the error below this share
-_FEW = 3  # groups of windows, before a standard error can be told
+# One-sided 5 % points of Student's t with 1 to 8 degrees of freedom: what a mean of 2 to 9 gains has to exceed.
+_STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860)
+_CLEARLY = 0.9  # a forecast whose error is below this share of repeating the last value is taken, whatever a test says
 _ENOUGH = 10  # stretches of a horizon, before a series may choose for itself: windows that overlap are no evidence
 
 
@@ -172,8 +174,8 @@ def choose(
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
     than a hundredth; a series whose windows fill ten horizons chooses for itself where a member by itself does better there
     than what all series have: a mixture that only looks a little better may know nothing of the next holiday. Repeating the
-    last value is the forecast where few windows judge and nothing is better by more than one standard error: the simplest
-    of models that are as good as each other (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
+    last value is the forecast where few windows judge and nothing is better by a tenth or significantly so: a t-test at 5 %
+    of the gains by stretch (after Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
     """
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
@@ -181,7 +183,10 @@ def choose(
     best = _best(mean_G, _WORTH)
     last = _alone(grid, names, f"{REPEAT} 1")
     wandering = (
-        last is not None and last != best and _no_better(errors_GW[best], errors_GW[last], panel, origins, truth_WH)
+        last is not None
+        and last != best
+        and mean_G[best] > _CLEARLY * mean_G[last]
+        and _no_better(errors_GW[best], errors_GW[last], panel, origins, truth_WH)
     )
     best = last if wandering and last is not None else best
     alone_G = (grid == 1).any(axis=1)
@@ -198,7 +203,7 @@ def choose(
     told = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, single, strict=True))
     why = f"validation errors: {told}; as chosen {mean_G[best]:.4g}"
     if wandering:
-        why += "; nothing is better than repeating the last value by more than a standard error"
+        why += "; nothing is significantly better than repeating the last value"
     if by_series:
         why += f"; {len(by_series)} series choose for themselves"
     value = {name: float(part) for name, part in zip(names, grid[best], strict=True) if part > 0}
@@ -222,10 +227,10 @@ def _alone(grid: np.ndarray, names: tuple[str, ...], name: str) -> int | None:
 
 
 def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins: Origins, truth_WH: np.ndarray) -> bool:
-    """Whether errors are lower than those of something simpler by no more than one standard error.
+    """Whether errors are not significantly lower than those of something simpler.
 
     Windows that overlap, and series at the same time, are one observation: stretches of a horizon are compared, series where
-    there are too few of them, and nothing where these are few too. Of ten or more the mean is evidence enough.
+    there is but one stretch, and nothing where there is but one of these too. Of ten or more the mean is evidence enough.
     """
     gain_W = simple_W - error_W
     seen_W = np.isfinite(gain_W)
@@ -234,8 +239,8 @@ def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins:
         own = [gain_W[seen_W & (group_W == group)].mean() for group in np.unique(group_W[seen_W])]
         if len(own) >= _ENOUGH:
             return False
-        if len(own) >= _FEW:
-            return bool(np.mean(own) <= np.std(own, ddof=1) / np.sqrt(len(own)))
+        if len(own) > 1:
+            return bool(np.mean(own) <= _STUDENT[len(own) - 2] * np.std(own, ddof=1) / np.sqrt(len(own)))
     return False
 
 

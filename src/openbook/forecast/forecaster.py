@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -37,7 +38,7 @@ from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
 from openbook.forecast.setup import Asked
 from openbook.forecast.start import decided_config, error_of
-from openbook.models.base import ModelConfig, Output, check_choice
+from openbook.models.base import ModelConfig, Output, check_choice, places_of, unread
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
 from openbook.training.loop import History, Progress, TrainConfig, pick_device
@@ -262,7 +263,7 @@ class Forecaster(FrameForecaster):
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""
         fitted, maps, parts = self.fitted(), [], []
-        for piece, batch, output in self._outputs(panel, WindowIndex(*origins)):
+        for piece, batch, output in self._outputs(panel, WindowIndex(*origins), read=True):
             maps.append(output.attention)
             told = told_of(batch, output, fitted.windows)
             parts.append(parts_of(fitted.choice, panel, Origins(*piece), told, fitted.shape.median))
@@ -343,16 +344,20 @@ class Forecaster(FrameForecaster):
             )
         self._decided("training_steps", Decision(history.best_step if split.validation else history.steps, why))
 
-    def _outputs(self, panel: Panel, windows: WindowIndex) -> Iterator[tuple[WindowIndex, Batch, Output]]:
+    def _outputs(
+        self, panel: Panel, windows: WindowIndex, *, read: bool = False
+    ) -> Iterator[tuple[WindowIndex, Batch, Output]]:
         fitted = self.fitted()
         device = next(fitted.model.parameters()).device
         resident = make_resident(panel, fitted.layout, fitted.columns, device)
         fitted.model.eval()
-        for piece in batches(windows, fitted.shape.windows_at_once()):
-            with torch.no_grad():
+        places = None if read else places_of(fitted.model)
+        for piece in batches(windows, fitted.shape.windows_at_once(places)):
+            with torch.no_grad(), nullcontext() if read else unread(fitted.model):
                 series, end = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in piece)
                 batch = gather(resident, series, end, fitted.windows)
-                yield piece, batch, fitted.model(batch)
+                output = fitted.model(batch)
+            yield piece, batch, output
 
     def _told(self, panel: Panel, windows: WindowIndex) -> Iterator[Told]:
         """What is forecast, the model's quantiles moved to where its mixture with the floors has its middle."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openbook.errors import UsageError
 from openbook.windows.batch import Batch
@@ -49,9 +51,12 @@ class ModelShape:
         """Steps of the fewest whole seasons that hold the horizon."""
         return whole_seasons(self.season, self.h)
 
-    def windows_at_once(self, *, most: int = 256, cells: int = 32_000_000) -> int:
-        """Windows to forecast in one call, so that their weights [B, H, T, F] stay within ``cells``."""
-        return max(1, min(most, cells // (self.h * self.input_size * self.n_variables)))
+    def windows_at_once(self, places: int | None = None, *, most: int = 256, cells: int = 32_000_000) -> int:
+        """Windows to forecast in one call, so that their weights [B, H, T, F] stay within ``cells``.
+
+        ``places``: of a model whose weights are left compact, how many each step has in place of T; see ``unread``.
+        """
+        return max(1, min(most, cells // (self.h * (places or self.input_size) * self.n_variables)))
 
     @property
     def median(self) -> int:
@@ -130,6 +135,28 @@ class Teaching(NamedTuple):
 
 
 FREE = Teaching()
+
+
+@contextmanager
+def unread(model: nn.Module) -> Iterator[None]:
+    """Forecasts whose look-ups nobody reads: a model that would lay them out over the rows of the past leaves them compact.
+
+    Forecasts stay what they are. Models that lay out nothing have no attributes ``lays_out`` and ``places``.
+    """
+    parts = [part for part in model.modules() if getattr(part, "lays_out", False)]
+    for part in parts:
+        part.lays_out = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.lays_out = True  # type: ignore[assignment]
+
+
+def places_of(model: nn.Module) -> int | None:
+    """How many places each step of a model's compact weights has, by variable; None where they are never left compact."""
+    found = [getattr(part, "places", None) for part in model.modules()]
+    return max((places for places in found if isinstance(places, int)), default=None)
 
 
 class Model(Protocol):

@@ -151,6 +151,7 @@ class OpenBookNet(nn.Module):
         assert config.window is not None
         assert config.segment is not None
         size, self.config, self.shape, self.sizes = config.hidden_size, config, shape, sizes_of(shape)
+        self.lays_out = True  # what was looked up, over the rows of the past; see ``unread``
         n_variables, n_known, n_static, n_calendar = self.sizes
         self.skip_shape: SkipShape = skip_shape(
             config.window, shape.h, n_variables=n_variables, n_known=n_known, n_fixed=n_static + n_calendar
@@ -165,6 +166,7 @@ class OpenBookNet(nn.Module):
             dropout=config.dropout,
         )
         n_segments = -(-config.window // config.segment)
+        self.places = n_segments + 1 + (config.book + 1 if config.book else 0)
         self.look = JointLook(size=size, n_variables=self.n_read, n_segments=n_segments, with_days=bool(config.book))
         self.long_book = None
         if config.book:
@@ -267,9 +269,10 @@ class OpenBookNet(nn.Module):
         return batch._replace(encoder_BTX=torch.cat([own_BT1, batch.encoder_BTX[..., 1:]], dim=-1))
 
     def _map(self, found: Look, batch: Batch) -> Tensor:
-        """Weights by row and variable [B, H, T, F]: a segment's weight is shared by its readable rows; compact in training."""
+        """Weights by row and variable [B, H, T, F]: a segment's weight is shared by its readable rows; as found where nobody
+        reads it."""
         B, H, S, n_read = found.cell_BHSF.shape
-        if self.training:
+        if self.training or not self.lays_out:
             return found.cell_BHSF
         segment, T = self.encoder.segment, batch.encoder_BTX.shape[1]
         map_BHTF = found.cell_BHSF.new_zeros(B, H, T, self.shape.n_variables)

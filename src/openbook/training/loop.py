@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from openbook.errors import UsageError, whole_number
-from openbook.models.base import ModelShape, Output, Teaching
+from openbook.models.base import ModelShape, Output, Teaching, places_of, unread
 from openbook.training.losses import Loss, attention_entropy, loss_value
 from openbook.training.scales import loss_unit
 from openbook.windows.batch import Batch
@@ -300,7 +300,7 @@ class Training:
             return
         self.average.eval()
         total, count = 0.0, 0
-        for piece in batches(self.validation, self.shape.windows_at_once()):
+        for piece in batches(self.validation, self.shape.windows_at_once(places_of(self.model))):
             index = index_to(piece, self.device)
             batch = gather(self.resident, *index, self.windows)
             unit_BM = self._unit(*index, batch)
@@ -308,7 +308,8 @@ class Training:
                 batch.target_observed_BHM if unit_BM is None else batch.target_observed_BHM & ~unit_BM.isnan()[:, None]
             )
             seen = int(seen_BHM.sum())
-            loss = float(self._forward(batch, self._validation_teaching(), self.average, unit_BM)[1])
+            with unread(self.average):
+                loss = float(self._forward(batch, self._validation_teaching(), self.average, unit_BM)[1])
             total, count = total + loss * seen, count + seen
         mean = total / max(count, 1)
         self.history.val_loss.append((step, mean))
