@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from benchmarks.accuracy_results import Results
 from benchmarks.markdown import table
-from benchmarks.published import NAMES, NEITHER, OURS, PUBLISHED, accuracy_targets, ratios
+from benchmarks.published import AGAIN, NAMES, NEITHER, OURS, PUBLISHED, accuracy_targets, ratios
 from benchmarks.suites import SUITES
 from benchmarks.targets import Target, percent, spread
 from openbook.forecast.floors import FLOORS
@@ -15,8 +15,11 @@ from openbook.forecast.floors import FLOORS
 INTRODUCTION = """Every model of a suite learns from the rows before the test part and forecasts every window of it; what is
 left open is decided on validation rows by the library, alike for every suite and horizon. Published figures stand in the
 tables for orientation, with their window where it was looked up. Results stand with the commit they were made on: budgets
-are in seconds, so what else ran on the machine moves them. Mean ± standard deviation over the seeds; a mean over the cases
-is told only where all of them were measured. A difference below two standard deviations is no difference."""
+are in seconds, so what else ran on the machine moves them. Where a protocol has validation rows, networks that are
+published do not learn them, and neither does `openbook`; floors do, as they need none. What a user gets, and the fair
+opponent of such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard deviation over the
+seeds; a mean over the cases is told only where all of them were measured. A difference below two standard deviations is no
+difference. The price data hold three of the five markets that the papers average over."""
 _WORDS = {False: "**missed**", None: "not measured", True: "met"}
 _DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
 
@@ -102,7 +105,7 @@ def score_table(found: Results) -> str:
     extra = [name for name in ("mase", "pinball") if name not in metrics]
     head += [*map(_title, extra), "in 80 % band", "in 95 % band", "fit, s", "predict, s"]
     rows = []
-    labels = [label for label in found.labels if label in FLOORS or label not in _variants(found)]
+    labels = [label for label in found.labels if label == AGAIN or label not in _variants(found)]
     for label in sorted(labels, key=lambda label: _order(found, label, metrics[0])):
         case = found.case(label)
         windows = case.facts("decisions", "window" if label in FLOORS else "input_size", *_VALUE[label in FLOORS])
@@ -124,10 +127,14 @@ def score_table(found: Results) -> str:
 
 def ablations(results: Mapping[str, Results]) -> str:
     """Variants by suite: the first metric over the cases that both have, and the change against the model as it is."""
-    suites = [found for found in results.values() if found and SUITES[found.suite].ablations and _variants(found)]
+    suites = [
+        found
+        for found in results.values()
+        if found and SUITES[found.suite].ablations and set(_variants(found)) - {AGAIN}
+    ]
     if not suites:
         return ""
-    names = list(dict.fromkeys(label for found in suites for label in _variants(found)))
+    names = list(dict.fromkeys(label for found in suites for label in _variants(found) if label != AGAIN))
     head = ["variant", *(f"{found.suite}, {NAMES[SUITES[found.suite].metrics[0]]}" for found in suites)]
     rows = [[OURS, *(_shown(found.mean(OURS, SUITES[found.suite].metrics[0]), "mse") for found in suites)]]
     rows += [[name.removeprefix(f"{OURS}, "), *(_against(found, name) for found in suites)] for name in names]

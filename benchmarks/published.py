@@ -12,6 +12,7 @@ from openbook.forecast.floors import FLOORS
 
 OURS = "openbook"
 NEITHER = f"{OURS}, without attention"
+AGAIN = f"{OURS}, learned again"
 
 
 class Published(NamedTuple):

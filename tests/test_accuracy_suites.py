@@ -239,6 +239,15 @@ def test_variants_are_those_of_the_model(module: Callable[[str], Any]) -> None:
             replace(config, **changes)
 
 
+def test_validation_rows_are_learned_where_that_was_asked_for_alone(module: Callable[[str], Any]) -> None:
+    accuracy, job = module("accuracy"), module("jobs").wide_job(wide(), ROWS, 8, season=8, freq="h")
+    for variant, learned in ((None, False), ("points", False), ("learned again", True)):
+        run = accuracy.Run("x", "8", "openbook", variant, 1)
+        assert accuracy.make_model(run, job, TrainConfig()).config.refit is learned
+    free = replace(job, validation=None)
+    assert accuracy.make_model(accuracy.Run("x", "8", "openbook", None, 1), free, TrainConfig()).config.refit
+
+
 @pytest.mark.parametrize("model", ["ridge", "luong", *(name for name in ("openbook",) if name in MODELS)])
 def test_the_test_part_is_out_of_reach(module: Callable[[str], Any], model: str) -> None:
     jobs, accuracy = module("jobs"), module("accuracy")

@@ -70,6 +70,22 @@ def test_a_part_of_the_results_is_enough(module: Callable[[str], Any], tmp_path:
     assert "**Lost:**" not in page
 
 
+def test_what_a_user_gets_stands_beside_the_floor_and_is_no_ablation(
+    module: Callable[[str], Any], tmp_path: Path
+) -> None:
+    put(tmp_path, "etth1", "96", "ridge", mse=0.37, mae=0.39)
+    put(tmp_path, "etth1", "96", "openbook", 1, mse=0.38, mae=0.38)
+    put(tmp_path, "etth1", "96", "openbook, learned again", 1, mse=0.36, mae=0.38)
+    page = section(module, tmp_path)
+    assert any(line.startswith("| **openbook, learned again** | 336 | 1 | 0.3600 |") for line in page.splitlines())
+    assert "### Ablations" not in page
+    assert "- **Lost:** etth1: ridge beats openbook in MSE at 96 (0.370 against 0.380)." in page
+    put(tmp_path, "etth1", "96", "openbook, points", 1, mse=0.39, mae=0.38)
+    ablations = section(module, tmp_path).partition("### Ablations")[2]
+    assert "| points |" in ablations
+    assert "learned again" not in ablations
+
+
 @pytest.mark.parametrize(("mse", "met"), [(0.40, True), (0.41, False)])
 def test_a_limit_is_judged_by_the_mean_over_cases_and_seeds(
     module: Callable[[str], Any], tmp_path: Path, mse: float, met: bool
