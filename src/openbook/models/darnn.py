@@ -28,6 +28,7 @@ from openbook.nn.dual_stage import InputAttention, InputEncoder, SeriesEncoder, 
 from openbook.nn.heads import QuantileHead
 from openbook.nn.recurrent import State, StepLSTM
 from openbook.ops.additive_attention import hoist
+from openbook.ops.narrow import added_linear
 from openbook.ops.recurrence import attending_decoder
 from openbook.ops.types import Decoded, DecoderWeights, Pages, Powers, Start
 from openbook.windows.batch import Batch
@@ -155,8 +156,7 @@ class TemporalDecoder(nn.Module):
         """L steps from the hoisted gates and what each is told of the target, from zero or from ``start``."""
         ask, cell = self.attention, self.cell
         told_EM, found_ED = self.entry.weight[:, : self.n_targets], self.entry.weight[:, self.n_targets :]
-        entry_XE = F.linear(told_BLM, told_EM, self.entry.bias).flatten(0, 1)
-        gates_BL4 = torch.addmm(gates_BL4.flatten(0, 1), entry_XE, cell.context.weight.T).view_as(gates_BL4)
+        gates_BL4 = added_linear(gates_BL4, F.linear(told_BLM, told_EM, self.entry.bias), cell.context.weight)
         weights = DecoderWeights(
             cell.recurrent.weight, cell.context.weight, found_ED, ask.query.weight, ask.query.bias, ask.score.weight[0]
         )

@@ -35,6 +35,7 @@ from openbook.nn.attention import (
 from openbook.nn.heads import LEAK, FeatureNorm, Norm, QuantileHead
 from openbook.nn.recurrent import Encoded, PaddedLSTM, State, StepLSTM
 from openbook.ops.additive_attention import hoist
+from openbook.ops.narrow import added_linear
 from openbook.ops.recurrence import attending_decoder
 from openbook.ops.types import DecoderWeights, Pages, Powers, Start
 from openbook.windows.batch import Batch
@@ -240,7 +241,8 @@ class Bahdanau(nn.Module):
         first = self._look_up(book.state, key_BTA, book, batch, 0)
         bias_HT = None if self.lag_bias is None else self.lag_bias(H, key_BTA.shape[1], 1)[..., 0]
         context_4C, told_4M = self.decoder.context.weight[:, :size], self.decoder.context.weight[:, size:]
-        gates_BH4 = self.decoder.hoist(batch.decoder_BHK) + F.linear(told_BHM, told_4M)
+        gates_BH4 = self.decoder.hoist(batch.decoder_BHK)
+        gates_BH4 = added_linear(gates_BH4, told_BHM, told_4M) if told_BHM.shape[2] else gates_BH4
         ask = self.attention
         recurrent_4D = self.decoder.recurrent.weight
         weights = DecoderWeights(recurrent_4D, context_4C, None, ask.query.weight, ask.query.bias, ask.score.weight[0])

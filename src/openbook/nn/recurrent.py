@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from openbook.ops.narrow import added_linear
+
 # Closes the input gate of a padded step: sigmoid(-1e4) is exactly 0, so state and gradients stay exactly 0 there.
 _CLOSED = -1e4
 
@@ -99,7 +101,7 @@ class StepLSTM(nn.Module):
 
     def hoist(self, known_BHK: Tensor) -> Tensor:
         """The known inputs' share of the gates for all steps, [B, H, 4D]."""
-        return self.known(known_BHK)
+        return added_linear(self.known.bias, known_BHK, self.known.weight)
 
     def forward(self, gates_B4: Tensor, context_BC: Tensor, state: State) -> State:
         """One step from the hoisted gates [B, 4D], the context [B, C] and the last state."""

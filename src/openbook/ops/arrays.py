@@ -23,8 +23,3 @@ def nothing(ndim: int, dtype: type = np.float32) -> np.ndarray:
 def room(*shape: int) -> Tensor:
     """Memory a kernel will write."""
     return torch.empty(shape, dtype=torch.float32)
-
-
-def summed_product(left_BLX: Tensor, right_BLY: Tensor) -> Tensor:
-    """Σ over windows and steps of the outer products: a weight's gradient, [X, Y]."""
-    return left_BLX.flatten(0, 1).T @ right_BLY.flatten(0, 1)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from openbook.ops.additive_attention.reference import additive_attention
-from openbook.ops.arrays import NO_MASK, array, nothing, room, summed_product
+from openbook.ops.arrays import NO_MASK, array, nothing, room
+from openbook.ops.narrow import narrow_product, summed_product
 from openbook.ops.recurrence.numba_steps import TILE, Given, Gradients, Products, Trace, steps_backward, steps_forward
 from openbook.ops.types import Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
 from openbook.ops.workers import share_out
@@ -145,7 +146,7 @@ def _weight_gradients(
     if weights.entry_ED is None:
         return recurrent_grad, summed_product(gates_grad_BL4, context_BLC), None
     entry_BLE = context_BLC @ weights.entry_ED.T
-    entry_grad = summed_product(gates_grad_BL4 @ weights.context_4E, context_BLC)
+    entry_grad = summed_product(narrow_product(gates_grad_BL4, weights.context_4E), context_BLC)
     return recurrent_grad, summed_product(gates_grad_BL4, entry_BLE), entry_grad
 
 
