@@ -51,7 +51,8 @@ class DotAttention(nn.Module):
 
 
 class GeneralAttention(nn.Module):
-    """General attention over time: ``softmax_t(s·W e_t)`` (Luong et al. 2015, *general*); keys are projected once.
+    """General attention over time: ``softmax_t(s·W e_t)`` (Luong et al. 2015, *general*), taken as ``(Wᵀ s)·e_t``: there are
+    fewer queries than times.
 
     >>> GeneralAttention(4)(torch.ones(2, 3, 4), torch.ones(2, 5, 4)).weight.shape
     torch.Size([2, 3, 5])
@@ -65,7 +66,8 @@ class GeneralAttention(nn.Module):
         self, query_BHD: Tensor, value_BTD: Tensor, mask_BT: Tensor | None = None, bias_HT: Tensor | None = None
     ) -> Attention:
         """Queries [B, H, D], the book [B, T, D], mask [B, T], additive bias [H, T]."""
-        score_BHT = torch.bmm(query_BHD, self.key(value_BTD).transpose(1, 2))
+        score_BHT = torch.bmm(query_BHD @ self.key.weight, value_BTD.transpose(1, 2))
+        score_BHT = score_BHT + (query_BHD @ self.key.bias)[..., None]
         if bias_HT is not None:
             score_BHT = score_BHT + bias_HT
         weight_BHT = masked_softmax(score_BHT, None if mask_BT is None else mask_BT[:, None])
@@ -149,7 +151,8 @@ class JointHead(nn.Module):
     """One softmax over the whole time × feature grid and *nowhere*; marginals are sums of its weights.
 
     The key of cell (t, f) is ``W e_t + x_tf a_f + b_f``: the state of that time, the value of that variable, its name.
-    The value of the cell is ``V e_t + x_tf c_f + d_f``. *Nowhere* has a key and no value: a step that needs no look-up
+    The value of the cell is ``V e_t + x_tf c_f + d_f``. W is taken to the queries and V to what was found, which are fewer
+    than the times: ``q·(W e) = (Wᵀ q)·e``. *Nowhere* has a key and no value: a step that needs no look-up
     has a place to say so, instead of an arbitrary cell; at the start it has half of the weight. Scores and sums are
     taken apart, so that no [B, T, F, D] tensor is ever built: memory is [B, H, T, F].
 
@@ -198,13 +201,13 @@ class JointHead(nn.Module):
         weight_BHFT = weight[..., :-1].view_as(score_BHFT)
         told_BHFT = weight_BHFT if gain_HTF is None else weight_BHFT * (1 + gain_HTF.transpose(1, 2))
         found_BHF = torch.einsum("bhft,bft->bhf", told_BHFT, cell_BFT)
-        context_BHD = torch.bmm(weight_BHFT.sum(2), self.value_state(state_BTD))
+        context_BHD = self.value_state(torch.bmm(weight_BHFT.sum(2), state_BTD))
         context_BHD = context_BHD + found_BHF @ self.value_slope_FD + weight_BHFT.sum(3) @ self.value_name_FD
         return Attention(context_BHD, weight_BHFT.transpose(2, 3))
 
     def _score(self, query_BHD: Tensor, state_BTD: Tensor, cell_BFT: Tensor) -> Tensor:
         slope_BHF, name_BHF = query_BHD @ self.key_slope_FD.T, query_BHD @ self.key_name_FD.T
-        state_BHT = torch.bmm(query_BHD, self.key_state(state_BTD).transpose(1, 2))
+        state_BHT = torch.bmm(query_BHD @ self.key_state.weight, state_BTD.transpose(1, 2))
         score_BHFT = torch.addcmul(state_BHT[:, :, None], slope_BHF[..., None], cell_BFT[:, None])
         score_BHFT += name_BHF[..., None]
         return score_BHFT
