@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -25,6 +26,7 @@ from benchmarks.plain import BareLSTM, PlainBahdanau, PlainDarnn
 from benchmarks.record import RESULTS, THREADS, write_result
 from openbook.models.base import ModelShape
 from openbook.models.darnn import DarnnConfig
+from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.models.seq2seq import BahdanauConfig, LuongConfig
 from openbook.ops.additive_attention import additive_attention, hoist, reference
@@ -208,11 +210,16 @@ def length(seed: int) -> dict[str, Any]:
 
 
 def latency(seed: int) -> dict[str, Any]:
-    """Milliseconds of one forecast of one window with its weights, T 200, H 24, 5 variables, on one core."""
+    """Milliseconds of one forecast of one window with its weights, T 200, H 24, 5 variables, on one core.
+
+    ``openbook`` as it is at its largest on hourly data: three members, a week as window, and 28 days of long book.
+    """
     torch.set_num_threads(1)
     found = {}
-    for config in (LuongConfig(), BahdanauConfig(), DarnnConfig()):
-        batch, shape = make_batch(1, 200, 24, 5, seed)
+    whole = OpenBookConfig(window=168, segment=6, book=28, mixing=True, cycle=False, n_models=3)
+    for config, T in ((LuongConfig(), 200), (BahdanauConfig(), 200), (DarnnConfig(), 200), (whole, 29 * 24)):
+        batch, shape = make_batch(1, T, 24, 5, seed)
+        shape = replace(shape, season=24)
         model = build_model(config, shape, seed).eval()
         with torch.inference_mode():
             seconds = in_turn({"one": lambda model=model, batch=batch: model(batch).attention.normalised()}, 50)

@@ -192,7 +192,7 @@ def _speed_targets(case: Mapping[str, Case]) -> list[Target]:
     for model in ("luong", "bahdanau", "darnn over segments"):
         asked = f"time of {model} grows with T to the power of at most 1.1"
         found.append(_ratio(long, asked, (model, "exponent"), 1.1, most=True, unit=""))
-    for model in ("luong", "bahdanau"):
+    for model in ("luong", "bahdanau", "openbook"):
         asked = f"{model} forecasts one window with its weights within 10 ms"
         found.append(_ratio(case["speed_latency"], asked, ("ms", model), 10, most=True, unit="ms"))
     asked = "kernels compile within 15 s, once"

@@ -178,6 +178,7 @@ KOREAN = {
     "speed_length: time of darnn over segments grows with T to the power of at most 1.1": "speed_length: 구간 단위 darnn의 시간이 T의 1.1제곱 이하로 늘 것",
     "speed_latency: luong forecasts one window with its weights within 10 ms": "speed_latency: luong이 윈도 하나를 가중치와 함께 10 ms 안에 예측할 것",
     "speed_latency: bahdanau forecasts one window with its weights within 10 ms": "speed_latency: bahdanau이 윈도 하나를 가중치와 함께 10 ms 안에 예측할 것",
+    "speed_latency: openbook forecasts one window with its weights within 10 ms": "speed_latency: openbook이 윈도 하나를 가중치와 함께 10 ms 안에 예측할 것",
     "speed_compilation: kernels compile within 15 s, once": "speed_compilation: 커널 컴파일이 처음 한 번 15초 안에 끝날 것",
     **{
         f"etth1: `luong` is as good on validation as {peer} after at most a fifth of its training time": f"etth1: {peer}의 "
