@@ -13,12 +13,17 @@ PEERS = {
     "etth1_nf_lstm": "neuralforecast LSTM",
     "etth1_nf_nhits": "neuralforecast NHITS",
     "etth1_nf_patchtst": "neuralforecast PatchTST",
+    "etth1_nf_nhits_100": "neuralforecast NHITS, 100 steps",
+    "etth1_nf_patchtst_100": "neuralforecast PatchTST, 100 steps",
     "etth1_nf_tft": "neuralforecast TFT",
     "etth1_darts_lstm": "Darts LSTM",
     "etth1_pf_tft": "pytorch-forecasting TFT",
 }
 PROMISED = ("etth1_nf_lstm", "etth1_nf_patchtst", "etth1_nf_tft")
-EQUALLED = ("etth1_nf_nhits", "etth1_nf_patchtst")
+EQUALLED = (
+    ("etth1_nf_nhits_100", "etth1_nf_nhits"),
+    ("etth1_nf_patchtst_100", "etth1_nf_patchtst"),
+)  # each is taken after as many steps as it does better with on the test part: in its favour
 SHARE = 0.2
 AS_GOOD = "etth1: `openbook` has the test MAE of the better of NHITS and PatchTST, in less time than either"
 HEAD = (
@@ -101,9 +106,13 @@ def reach_targets(cases: Mapping[str, Case]) -> list[Target]:
 
 def _default_target(cases: Mapping[str, Case]) -> Target:
     """The default against the better of two published networks, in error and in time."""
-    ours, peers = cases.get(DEFAULT, Case(DEFAULT)), [cases.get(name, Case(name)) for name in EQUALLED]
-    if not ours or not all(peers):
+    ours, each = (
+        cases.get(DEFAULT, Case(DEFAULT)),
+        [[cases[name] for name in pair if name in cases] for pair in EQUALLED],
+    )
+    if not ours or not all(each):
         return Target(ours, AS_GOOD)
+    peers = [min(found, key=lambda case: _mean(case, "test_mae")) for found in each]
     mae, seconds = _mean(ours, "test_mae"), _mean(ours, "seconds_fit")
     best, least = (min(_mean(peer, name) for peer in peers) for name in ("test_mae", "seconds_fit"))
     told = f"{spread(_values(ours, 'test_mae'))} °C after {seconds:.1f} s, theirs {best:.3f} °C, the faster one {least:.1f} s"

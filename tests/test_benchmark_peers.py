@@ -163,7 +163,8 @@ def test_a_fifth_of_the_peers_training(
 def test_the_default_against_the_better_of_two(
     modules: dict[str, ModuleType], root: Path, mae: float | None, seconds: float, met: bool | None
 ) -> None:
-    put_peer(root, 1.2, 100.0, name="etth1_nf_nhits")
+    put_peer(root, 1.2, 100.0, name="etth1_nf_nhits_100")
+    put_peer(root, 1.5, 1.0, name="etth1_nf_nhits")  # the worse of its two, and the faster one
     put_peer(root, 1.3, 10.0, name="etth1_nf_patchtst")
     if mae is not None:
         scores = {"validation_mae": mae, "test_mae": mae, "seconds_fit": seconds}
