@@ -162,3 +162,10 @@ def test_lag_bias_belongs_to_the_lag_for_any_window() -> None:
             assert bias[step, past].tolist() == (layer.gain * layer.table_LF[lag - 1]).tolist()
     torch.testing.assert_close(layer(1, 5, 2), bias[2:3])
     assert layer(1, 20)[0, 0].tolist() == (layer.gain * layer.table_LF[8]).tolist()
+
+
+def test_general_scores_are_products_with_projected_keys() -> None:
+    layer, draw = GeneralAttention(D).double(), torch.Generator().manual_seed(2)
+    query, book = (torch.randn(B, length, D, generator=draw, dtype=torch.float64) for length in (H, T))
+    wanted = torch.einsum("bhd,btd->bht", query, layer.key(book)).softmax(-1)
+    torch.testing.assert_close(layer(query, book).weight, wanted, rtol=0, atol=1e-12)
