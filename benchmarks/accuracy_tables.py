@@ -70,7 +70,7 @@ def lost(found: Results) -> list[str]:
         if not mine or not others:
             continue
         best = min(others, key=lambda label: fmean(others[label]))
-        if fmean(others[best]) <= fmean(mine):
+        if fmean(others[best]) < fmean(mine):  # a forecast that is the floor is no loss
             close = fmean(mine) - fmean(others[best]) < 2 * max(_deviation(mine), _deviation(others[best]))
             told = f"{case} ({spread(others[best], 3)} against {spread(mine, 3)}{', a tie' if close else ''})"
             beaten.setdefault(best, []).append(told)

@@ -108,8 +108,11 @@ def test_lost_suites_come_first(module: Callable[[str], Any], tmp_path: Path) ->
     for seed, mse in ((1, 0.35), (2, 0.37)):
         put(tmp_path, "exchange", "96", "openbook", seed, mse=mse, mae=0.38)
     put(tmp_path, "exchange", "96", "naive", mse=0.35, mae=0.38)
+    for label, seed in (("naive", None), ("openbook", 1)):  # the floor itself
+        put(tmp_path, "exchange", "192", label, seed, mse=0.4, mae=0.38)
     page = section(module, tmp_path)
     assert "- **Lost:** exchange: naive beats openbook in MSE at 96 (0.350 against 0.360 ± 0.014, a tie)." in page
+    assert "192" not in "".join(line for line in page.splitlines() if line.startswith("- **Lost:** exchange"))
     assert page.index("### Suite exchange") < page.index("### Suite etth2") < page.index("### Suite etth1")
 
 
