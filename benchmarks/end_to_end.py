@@ -1,7 +1,7 @@
 """Whole trainings on ETTh1, other libraries' and ours: ``python -m benchmarks.end_to_end [--case NAME] [--seed N]``.
 
-Peers run in the environment of ``make bench-peers`` with their defaults, for 300 steps; NHITS and PatchTST for 100 as well,
-where they do better on this series. Ours are ``openbook``, all its decisions taken
+Peers run in the environment of ``make bench-peers`` with their defaults, for 300 steps; NHITS and PatchTST for 100 as well:
+NHITS does better then on this series. Ours are ``openbook``, all its decisions taken
 within ten seconds, and ``luong`` with its defaults, early stopping on the last rows of the training part included; how soon
 ``luong`` is as good as each peer is told by scoring the same validation windows while it trains, outside its time. Results
 that exist are kept, so an interrupted run goes on where it stopped; on a machine that others use too, measure all anew in

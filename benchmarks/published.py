@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from statistics import fmean
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
 
 from benchmarks.accuracy_results import Results
-from benchmarks.targets import Target, percent, spread
+from benchmarks.suites import SUITES
+from benchmarks.targets import Case, Target, percent, spread
 from openbook.forecast.floors import FLOORS
 
 OURS = "openbook"
@@ -90,6 +91,8 @@ def accuracy_targets(results: Mapping[str, Results]) -> list[Target]:
         _below_ridge(results["vic_elec"], "mape"),
         *_small_demand(results["small_demand"]),
         *(_covered(found) for found in results.values()),
+        _not_worse_than_floors(results),
+        _within_time(results),
     ]
 
 
@@ -162,6 +165,42 @@ def _covered(found: Results) -> Target:
         return Target(found.case(OURS), asked)
     met = all(abs(fmean(values) - level / 100) <= 0.03 + 1e-9 for level, values in shares.items())
     return Target(found.case(OURS), asked, ", ".join(percent(values) for values in shares.values()), met)
+
+
+def _not_worse_than_floors(results: Mapping[str, Results]) -> Target:
+    """Means of the cases' ratios; of one seed no spread is known, and any loss counts."""
+    asked = "every suite: not worse than seasonal naive and ridge by more than one standard deviation"
+    lost, runs = [], []
+    for found in results.values():
+        metric = SUITES[found.suite].metrics[0]
+        mine = found.mean(OURS, metric)
+        allowed = 1 + (stdev(mine) / fmean(mine) if len(mine) > 1 else 0.0)
+        for floor in ("seasonal_naive", "ridge"):
+            if found.measured(OURS, floor) != list(found.cases):
+                continue
+            runs += found.of(OURS)
+            ratio = fmean(ratios(found, OURS, floor, metric).values())
+            if ratio > allowed:
+                lost.append(f"{found.suite} {_change(ratio)} against {floor}")
+    return _judged(asked, runs, ", ".join(lost) or "nowhere worse", not lost)
+
+
+def _within_time(results: Mapping[str, Results]) -> Target:
+    asked = "every suite, case and seed: fitted and forecast within 15 minutes"
+    runs = [run for found in results.values() for run in found.of(OURS)]
+    slowest, minutes = max(((run, _minutes(run)) for run in runs), key=lambda pair: pair[1], default=({}, 0.0))
+    told = f"{minutes:.1f} min at most ({slowest.get('suite')} {slowest.get('case')})"
+    return _judged(asked, runs, told, minutes <= 15)
+
+
+def _minutes(run: Mapping[str, Any]) -> float:
+    return (run["seconds_fit"] + run["seconds_predict"]) / 60
+
+
+def _judged(asked: str, runs: Sequence[dict[str, Any]], told: str, met: bool) -> Target:
+    """A promise over all suites; not measured while there is no run."""
+    case = Case(OURS, tuple(sorted({int(run["seed"]) for run in runs})), tuple(runs))
+    return Target(case, asked, told, met) if runs else Target(case, asked)
 
 
 def ratios(found: Results, mine: str, other: str, metric: str) -> dict[str, float]:

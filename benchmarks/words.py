@@ -179,6 +179,10 @@ KOREAN = {
     "speed_latency: luong forecasts one window with its weights within 10 ms": "speed_latency: luong이 윈도 하나를 가중치와 함께 10 ms 안에 예측할 것",
     "speed_latency: bahdanau forecasts one window with its weights within 10 ms": "speed_latency: bahdanau이 윈도 하나를 가중치와 함께 10 ms 안에 예측할 것",
     "speed_latency: openbook forecasts one window with its weights within 10 ms": "speed_latency: openbook이 윈도 하나를 가중치와 함께 10 ms 안에 예측할 것",
+    "speed_gpu: a step of luong on an NVIDIA GPU at most 1.5 times a bare cuDNN LSTM's": "speed_gpu: NVIDIA GPU에서 luong의 학습 스텝이 cuDNN LSTM의 1.5배 이하일 것",
+    "speed_gpu: a step of bahdanau on an NVIDIA GPU at most 1.5 times a bare cuDNN LSTM's": "speed_gpu: NVIDIA GPU에서 bahdanau의 학습 스텝이 cuDNN LSTM의 1.5배 이하일 것",
+    "speed_gpu: a step of DA-RNN on an NVIDIA GPU at least 30 times as fast as the plain loop": "speed_gpu: NVIDIA GPU에서 DA-RNN의 학습 스텝이 보통의 반복문보다 30배 이상 빠를 것",
+    "demo: `openbook` beats every floor in MASE": "demo: `openbook`의 MASE가 모든 기준 방법보다 낮을 것",
     "speed_compilation: kernels compile within 15 s, once": "speed_compilation: 커널 컴파일이 처음 한 번 15초 안에 끝날 것",
     **{
         f"etth1: `luong` is as good on validation as {peer} after at most a fifth of its training time": f"etth1: {peer}의 "

@@ -101,6 +101,33 @@ def test_a_limit_is_judged_by_the_mean_over_cases_and_seeds(
     assert f"| etth1: mean MSE at most 0.400 | {mse:.3f} ± 0.014 | {'met' if met else '**missed**'} | 1, 2 |" in page
 
 
+FLOORS_KEPT = "every suite: not worse than seasonal naive and ridge by more than one standard deviation"
+IN_TIME = "every suite, case and seed: fitted and forecast within 15 minutes"
+
+
+@pytest.mark.parametrize(("mse", "kept"), [((0.39, 0.40), True), ((0.40, 0.41), True), ((0.41, 0.42), False)])
+def test_a_suite_may_lose_to_a_floor_by_one_deviation(
+    module: Callable[[str], Any], tmp_path: Path, mse: tuple[float, float], kept: bool
+) -> None:
+    """Ridge has 0.40; seeds a hundredth apart deviate by 0.007."""
+    for case in ("96", "192", "336", "720"):
+        put(tmp_path, "etth1", case, "ridge", mse=0.40, mae=0.4)
+        for seed, value in enumerate(mse, 1):
+            put(tmp_path, "etth1", case, "openbook", seed, mse=value, mae=0.4)
+    results = module("accuracy_results").read_accuracy(tmp_path)
+    told = {target.asked: target for target in module("published").accuracy_targets(results)}[FLOORS_KEPT]
+    assert told.met is kept
+    assert told.measured == ("nowhere worse" if kept else "etth1 +3.7 % against ridge")
+
+
+def test_every_run_is_held_to_its_time(module: Callable[[str], Any], tmp_path: Path) -> None:
+    put(tmp_path, "etth1", "96", "openbook", 1, mse=0.4, mae=0.4)
+    assert verdicts(module, tmp_path)[IN_TIME] is True
+    path = next(tmp_path.glob("*.json"))
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"seconds_predict": 901.0}), encoding="utf-8")
+    assert verdicts(module, tmp_path)[IN_TIME] is False
+
+
 def test_lost_suites_come_first(module: Callable[[str], Any], tmp_path: Path) -> None:
     put(tmp_path, "etth1", "96", "openbook", 1, mse=0.36, mae=0.38)
     put(tmp_path, "etth1", "96", "ridge", mse=0.37, mae=0.38)

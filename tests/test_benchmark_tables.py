@@ -129,6 +129,15 @@ def test_limits(tables: ModuleType, root: Path, over: bool) -> None:
     assert limits == [not over] * 6
 
 
+@pytest.mark.parametrize(("mase", "met"), [(0.59, True), (0.6, False), (None, None)])
+def test_the_default_has_to_beat_every_floor(
+    tables: ModuleType, root: Path, mase: float | None, met: bool | None
+) -> None:
+    ours = {} if mase is None else {"openbook": mase}
+    put(root, "demo-1", **scored({"luong": 0.5, **ours, "ridge": 0.6, "seasonal_naive": 0.9}, seconds=100.0))
+    assert verdicts(tables, root)["demo: `openbook` beats every floor in MASE"] is met
+
+
 @pytest.mark.parametrize("over", [False, True])
 def test_limits_of_the_reference_models(tables: ModuleType, root: Path, over: bool) -> None:
     extra = 0.01 if over else 0.0

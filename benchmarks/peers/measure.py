@@ -188,7 +188,7 @@ MODELS: dict[str, tuple[str, Callable[[np.ndarray, Asked], Peer]]] = {
     "pf_tft": ("pytorch-forecasting", pytorch_forecasting_tft),
 }
 
-SHORT = 100  # steps of the cases named so: on this series some models are at their best then
+SHORT = 100  # steps of the cases named so: on this series NHITS does better after them than after 300
 
 
 def versions(library: str) -> dict[str, str]:
