@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from openbook.forecast.closed_form import Table, absolute, mean_error, solve, squared
+from openbook.forecast.closed_form import Table, absolute, average, mean_error, solve, squared
 
 
 def make_table(rows: int, *, noise: float, seed: int = 0) -> Table:
@@ -75,3 +75,41 @@ def test_errors_are_in_units_of_the_series() -> None:
     table = Table(torch.zeros(2, 1), torch.tensor([[1.0], [torch.nan]]), torch.tensor([4.0, 9.0]))
     assert mean_error(torch.zeros(2, 1), table, absolute) == 4.0
     assert mean_error(torch.zeros(2, 1), table, squared) == 16.0
+
+
+def without_oldest(table: Table, columns: int) -> Table:
+    return table._replace(x_WD=table.x_WD[:, columns:])
+
+
+def test_maps_of_several_windows_are_averaged_by_how_well_they_validate() -> None:
+    train, judged = make_table(40, noise=1.0), make_table(60, noise=1.0, seed=1)
+    found = average(train, judged, squared, (3, 4))  # four own lags, the oldest first, and one other column
+    short, long = (solve(without_oldest(train, older), without_oldest(judged, older), squared) for older in (1, 0))
+    apart = (max(short.error, long.error) / min(short.error, long.error) - 1) / 0.05
+    behind = np.exp(-apart) / (1 + np.exp(-apart))
+    assert found.share == pytest.approx((behind, 1 - behind) if short.error > long.error else (1 - behind, behind))
+    assert found.penalty == (short.penalty, long.penalty)
+    weight = found.share[1] * long.weight_DH
+    weight[1:] += found.share[0] * short.weight_DH
+    torch.testing.assert_close(found.solved.weight_DH, weight)
+    torch.testing.assert_close(found.solved.bias_H, found.share[0] * short.bias_H + found.share[1] * long.bias_H)
+    told = judged.x_WD @ found.solved.weight_DH + found.solved.bias_H
+    assert found.solved.error == pytest.approx(mean_error(told, judged, squared))
+
+
+def test_what_validated_before_is_learned_again_alike() -> None:
+    train, judged = make_table(40, noise=1.0), make_table(60, noise=1.0, seed=1)
+    before = average(train, judged, squared, (3, 4))
+    again = average(train, None, squared, (3, 4), like=before)
+    assert (again.share, again.penalty) == (before.share, before.penalty)
+    torch.testing.assert_close(again.solved.weight_DH, before.solved.weight_DH)
+    assert np.isnan(again.solved.error)
+    assert average(train, None, squared, (3, 4)).share == (0.5, 0.5)
+
+
+def test_one_window_is_its_own_average() -> None:
+    train, judged = make_table(40, noise=1.0), make_table(60, noise=1.0, seed=1)
+    found, single = average(train, judged, squared, (4,)), solve(train, judged, squared)
+    assert found.share == (1.0,)
+    torch.testing.assert_close(found.solved.weight_DH, single.weight_DH)
+    assert found.solved.error == pytest.approx(single.error)

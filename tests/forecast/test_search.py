@@ -39,6 +39,7 @@ def test_every_decision_has_its_evidence(fitted: Forecaster) -> None:
     told = fitted.decisions
     assert {"input_size", "scaling", "segment", "penalty", "book", "mixing", "cycle", "forecast"} <= set(told)
     assert "validation error of the closed-form map" in told["input_size"].why
+    assert fitted.fitted().config.skip_window == told["skip_window"].value >= told["input_size"].value
     assert "validation loss with" in told["book"].why
     assert "model" in told["forecast"].why
     assert fitted.fitted().config.window == told["input_size"].value
@@ -69,7 +70,7 @@ def test_a_saved_forecaster_forecasts_the_same(fitted: Forecaster, tmp_path) -> 
 
 def test_what_was_decided_can_be_used_again(fitted: Forecaster) -> None:
     again = Forecaster.from_decisions(fitted.decisions, 24, futr_exog_list=["warm"], train=FAST).fit(make_frame(seed=1))
-    for name in ("input_size", "scaling", "segment", "book", "mixing", "cycle", "n_models"):
+    for name in ("input_size", "scaling", "segment", "book", "mixing", "cycle", "n_models", "skip_window"):
         assert again.decisions[name].value == fitted.decisions[name].value, name
         assert again.decisions[name].why.startswith("as given"), name
 

@@ -29,6 +29,19 @@ def test_before_training_the_median_is_the_skip_path() -> None:
     torch.testing.assert_close(net.floor(batch), wanted, rtol=0, atol=1e-5)
 
 
+def test_the_skip_path_may_read_farther_back_than_the_recurrence() -> None:
+    batch, config = make_batch(), replace(DECIDED, window=4, skip_window=8, book=0, cycle=False)
+    net = OpenBookNet(config, SHAPE).eval()
+    assert net.skip is not None
+    net.skip.set_base(torch.ones(net.skip_shape.width, H), torch.zeros(H))
+    older = batch.encoder_BTX.clone()
+    older[:, -6, 0] += 1.0  # a row that the map reads and the recurrence does not
+    before, after = net(batch), net(batch._replace(encoder_BTX=older))
+    torch.testing.assert_close(after.quantile_BHMQ, before.quantile_BHMQ + 1.0)
+    assert torch.equal(after.attention.weight_BHTF, before.attention.weight_BHTF)
+    assert not after.attention.weight_BHTF[:, :, :-4].any()
+
+
 def test_the_floor_stays_what_it_was_whatever_is_trained() -> None:
     batch, net = make_batch(), OpenBookNet(DECIDED, SHAPE).eval()
     assert net.skip is not None

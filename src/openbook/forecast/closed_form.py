@@ -16,6 +16,7 @@ from openbook.windows.sampler import Resident, WindowIndex, WindowShape, batches
 _PENALTIES = np.logspace(-5, 3, 17)  # multiples of the mean of the normal equations' diagonal
 _ENOUGH_COMPLETE = 0.2  # below it gaps in horizons are filled from the step before, instead of leaving windows out
 _CELLS = 60_000  # of a piece of windows
+_APART = 0.05  # how much worse, as a share of the best error, a map validates that counts 1/e of the best
 
 
 class Table(NamedTuple):
@@ -71,6 +72,24 @@ def mean_error(told_WH: Tensor, table: Table, error: Error) -> float:
     return float(found.nanmean())
 
 
+class Averaged(NamedTuple):
+    """Maps of several windows as one: the newest steps each reads [K], their shares and penalties [K], and their mean."""
+
+    windows: tuple[int, ...]
+    share: tuple[float, ...]
+    penalty: tuple[float, ...]
+    solved: Solved
+
+
+class _Normal(NamedTuple):
+    """Normal equations, centred and weighted: means [D] and [h], ``gram`` [D, D], ``cross`` [D, h], float64."""
+
+    x_D: Tensor
+    y_H: Tensor
+    gram_DD: Tensor
+    cross_DH: Tensor
+
+
 def solve(train: Table, validation: Table | None, error: Error, penalty: float = 1.0) -> Solved:
     """The ridge map whose penalty does best on validation windows; without any, that of the given ``penalty``.
 
@@ -78,15 +97,65 @@ def solve(train: Table, validation: Table | None, error: Error, penalty: float =
     out, or filled from the step before where hardly any is complete.
     One eigendecomposition serves all penalties.
     """
-    if not len(train.x_WD):  # nothing to learn from: the window's location is forecast
-        width, h = train.x_WD.shape[1], train.y_WH.shape[1]
-        return Solved(torch.zeros(width, h), torch.zeros(h), penalty, float("nan"))
+    if not len(train.x_WD):
+        return _location(train, penalty)
+    return _ridge(_normal(train), validation, error, penalty)
+
+
+def average(
+    train: Table, validation: Table | None, error: Error, windows: tuple[int, ...], like: Averaged | None = None
+) -> Averaged:
+    """The mean of the ridge maps of several windows, each with its own penalty, by how well they validate.
+
+    Each reads the newest own lags of its length (the first columns of the longest, the oldest first) and all other columns.
+    A map whose validation error is 5 % above the best one's has a share of 1/e of it. Without validation windows shares and
+    penalties are those of ``like``, else equal.
+    Source: Bates & Granger 1969, The combination of forecasts; shares as in Buckland et al. 1997.
+    """
+    shares = like.share if like else (1 / len(windows),) * len(windows)
+    penalties = like.penalty if like else (1.0,) * len(windows)
+    if not len(train.x_WD):
+        return Averaged(windows, shares, penalties, _location(train, penalties[0]))
+    whole, judged = _normal(train), validation is not None and len(validation.x_WD) > 0
+    maps = []
+    for window, penalty in zip(windows, penalties, strict=True):
+        older = max(windows) - window
+        part = _Normal(whole.x_D[older:], whole.y_H, whole.gram_DD[older:, older:], whole.cross_DH[older:])
+        seen = validation._replace(x_WD=validation.x_WD[:, older:]) if judged and validation is not None else None
+        maps.append(_ridge(part, seen, error, penalty))
+    found = np.array([each.error for each in maps])
+    if np.isfinite(found).all():
+        worth = np.exp((1.0 - found / max(found.min(), np.finfo(float).tiny)) / _APART)
+        shares = tuple(map(float, worth / worth.sum()))
+    weight_DH = torch.zeros(train.x_WD.shape[1], train.y_WH.shape[1])
+    bias_H = torch.zeros(train.y_WH.shape[1])
+    for window, share, each in zip(windows, shares, maps, strict=True):
+        weight_DH[max(windows) - window :] += share * each.weight_DH
+        bias_H += share * each.bias_H
+    lowest = float("nan")
+    if judged and validation is not None:
+        lowest = mean_error(validation.x_WD @ weight_DH + bias_H, validation, error)
+    main = maps[int(np.argmax(shares))].penalty
+    return Averaged(windows, shares, tuple(each.penalty for each in maps), Solved(weight_DH, bias_H, main, lowest))
+
+
+def _location(train: Table, penalty: float) -> Solved:
+    """Where there is nothing to learn from the window's location is forecast."""
+    width, h = train.x_WD.shape[1], train.y_WH.shape[1]
+    return Solved(torch.zeros(width, h), torch.zeros(h), penalty, float("nan"))
+
+
+def _normal(train: Table) -> _Normal:
     x, y, size = _complete(train)
     share_W1 = size.square()[:, None] / size.square().sum()
     x_mean, y_mean = (share_W1 * x).sum(0), (share_W1 * y).sum(0)
     root_W1 = share_W1.sqrt()
     x = root_W1 * (x - x_mean)
-    gram, cross = x.T @ x, x.T @ (root_W1 * (y - y_mean))
+    return _Normal(x_mean, y_mean, x.T @ x, x.T @ (root_W1 * (y - y_mean)))
+
+
+def _ridge(normal: _Normal, validation: Table | None, error: Error, penalty: float) -> Solved:
+    x_mean, y_mean, gram, cross = normal
     unit = float(gram.diagonal().mean()) or 1.0
     value, vector = torch.linalg.eigh(gram)
     value, target = value.clamp(min=0.0), vector.T @ cross

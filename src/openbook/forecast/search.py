@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from openbook.data.panel import Panel
-from openbook.forecast.closed_form import solve
+from openbook.forecast.closed_form import average
 from openbook.forecast.decisions import Decision
 from openbook.forecast.start import MANY, Start, book_of, error_of, tables_of
 from openbook.models.base import ModelShape
@@ -91,7 +91,9 @@ def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
 def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
     """The windows a config needs: back to the oldest day of its long book, scaled by the recurrent part alone."""
     assert config.window is not None
-    reach = max(config.window, ((config.book or 0) + 1) * bench.shape.season if config.book else 0)
+    reach = max(
+        config.window, config.skip_window or 0, ((config.book or 0) + 1) * bench.shape.season if config.book else 0
+    )
     return replace(bench.start.windows, input_size=reach, scale_steps=config.window, least_context=config.window)
 
 
@@ -161,11 +163,10 @@ def run_again(bench: Bench, trial: Trial, panel: Panel) -> nn.Module | None:
     """
     train, windows, seed = bench.train, windows_of(bench, trial.config), trial.training.seed
     all_of_it = split_windows(panel, bench.start.windows, validation_size=0, season=bench.shape.season)
-    tables = tables_of(
-        panel, bench.resident, bench.shape, bench.start.windows, replace(train, validation_size=0), bench.unit, MANY
-    )
-    solved = solve(*tables, error_of(train.loss), penalty=bench.start.solved.penalty)
-    model = member(bench._replace(start=bench.start._replace(solved=solved)), trial.config, seed)
+    start, none = bench.start, replace(train, validation_size=0)
+    tables = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
+    averaged = average(*tables, error_of(train.loss), start.averaged.windows, like=start.averaged)
+    model = member(bench._replace(start=start._replace(averaged=averaged)), trial.config, seed)
     best = trial.history.best_step
     if not best:
         return model

@@ -15,7 +15,7 @@ import numpy as np
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
 from openbook.forecast.bands import error_scale
-from openbook.forecast.closed_form import Error, Solved, Table, absolute, solve, squared, tabulate
+from openbook.forecast.closed_form import Averaged, Error, Solved, Table, absolute, average, solve, squared, tabulate
 from openbook.forecast.decisions import MOST_STEPS, Decision
 from openbook.forecast.origins import Origins
 from openbook.forecast.setup import Setup
@@ -30,6 +30,7 @@ from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_s
 _FEW, MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chosen one on
 _SEASONS = (2, 3, 4, 7, 14)
 _NEARLY = 1.005  # a shorter window is taken where it is this near to the best
+_FAR = 1.15  # a window whose map does this much worse by itself is not averaged
 _LEAST_SEGMENTS, _MOST_SEGMENTS = 8, 32
 _CLEARLY = 0.95  # a unit that all windows share has to do this much better than one of each window's own
 _ALIKE = 3.0  # how much larger the changes of one series may be than those of another to share a unit
@@ -38,12 +39,22 @@ _MOST_ROWS = 1_500  # of a long book: every window reads them all
 
 
 class Start(NamedTuple):
-    """A decided window: config with window and segment, how windows are cut, the map to start from, how inputs are scaled."""
+    """A decided window: config with windows and segment, how windows are cut, the map to start from, how inputs are scaled."""
 
     config: OpenBookConfig
     windows: WindowShape
-    solved: Solved
+    averaged: Averaged
     columns: ColumnScaler
+
+    @property
+    def solved(self) -> Solved:
+        """The map to start from."""
+        return self.averaged.solved
+
+    @property
+    def reading(self) -> WindowShape:
+        """The windows the map reads, scaled as the recurrence's are."""
+        return reading(self.windows, max(self.averaged.windows))
 
 
 def error_of(loss: Loss) -> Error:
@@ -156,18 +167,41 @@ def choose_start(
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
     scaled, resident = scaled_by(panel, made, kind)
     windows = replace(scaled.windows, input_size=size, unit=common_unit(panel, size) if kind in COMMON else 1.0)
-    tables = tables_of(panel, resident, shape, windows, train, unit, MANY)
-    solved = solve(*tables, error)
+    lags = lags_of(panel, config, shape.h, season, size)
+    if len(sizes) > 1 and finite:  # what is far behind by itself would hardly count
+        lags = tuple(lag for lag in lags if tried.get((kind, lag), 0.0) <= _FAR * tried[kind, size])
+    tables = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, MANY)
+    averaged = average(*tables, error, lags)
     segment = config.segment or segment_of(size, season)
+    counted = ", ".join(f"{lag} {share:.0%}" for lag, share in zip(lags, averaged.share, strict=True))
+    of_maps = f"mean of the maps of several windows, by validation error: {counted}" if len(lags) > 1 else "one map"
     decisions = {
         "input_size": Decision(size, why if len(sizes) > 1 else "as given"),
         "scaling": Decision(kind, why if len(scalings) > 1 else "as given"),
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
+        "skip_window": Decision(max(lags), ("as given, " if config.skip_window else "") + of_maps),
         "penalty": Decision(
-            solved.penalty, f"validation error {solved.error:.4g} of the skip path, in units of its mean diagonal"
+            averaged.solved.penalty,
+            f"validation error {averaged.solved.error:.4g} of the skip path, in units of its mean diagonal",
         ),
     }
-    return Start(replace(config, window=size, segment=segment), windows, solved, scaled.columns), decisions
+    decided = replace(config, window=size, skip_window=max(lags), segment=segment)
+    return Start(decided, windows, averaged, scaled.columns), decisions
+
+
+def lags_of(panel: Panel, config: OpenBookConfig, h: int, season: int, size: int) -> tuple[int, ...]:
+    """Windows whose maps are averaged, up to what was given: those worth trying, and the recurrence's."""
+    if not config.skip:
+        return (size,)
+    most = config.skip_window or config.window
+    tried = {size, *window_candidates(panel, h, season)}
+    return tuple(sorted(lag for lag in tried if most is None or lag <= max(most, size)))
+
+
+def reading(windows: WindowShape, longest: int) -> WindowShape:
+    """Windows of ``longest`` steps that are scaled, and worth learning from, by those of the recurrence."""
+    own = windows.input_size
+    return replace(windows, input_size=max(longest, own), scale_steps=own, least_context=own)
 
 
 def common_unit(panel: Panel, size: int) -> float:
@@ -235,6 +269,8 @@ def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tupl
             fix="pass the decisions attribute of a forecaster fitted with model='openbook'",
         )
     found = {name: decisions[name] for name in needed}
+    if "skip_window" in decisions:
+        found["skip_window"] = decisions["skip_window"]
     value = {name: told["value"] if isinstance(told, Mapping) else told.value for name, told in found.items()}
     scaling: Scaling = value.pop("scaling")
     return replace(config, window=value.pop("input_size"), **value), scaling

@@ -26,8 +26,9 @@ _FACTS = 16  # width of the map through which the long book compares days
 class OpenBookConfig:
     """The default model; what is ``None`` is decided on validation windows of the training part.
 
-    ``window``: steps the skip path and the recurrence read. ``segment``: steps read at once. ``attention``: look up the
-    window's segments. ``mixing``: whether segments of all variables may be looked up, or the target's own alone. ``book``:
+    ``window``: steps the recurrence reads. ``skip_window``: steps the skip path reads, the mean of maps of several windows up
+    to it (open in a decided config: ``window``). ``segment``: steps read at once. ``attention``: look up the window's
+    segments. ``mixing``: whether segments of all variables may be looked up, or the target's own alone. ``book``:
     seasons of the long book, 0 for none. ``cycle``: a learned cycle of the calendar is taken off and added back. ``skip``:
     the linear floor inside the model. ``refit``: after validation, choice and calibration all is learned once more with the
     held-out tail, for as many steps as validated best. ``n_models``: as many models from different seeds, averaged; left
@@ -40,6 +41,7 @@ class OpenBookConfig:
     name: ClassVar[str] = "openbook"
     hidden_size: int = 64
     window: int | None = None
+    skip_window: int | None = None
     segment: int | None = None
     skip: bool = True
     attention: bool = True
@@ -51,7 +53,8 @@ class OpenBookConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, least in (("hidden_size", 1), ("window", 1), ("segment", 1), ("book", 0), ("n_models", 1)):
+        sizes = (("hidden_size", 1), ("window", 1), ("skip_window", 1), ("segment", 1), ("book", 0), ("n_models", 1))
+        for name, least in sizes:
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least=least)
         for name in ("skip", "attention", "refit"):
@@ -154,8 +157,13 @@ class OpenBookNet(nn.Module):
         self.lays_out = True  # what was looked up, over the rows of the past; see ``unread``
         n_variables, n_known, n_static, n_calendar = self.sizes
         self.skip_shape: SkipShape = skip_shape(
-            config.window, shape.h, n_variables=n_variables, n_known=n_known, n_fixed=n_static + n_calendar
+            config.skip_window or config.window,
+            shape.h,
+            n_variables=n_variables,
+            n_known=n_known,
+            n_fixed=n_static + n_calendar,
         )
+        self.window = config.window
         self.skip = LinearSkip(self.skip_shape) if config.skip else None
         self.n_read = n_variables if config.mixing else 1
         self.encoder = SegmentEncoder(
@@ -201,8 +209,8 @@ class OpenBookNet(nn.Module):
         ahead_BH, past_BT = self._cycles(batch)
         cut = self._without_cycle(batch, past_BT)
         line_BH = self._line(cut)
-        window = cut.encoder_BTX[:, -self.skip_shape.window :, : self.n_read]
-        observed = cut.observed_BTF[:, -self.skip_shape.window :, : self.n_read]
+        window = cut.encoder_BTX[:, -self.window :, : self.n_read]
+        observed = cut.observed_BTF[:, -self.window :, : self.n_read]
         book_BSFD = self.encoder(window, observed, self._beside(cut))
         query_BHD = self._query(batch.decoder_BHK, book_BSFD[:, -1, 0])
         days = None
@@ -229,7 +237,7 @@ class OpenBookNet(nn.Module):
 
     def _beside(self, batch: Batch) -> Tensor:
         """What the target's segments hear beside it, [B, T, E]: all other variables and the calendar."""
-        window_BTX = batch.encoder_BTX[:, -self.skip_shape.window :]
+        window_BTX = batch.encoder_BTX[:, -self.window :]
         calendar = window_BTX[..., window_BTX.shape[-1] - self.sizes.n_calendar :]
         return torch.cat([window_BTX[..., 1 : self.sizes.n_variables], calendar], dim=-1)
 
@@ -276,7 +284,7 @@ class OpenBookNet(nn.Module):
             return found.cell_BHSF
         segment, T = self.encoder.segment, batch.encoder_BTX.shape[1]
         map_BHTF = found.cell_BHSF.new_zeros(B, H, T, self.shape.n_variables)
-        window = min(T, self.skip_shape.window)
+        window = min(T, self.window)
         seen_BTF = batch.observed_BTF[:, T - window :, :n_read]
         rows_BRF = F.pad(seen_BTF, (0, 0, S * segment - window, 0)).to(found.cell_BHSF.dtype)
         rows_BSPF = rows_BRF.reshape(B, S, segment, n_read)
