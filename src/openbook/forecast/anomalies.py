@@ -13,6 +13,7 @@ import torch
 from openbook.data.panel import Panel
 from openbook.errors import DataError, UsageError
 from openbook.forecast.origins import Origins
+from openbook.forecast.running import blind
 from openbook.models.base import AttentionMap, Teaching
 from openbook.models.day_to_day import DayToDayConfig
 from openbook.windows.batch import Batch
@@ -78,7 +79,9 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
     rows = windows.end[:, None] + np.arange(forecaster.h)
     band, source = np.full((len(panel.target), 3), np.nan), np.full(len(panel.target), -1)
     band[rows], source[rows] = rebuilt.band_WH3, rebuilt.source_WH
-    band[rows[forecaster.blind(panel, windows)]] = np.nan  # with nothing seen before there is no level to be rebuilt at
+    band[rows[blind(panel, windows, fitted.windows.input_size)]] = (
+        np.nan
+    )  # with nothing seen before there is no level to be rebuilt at
     expected, score = band[:, 1], _scores(panel, band)
     seen = score[np.isfinite(score)]
     limits = (float(np.quantile(seen, quantile)), peaks_over_threshold(seen, risk)) if len(seen) else (np.nan, np.nan)

@@ -22,17 +22,19 @@ class Calibration:
     truth_WH: np.ndarray
     independent: int | None = None
 
-    def interval(self, quantile_WHQ: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bound [W, H] that should cover ``level`` percent (0 < level < 100).
+    def interval(
+        self, quantile_WHQ: np.ndarray, level: float, margin_WH: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bound [W, H] that should cover ``level`` percent (0 < level < 100); by other margins where given.
 
         Conformalised quantile regression (Romano, Patterson & Candès 2019, equations 6–8), split by horizon step: the
         band between the model's own quantiles is moved out by the ``level`` quantile of how far validation truths lay
         outside it. A band never crosses its median.
         """
         low, high = self.raw_band(quantile_WHQ, level)
-        margin_H = self.margins(level)
+        margin_WH = self.margins(level) if margin_WH is None else margin_WH
         median = quantile_WHQ[..., self.quantiles.index(0.5)]
-        return np.minimum(low - margin_H, median), np.maximum(high + margin_H, median)
+        return np.minimum(low - margin_WH, median), np.maximum(high + margin_WH, median)
 
     def margins(self, level: float) -> np.ndarray:
         """How far the band of ``level`` is moved out (in where negative) at every step, [H].
@@ -40,16 +42,26 @@ class Calibration:
         The finite-sample factor (1 + 1/n) of the rank counts n in windows that do not overlap: a month of daily origins
         half an hour apart is thirty days of evidence, not a thousand.
         """
-        low, high = self.raw_band(self.quantile_WHQ, level)
-        if self.independent:
-            level = min(level * (1 + 1 / self.independent), 100.0)
-        outside_WH = np.maximum(low - self.truth_WH, self.truth_WH - high)
+        outside_WH, level = self.scores(level), self.raised(level)
         H = self.truth_WH.shape[1]
         if outside_WH.size == 0 or not np.isfinite(outside_WH).any():
             return np.zeros(H)
         pooled = _conformal_quantile(outside_WH.ravel(), level)
         margin_H = np.array([_conformal_quantile(outside_WH[:, step], level) for step in range(H)])
         return np.where(np.isfinite(margin_H), margin_H, pooled)
+
+    def scores(self, level: float) -> np.ndarray:
+        """How far validation truths lay outside the model's own band (inside where negative), [W, H]."""
+        return self.outside(self.quantile_WHQ, self.truth_WH, level)
+
+    def outside(self, quantile_WHQ: np.ndarray, truth_WH: np.ndarray, level: float) -> np.ndarray:
+        """The same of other windows."""
+        low, high = self.raw_band(quantile_WHQ, level)
+        return np.maximum(low - truth_WH, truth_WH - high)
+
+    def raised(self, level: float, more: float = 0.0) -> float:
+        """The level with its finite-sample factor for windows that overlap, ``more`` independent ones beside these."""
+        return min(level * (1 + 1 / (self.independent + more)), 100.0) if self.independent else level
 
     def raw_band(self, quantile_WHQ: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
         """The model's own quantiles at the edges of ``level``, interpolated between (clamped to) those it was trained on."""

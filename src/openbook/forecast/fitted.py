@@ -18,7 +18,8 @@ from openbook.windows.scaling import ColumnScaler
 class Fitted:
     """Everything a trained forecaster needs to forecast: weights, sizes, scalers, calibration, what was decided.
 
-    ``config`` is the model's, with what was decided of it.
+    ``config`` is the model's, with what was decided of it. ``learned_until``: the last stamp it learned from, as a whole
+    number; bands follow what came after it.
     """
 
     model: nn.Module
@@ -32,3 +33,4 @@ class Fitted:
     season: int
     lower_bound: float | None = None
     choice: Choice = ALONE
+    learned_until: int | None = None

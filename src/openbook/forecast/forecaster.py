@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
 
 from openbook.data.frequency import Freq
 from openbook.data.holidays import check_country
@@ -21,11 +19,9 @@ from openbook.forecast.arguments import names_of, not_fitted
 from openbook.forecast.choice import (
     Choice,
     Parts,
-    Told,
     choose,
     member_forecasts,
     members,
-    mixed,
     parts_of,
     told_of,
 )
@@ -36,19 +32,17 @@ from openbook.forecast.fitted import Fitted
 from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
+from openbook.forecast.recent import recent_of, rows_followed
+from openbook.forecast.running import blind, forecasts, outputs
 from openbook.forecast.setup import Asked
 from openbook.forecast.start import decided_config, error_of
-from openbook.models.base import ModelConfig, Output, check_choice, places_of, unread
+from openbook.models.base import ModelConfig, check_choice
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
 from openbook.training.loop import History, Progress, TrainConfig, pick_device
-from openbook.windows.batch import Batch
 from openbook.windows.sampler import (
     Split,
     WindowIndex,
-    batches,
-    gather,
-    make_resident,
     spread,
 )
 from openbook.windows.scaling import SCALINGS, Scaling
@@ -164,6 +158,10 @@ class Forecaster(FrameForecaster):
         fitted = self.fitted()
         return max(fitted.windows.input_size, fitted.choice.reach) + self.h
 
+    def rows_followed(self) -> int:
+        """Rows behind those a forecast reads, from which its bands learn what came since training."""
+        return rows_followed(self.h, self.fitted().season)
+
     def resolve_inputs(self, table: pd.DataFrame) -> Inputs:
         """Past-only columns where they were not named."""
         if table.attrs.get("notes"):
@@ -202,7 +200,10 @@ class Forecaster(FrameForecaster):
         self._report_training(split)
         empty = Calibration(shape.quantiles, np.empty((0, self.h, len(shape.quantiles))), np.empty((0, self.h)))
         lowest = self._decided("lower_bound", decide_lower_bound(panel))
-        self.fitted_ = Fitted(model, config, shape, layout, windows, columns, empty, panel.freq, season, lowest)
+        until = int(panel.times.max().astype(np.int64))
+        self.fitted_ = Fitted(
+            model, config, shape, layout, windows, columns, empty, panel.freq, season, lowest, learned_until=until
+        )
         judged = split.validation or split.train
         if held_out is not None:
             self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, held_out.unit))
@@ -215,17 +216,21 @@ class Forecaster(FrameForecaster):
                 self.fitted_ = replace(self.fitted_, model=again)
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
-        """Median and calibrated bands of every origin, [W, h], in original units.
+        """Median and calibrated bands of every origin, [W, h], in original units; bands follow what came since training.
 
         A window in which nothing was observed is forecast as NaN, and its series named in a warning.
         """
-        fitted, points = self.fitted(), []
+        fitted, points, place = self.fitted(), [], 0
         bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {value: [] for value in level}
-        for told in self._told(panel, WindowIndex(*origins)):
+        recent = recent_of(fitted, panel, origins) if bands else None
+        margins = {value: recent.margins(recent.clock.row_R[origins.end], value) for value in bands} if recent else {}
+        for told in forecasts(fitted, panel, WindowIndex(*origins)):
             quantile_BHQ, location_B1, scale_B1 = told.quantile_BHQ, told.location_B1, told.scale_B1
             points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)
+            piece = slice(place, place := place + len(quantile_BHQ))
             for value, parts in bands.items():
-                low, high = fitted.calibration.interval(quantile_BHQ, value)
+                margin_BH = margins[value][piece] if margins else None
+                low, high = fitted.calibration.interval(quantile_BHQ, value, margin_BH)
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
         least_W1, blind_W = self._limits(panel, origins)
 
@@ -239,31 +244,26 @@ class Forecaster(FrameForecaster):
         }
         return PanelForecast(joined(points), pairs)
 
-    def blind(self, panel: Panel, origins: Origins) -> np.ndarray:
-        """Which windows [W] hold no observed value of the target at all."""
-        seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
-        begin = np.maximum(origins.end - self.fitted().windows.input_size, panel.offsets[origins.series])
-        return seen[origins.end] == seen[begin]
-
     def _limits(self, panel: Panel, origins: Origins) -> tuple[np.ndarray, np.ndarray]:
         """The lower bound of every window [W, 1], and which windows [W] hold no observed value at all."""
-        fitted, blind = self.fitted(), self.blind(panel, origins)
-        if blind.any():
-            names = ", ".join(np.unique(panel.ids[origins.series[blind]].astype(str))[:10])
-            log.warning("%d forecast(s) are NaN, nothing was observed in their window: %s", blind.sum(), names)
+        fitted = self.fitted()
+        sightless = blind(panel, origins, fitted.windows.input_size)
+        if sightless.any():
+            names = ", ".join(np.unique(panel.ids[origins.series[sightless]].astype(str))[:10])
+            log.warning("%d forecast(s) are NaN, nothing was observed in their window: %s", sightless.sum(), names)
         if fitted.lower_bound is None:
-            return np.full((len(blind), 1), -np.inf), blind
+            return np.full((len(sightless), 1), -np.inf), sightless
         lowest = np.where(np.isfinite(panel.target), panel.target, np.inf)
         for series in range(len(panel)):
             rows = panel.rows(series)
             lowest[rows] = np.minimum.accumulate(lowest[rows])
         kept = lowest[origins.end - 1] >= fitted.lower_bound
-        return np.where(kept, fitted.lower_bound, -np.inf)[:, None], blind
+        return np.where(kept, fitted.lower_bound, -np.inf)[:, None], sightless
 
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""
         fitted, maps, parts = self.fitted(), [], []
-        for piece, batch, output in self._outputs(panel, WindowIndex(*origins), read=True):
+        for piece, batch, output in outputs(fitted, panel, WindowIndex(*origins), read=True):
             maps.append(output.attention)
             told = told_of(batch, output, fitted.windows)
             parts.append(parts_of(fitted.choice, panel, Origins(*piece), told, fitted.shape.median))
@@ -344,35 +344,12 @@ class Forecaster(FrameForecaster):
             )
         self._decided("training_steps", Decision(history.best_step if split.validation else history.steps, why))
 
-    def _outputs(
-        self, panel: Panel, windows: WindowIndex, *, read: bool = False
-    ) -> Iterator[tuple[WindowIndex, Batch, Output]]:
-        fitted = self.fitted()
-        device = next(fitted.model.parameters()).device
-        resident = make_resident(panel, fitted.layout, fitted.columns, device)
-        fitted.model.eval()
-        places = None if read else places_of(fitted.model)
-        for piece in batches(windows, fitted.shape.windows_at_once(places)):
-            with torch.no_grad(), nullcontext() if read else unread(fitted.model):
-                series, end = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in piece)
-                batch = gather(resident, series, end, fitted.windows)
-                output = fitted.model(batch)
-            yield piece, batch, output
-
-    def _told(self, panel: Panel, windows: WindowIndex) -> Iterator[Told]:
-        """What is forecast, the model's quantiles moved to where its mixture with the floors has its middle."""
-        fitted = self.fitted()
-        for piece, batch, output in self._outputs(panel, windows):
-            yield mixed(
-                fitted.choice, panel, Origins(*piece), told_of(batch, output, fitted.windows), fitted.shape.median
-            )
-
     def _choose(self, panel: Panel, windows: WindowIndex, unit: np.ndarray) -> Choice:
         """How much of the forecasts is the model's and how much a floor's."""
         fitted, each, truths = self.fitted(), [], []
         few = spread(windows, _CALIBRATION_WINDOWS)
         names = members(panel, fitted.season, getattr(fitted.config, "skip", False))
-        for piece, batch, output in self._outputs(panel, few):
+        for piece, batch, output in outputs(fitted, panel, few):
             told = told_of(batch, output, fitted.windows)
             each.append(member_forecasts(panel, Origins(*piece), told, fitted.shape.median, names))
             truths.append(told.truth_BH * told.scale_B1 + told.location_B1)
@@ -384,7 +361,7 @@ class Forecaster(FrameForecaster):
 
     def _calibrate(self, panel: Panel, windows: WindowIndex) -> Calibration:
         stretches = np.unique(windows.series_W * (int(panel.offsets[-1]) + 1) + windows.end_W // self.h)
-        told = list(self._told(panel, spread(windows, _CALIBRATION_WINDOWS)))
+        told = list(forecasts(self.fitted(), panel, spread(windows, _CALIBRATION_WINDOWS)))
         found = (np.concatenate([part.quantile_BHQ for part in told]), np.concatenate([part.truth_BH for part in told]))
         return Calibration(self.fitted().shape.quantiles, *found, independent=len(stretches))
 

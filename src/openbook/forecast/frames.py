@@ -66,6 +66,10 @@ class FrameForecaster(ABC):
         """How many last rows of a series a forecast reads; ``None`` for all."""
         return None
 
+    def rows_followed(self) -> int:
+        """How many rows before those its bands may follow, where they were seen since training."""
+        return 0
+
     def interrupted(self) -> bool:
         """Whether the last training was ended by the user."""
         return False
@@ -207,7 +211,8 @@ class FrameForecaster(ABC):
         if df is None:
             return self.history_, self._restore
         panel, restore = self.table_panel(df)
-        return _tail(panel, self.history_steps()), restore
+        steps = self.history_steps()
+        return _tail(panel, None if steps is None else steps + self.rows_followed()), restore
 
     def _future_rows(self, panel: Panel, futr_df: Any) -> np.ndarray:
         """Known-future values of the h steps after each series, [N, h, K]; refuses what is missing."""

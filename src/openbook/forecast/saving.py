@@ -126,6 +126,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "lower_bound": fitted.lower_bound,
         "independent": fitted.calibration.independent,
         "choice": fitted.choice._asdict(),
+        "learned_until": fitted.learned_until,
         "history": {
             "ids": [_id_value(name) for name in history.ids],
             "id_kinds": [type(_id_value(name)).__name__ for name in history.ids],
@@ -226,6 +227,7 @@ def _rebuild(
         config["season"],
         config["lower_bound"],
         _choice(config["choice"]),
+        config.get("learned_until"),
     )
     return forecaster
 

@@ -1,0 +1,163 @@
+"""Bands that follow: scores of the forecasts that could have been made since training count, the newest most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from openbook.data.panel import Panel
+from openbook.forecast.conformal import Calibration
+from openbook.forecast.fitted import Fitted
+from openbook.forecast.origins import Origins
+from openbook.forecast.running import blind, forecasts
+from openbook.windows.sampler import WindowIndex
+
+_MOST_WINDOWS = 2_048  # forecast at once for this alone, over all series
+_STEPS_OF_A_HALF_LIFE = 16  # windows whose scores count lie this many to a half-life apart
+_HALF_LIVES = 4  # how far back they go; what is older counts less than a sixteenth
+_HORIZONS, _STRETCHES = 2, 14
+
+
+def half_life(h: int, season: int, n_series: int) -> int:
+    """Rows after which a score counts half: two horizons, and fourteen seasons or horizons shared by the series.
+
+    Fourteen days of one hourly series; fewer would leave the 95 % band to a few days.
+
+    >>> half_life(24, 24, 1), half_life(96, 24, 7), half_life(1, 24, 1)
+    (336, 192, 336)
+    """
+    return max(_HORIZONS * h, -(-_STRETCHES * max(h, season) // max(1, n_series)))
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Rows since training: of every row of a panel [R], 1 for the first one after it, and how bands follow.
+
+    ``series`` [S]: those whose scores count. ``stride``: rows between their windows, and between updates of the bands.
+    """
+
+    row_R: np.ndarray
+    series: np.ndarray
+    half_life: int
+    stride: int
+
+    def update(self, row_W: np.ndarray) -> np.ndarray:
+        """The last update of the bands at these rows of the clock, 1 where nothing new was seen."""
+        return np.maximum((row_W - 1) // self.stride * self.stride + 1, 1)
+
+
+def clock_of(panel: Panel, learned_until: int | None, h: int, season: int) -> Clock | None:
+    """The clock of a panel that holds rows after ``learned_until`` (a stamp as a whole number); None where none is."""
+    times = panel.times.astype(np.int64)
+    if learned_until is None or not len(times) or times.max() <= learned_until:
+        return None
+    inner = np.ones(len(times), bool)
+    inner[panel.offsets[:-1]] = False
+    steps = np.diff(times, prepend=times[0])[inner]
+    step = float(np.median(steps)) if len(steps) else 1.0
+    row_R = np.rint((times - learned_until) / step).astype(np.int64)
+    newer = np.flatnonzero(times[panel.offsets[1:] - 1] > learned_until)
+    at_most = _MOST_WINDOWS // (_STEPS_OF_A_HALF_LIFE * _HALF_LIVES)
+    some = newer[np.unique(np.linspace(0, len(newer) - 1, min(len(newer), at_most)).round().astype(int))]
+    following = half_life(h, season, len(some))
+    return Clock(row_R, some, following, max(1, following // _STEPS_OF_A_HALF_LIFE))
+
+
+def rows_followed(h: int, season: int) -> int:
+    """Rows before an origin that its bands may follow."""
+    return _HALF_LIVES * half_life(h, season, 1) + h
+
+
+def windows_since(panel: Panel, clock: Clock, origins: Origins) -> WindowIndex:
+    """Windows since training of which something is known at one of the origins, on a grid counted from training on."""
+    at_W = clock.row_R[origins.end]
+    first, last = int(at_W.min()) - _HALF_LIVES * clock.half_life, int(at_W.max())
+    series: list[np.ndarray] = []
+    ends: list[np.ndarray] = []
+    for name in clock.series:
+        rows = panel.rows(int(name))
+        at = clock.row_R[rows]
+        wanted = (at >= max(1, first)) & (at < last) & ((at - 1) % clock.stride == 0)
+        wanted[0] = False  # nothing before it to forecast from
+        ends.append(rows.start + np.flatnonzero(wanted))
+        series.append(np.full(len(ends[-1]), name))
+    return WindowIndex(np.concatenate(series).astype(np.int64), np.concatenate(ends).astype(np.int64))
+
+
+def recent_of(fitted: Fitted, panel: Panel, origins: Origins) -> Recent | None:
+    """What was seen since training and before the last of these origins; None where that is nothing."""
+    clock = clock_of(panel, fitted.learned_until, fitted.shape.h, fitted.season)
+    if clock is None or not len(origins.end):
+        return None
+    windows = windows_since(panel, clock, origins)
+    windows = windows.take(~blind(panel, Origins(*windows), fitted.windows.input_size))
+    if not windows:
+        return None
+    told = list(forecasts(fitted, panel, windows))
+    quantile_EHQ, truth_EH = (np.concatenate(parts) for parts in zip(*[part[:2] for part in told], strict=True))
+    return Recent(fitted.calibration, clock, quantile_EHQ, truth_EH, clock.row_R[windows.end_W])
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Forecasts of windows since training beside those of validation.
+
+    ``quantile_EHQ``, ``truth_EH`` (NaN unknown): in scaled units. ``row_E``: their first step, in rows of the clock.
+    """
+
+    calibration: Calibration
+    clock: Clock
+    quantile_EHQ: np.ndarray
+    truth_EH: np.ndarray
+    row_E: np.ndarray
+
+    def margins(self, row_W: np.ndarray, level: float) -> np.ndarray:
+        """How far the band of ``level`` is moved out at origins at these rows of the clock, [W, H].
+
+        A quantile of all scores, each by its age: half after every half-life. Those of validation stand for all that was
+        before training. A score counts from the update of the bands after its truth was seen.
+        Source: Barber, Candès, Ramdas & Tibshirani 2023, Conformal prediction beyond exchangeability, equation 10.
+        """
+        old_CH = self.calibration.scores(level)
+        new_EH = self.calibration.outside(self.quantile_EHQ, self.truth_EH, level)
+        static_H = self.calibration.margins(level)
+        updates, place_W = np.unique(self.clock.update(row_W), return_inverse=True)
+        found = np.array([self._margin(old_CH, new_EH, int(now), level) for now in updates])
+        return np.where(np.isfinite(found), found, static_H)[place_W]
+
+    def _margin(self, old_CH: np.ndarray, new_EH: np.ndarray, now: int, level: float) -> np.ndarray:
+        """The margin of one update, [H]; NaN where nothing new is known."""
+        life, H = self.clock.half_life, new_EH.shape[1]
+        row_E = self.row_E
+        near_E = (row_E < now) & (row_E >= now - _HALF_LIVES * life - H)
+        age_EH = now - (row_E[near_E, None] + np.arange(H))
+        new_EH = np.where(age_EH > 0, new_EH[near_E], np.nan)
+        fresh_EH = np.isfinite(new_EH) * self.clock.stride / len(self.clock.series) * 0.5 ** (age_EH / life)
+        before_H = life / np.log(2) * 0.5 ** ((now - 1) / life) / np.maximum(np.isfinite(old_CH).sum(0), 1)
+        weight_NH = np.concatenate([np.isfinite(old_CH) * before_H, fresh_EH])
+        stretches = float(fresh_EH.sum(0).max(initial=0.0)) * len(self.clock.series) / H
+        told_H = weighted_quantile(
+            np.concatenate([old_CH, new_EH]), weight_NH, self.calibration.raised(level, stretches)
+        )
+        return np.where(fresh_EH.sum(0) > 0, told_H, np.nan)
+
+
+def weighted_quantile(score_NH: np.ndarray, weight_NH: np.ndarray, level: float) -> np.ndarray:
+    """The smallest score of each column up to which ``level`` percent of the weight lies, a typical weight more counted
+    above all of them; the largest where there is none, NaN where nothing has weight.
+
+    >>> weighted_quantile(np.arange(19.0)[:, None], np.ones((19, 1)), 80)
+    array([15.])
+    """
+    score_NH = np.where(weight_NH > 0, score_NH, np.inf)
+    order_NH = np.argsort(score_NH, axis=0)
+    weight_NH = np.take_along_axis(weight_NH, order_NH, axis=0)
+    total_H = weight_NH.sum(0)
+    unseen_H = (weight_NH**2).sum(0) / np.where(total_H > 0, total_H, 1.0)
+    # Rounding in sums must not move an exact rank to the next score.
+    wanted_H = level / 100 * (total_H + unseen_H) * (1 - 1e-12)
+    last_H = np.maximum((weight_NH > 0).sum(0) - 1, 0)
+    place_H = np.minimum((np.cumsum(weight_NH, axis=0) < wanted_H).sum(0), last_H)
+    found_H = np.take_along_axis(np.take_along_axis(score_NH, order_NH, axis=0), place_H[None], axis=0)[0]
+    return np.where(total_H > 0, found_H, np.nan)

@@ -1,0 +1,180 @@
+"""Bands that follow: weighted ranks by hand, nothing used before it was seen, coverage after the noise has grown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.data.panel import Panel, make_panel
+from openbook.forecast.conformal import Calibration
+from openbook.forecast.origins import Origins
+from openbook.forecast.recent import Clock, Recent, clock_of, half_life, recent_of, weighted_quantile, windows_since
+from openbook.training.loop import TrainConfig
+
+LEARNED, H = 400, 4
+
+
+def make_frame(rows: int = 900, *, louder: float = 4.0, seed: int = 0) -> pd.DataFrame:
+    """A daily wave of four steps whose noise grows after ``LEARNED`` rows."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0, 0.3, rows) * np.where(np.arange(rows) < LEARNED, 1.0, louder)
+    value = np.tile([0.0, 1.0, 0.0, -1.0], rows // 4 + 1)[:rows] + noise
+    return pd.DataFrame({"unique_id": "a", "ds": np.arange(rows), "y": value})
+
+
+@pytest.fixture(scope="module")
+def fitted() -> ob.Forecaster:
+    train = TrainConfig(max_steps=150, batch_size=16)
+    model = ob.Forecaster(H, model=ob.LuongConfig(hidden_size=4), input_size=8, scaling="none", train=train)
+    return model.fit(make_frame()[:LEARNED])
+
+
+def panel_of(fitted: ob.Forecaster, frame: pd.DataFrame) -> Panel:
+    return fitted.table_panel(frame)[0]
+
+
+def origins_at(*ends: int) -> Origins:
+    return Origins(np.zeros(len(ends), np.int64), np.array(ends))
+
+
+def calibration(truth: np.ndarray) -> Calibration:
+    return Calibration((0.1, 0.5, 0.9), np.zeros((*truth.shape, 3)), truth)
+
+
+def test_even_weights_give_the_conformal_rank() -> None:
+    score = np.random.default_rng(0).permutation(np.arange(100.0))[:, None]
+    for level in (50.0, 80.0, 95.0, 99.9):
+        wanted = min(np.ceil(101 * level / 100), 100) - 1
+        assert weighted_quantile(score, np.full((100, 1), 0.3), level)[0] == wanted
+
+
+def test_weights_move_the_rank() -> None:
+    score = np.array([[1.0], [2.0], [np.nan], [3.0]])
+    weight = np.array([[1.0], [1.0], [0.0], [2.0]])  # typical: 6 / 4, so 5.5 with what was not seen
+    told = [weighted_quantile(score, weight, level)[0] for level in (18.0, 19.0, 36.0, 37.0, 99.0)]
+    assert told == [1.0, 2.0, 2.0, 3.0, 3.0]
+    assert np.isnan(weighted_quantile(score, 0 * weight, 80)[0])
+
+
+def test_a_half_life_is_two_horizons_or_fourteen_seasons_shared() -> None:
+    assert half_life(24, 24, 1) == half_life(24, 1, 1) == 14 * 24
+    assert half_life(24, 24, 7) == half_life(24, 24, 50) == 48
+    assert half_life(1, 96, 2) == 7 * 96
+
+
+def recent(new: np.ndarray, rows: np.ndarray, life: int = 8, stride: int = 2) -> Recent:
+    clock = Clock(np.arange(1, 200), np.array([0]), life, stride)
+    return Recent(calibration(np.ones((50, 2))), clock, np.zeros((*new.shape, 3)), new, rows)
+
+
+def test_what_was_seen_after_an_update_counts_from_the_next() -> None:
+    truth = np.array([[5.0, 9.0]])  # a window at row 3 of the clock: its first truth is seen there, its second at row 4
+    told = recent(truth, np.array([3])).margins(np.arange(1, 8), 99.9)
+    assert told[:, 0].tolist() == [1, 1, 1, 1, 5, 5, 5]  # updates at rows 1, 3, 5, 7
+    assert told[:, 1].tolist() == [1, 1, 1, 1, 9, 9, 9]
+
+
+def test_shares_of_old_and_new_scores() -> None:
+    life, now = 8, 33
+    rows = np.arange(1, now, 2)
+    told = recent(np.full((len(rows), 2), 5.0), rows, life)
+    age = now - rows
+    fresh = (2 * 0.5 ** (age / life)).sum()
+    before = life / np.log(2) * 0.5 ** ((now - 1) / life)
+    edge = 100 * before / (before + fresh)  # below this level the old scores of one suffice
+    assert told.margins(np.array([now]), edge * 0.8)[0, 0] == 1.0
+    assert told.margins(np.array([now]), edge * 1.2)[0, 0] == 5.0
+    assert edge == pytest.approx(100 * 0.5 ** (32 / 8), rel=0.2)  # as if the old ones were an endless stream
+
+
+def test_what_is_older_than_four_half_lives_is_forgotten() -> None:
+    told = recent(np.array([[100.0, 100.0]]), np.array([1]), life=8)
+    assert told.margins(np.array([33]), 99.999)[0, 0] == 100.0
+    assert told.margins(np.array([37]), 99.999)[0, 0] == 1.0
+
+
+def test_the_clock_begins_after_training_and_windows_lie_on_its_grid(fitted: ob.Forecaster) -> None:
+    panel = panel_of(fitted, make_frame())
+    clock = clock_of(panel, fitted.fitted().learned_until, H, 4)
+    assert clock is not None
+    assert clock.row_R[LEARNED] == 1
+    assert (clock.half_life, clock.stride) == (14 * H, 14 * H // 16)
+    some = windows_since(panel, clock, origins_at(LEARNED + 10)).end_W
+    assert some.tolist() == [LEARNED, LEARNED + 3, LEARNED + 6, LEARNED + 9]
+    late = windows_since(panel, clock, origins_at(LEARNED + 400)).end_W
+    assert late.min() >= LEARNED + 400 - 4 * clock.half_life
+    assert clock_of(panel, int(panel.times[-1]), H, 4) is None
+    assert clock_of(panel, None, H, 4) is None
+
+
+def test_right_after_training_bands_are_the_calibrated_ones(fitted: ob.Forecaster) -> None:
+    panel = panel_of(fitted, make_frame())
+    static = replace(fitted.fitted(), learned_until=None)
+    assert recent_of(fitted.fitted(), panel, origins_at(LEARNED)) is None
+    assert recent_of(static, panel, origins_at(LEARNED + 90)) is None
+    told = fitted.predict_origins(panel, origins_at(LEARNED), [80]).interval[80]
+    fitted.fitted_, kept = static, fitted.fitted_
+    wanted = fitted.predict_origins(panel, origins_at(LEARNED), [80]).interval[80]
+    fitted.fitted_ = kept
+    np.testing.assert_array_equal(told, wanted)
+
+
+def test_bands_find_back_to_what_they_promise(fitted: ob.Forecaster) -> None:
+    panel = panel_of(fitted, make_frame())
+    origins = origins_at(*range(LEARNED + 100, 896))
+    truth = panel.target[origins.end[:, None] + np.arange(H)]
+
+    def covered() -> float:
+        low, high = fitted.predict_origins(panel, origins, [80]).interval[80]
+        return float(((low <= truth) & (truth <= high)).mean())
+
+    followed = covered()
+    fitted.fitted_, kept = replace(fitted.fitted(), learned_until=None), fitted.fitted_
+    static = covered()
+    fitted.fitted_ = kept
+    assert static < 0.7
+    assert followed == pytest.approx(0.82, abs=0.04)  # 80 % raised for the few stretches
+
+
+def test_bands_of_an_origin_know_neither_its_neighbours_nor_the_future(fitted: ob.Forecaster) -> None:
+    frame = make_frame()
+    panel, at = panel_of(fitted, frame), LEARNED + 203
+    alone = fitted.predict_origins(panel, origins_at(at), [80, 95])
+    among = fitted.predict_origins(panel, origins_at(LEARNED + 10, at, 890), [80, 95])
+    later = frame.copy()
+    later.loc[at:, "y"] = 1e6
+    changed = fitted.predict_origins(panel_of(fitted, later), origins_at(at), [80, 95])
+    cut = fitted.predict_origins(panel_of(fitted, frame[: at + H]), origins_at(at), [80, 95])
+    for level in (80, 95):
+        for side in (0, 1):
+            wanted = alone.interval[level][side][0]
+            np.testing.assert_allclose(among.interval[level][side][1], wanted, rtol=1e-6)
+            np.testing.assert_array_equal(changed.interval[level][side][0], wanted)
+            np.testing.assert_array_equal(cut.interval[level][side][0], wanted)
+
+
+def test_a_table_with_new_rows_moves_the_bands_of_predict_saved_or_not(fitted: ob.Forecaster, tmp_path: Path) -> None:
+    frame = make_frame()
+    told = fitted.predict(frame, level=[80])
+    calm = fitted.predict(make_frame(louder=1.0), level=[80])
+    width, usual = (float((x["OpenBook-hi-80"] - x["OpenBook-lo-80"]).mean()) for x in (told, calm))
+    assert width > 2 * usual
+    again = ob.Forecaster.load(fitted.save(tmp_path / "model.ob"))
+    pd.testing.assert_frame_equal(again.predict(frame, level=[80]), told)
+
+
+def test_series_of_other_times_are_compared_by_the_clock() -> None:
+    ends = {"a": 50, "b": 80}
+    frame = pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": np.arange(10, stop), "y": 1.0}) for name, stop in ends.items()
+    )
+    panel = make_panel(frame)
+    clock = clock_of(panel, 59, 2, 1)
+    assert clock is not None
+    assert clock.series.tolist() == [1]  # the first one ends before what was learned
+    assert clock.row_R[panel.rows(1)][50] == 1
