@@ -203,8 +203,7 @@ def test_darnn_two_pass(numbers: Numbers, together: bool, kernels: str, monkeypa
             inside = torch.ones(x[rows].shape[:2], dtype=torch.bool)
             book = encoder(x[rows], x[rows, :, :0], inside, torch.ones_like(x[rows], dtype=torch.bool))
             told = history[rows]
-            gates = decoder.cell.hoist(torch.zeros(*told.shape[:2], 1))
-            found = decoder(gates, told, decoder.open(book.output_BTD))
+            found = decoder(torch.zeros(*told.shape[:2], 1), told, decoder.open(book.output_BTD))
             answer = readout(found.hidden_BLD[:, -1:], found.context_BLD[:, -1:])[..., 0]
             close(answer, numbers["out.y"][rows])
         close(book.alpha_BTF[:, -1], numbers["out.alpha_last"][rows])

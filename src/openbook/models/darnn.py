@@ -30,7 +30,7 @@ from openbook.nn.recurrent import State, StepLSTM
 from openbook.ops.additive_attention import hoist
 from openbook.ops.narrow import added_linear
 from openbook.ops.recurrence import attending_decoder
-from openbook.ops.types import Decoded, DecoderWeights, Pages, Powers, Start
+from openbook.ops.types import Again, Decoded, DecoderWeights, Pages, Powers, Start
 from openbook.windows.batch import Batch
 
 Form = Literal["two_pass", "recurrent"]
@@ -130,7 +130,7 @@ class TemporalDecoder(nn.Module):
 
     >>> decoder = TemporalDecoder(n_targets=1, known_size=2, size=4, entry_size=1, attention_size=3)
     >>> book = torch.ones(1, 5, 4)
-    >>> decoder(torch.zeros(1, 6, 16), torch.ones(1, 6, 1), decoder.open(book)).weight_BLT.shape
+    >>> decoder(torch.zeros(1, 6, 2), torch.ones(1, 6, 1), decoder.open(book)).weight_BLT.shape
     torch.Size([1, 6, 5])
     """
 
@@ -147,22 +147,27 @@ class TemporalDecoder(nn.Module):
 
     def forward(
         self,
-        gates_BL4: Tensor,
+        known_BLK: Tensor,
         told_BLM: Tensor,
         pages: Pages,
         inside_BL: Tensor | None = None,
         start: Start | None = None,
     ) -> Decoded:
-        """L steps from the hoisted gates and what each is told of the target, from zero or from ``start``."""
+        """L steps from what is known of each and what it is told of the target, from zero or from ``start``."""
         ask, cell = self.attention, self.cell
         told_EM, found_ED = self.entry.weight[:, : self.n_targets], self.entry.weight[:, self.n_targets :]
-        gates_BL4 = added_linear(gates_BL4, F.linear(told_BLM, told_EM, self.entry.bias), cell.context.weight)
+
+        def gates() -> Tensor:
+            told_BLE = F.linear(told_BLM, told_EM, self.entry.bias)
+            return added_linear(cell.hoist(known_BLK), told_BLE, cell.context.weight)
+
         weights = DecoderWeights(
             cell.recurrent.weight, cell.context.weight, found_ED, ask.query.weight, ask.query.bias, ask.score.weight[0]
         )
         zero_BD = torch.zeros_like(pages.value_BTD[:, 0])
         start = Start(zero_BD, zero_BD, zero_BD) if start is None else start
-        return attending_decoder(gates_BL4, start, pages, weights, inside_BL)
+        again = Again(gates, lambda: ask.project(pages.value_BTD))
+        return attending_decoder(gates(), start, pages, weights, inside_BL, again=again)
 
     def step(
         self, gates_B4: Tensor, told_BM: Tensor, start: Start, pages: Pages, powers: Powers | None
@@ -227,18 +232,18 @@ class Darnn(nn.Module):
         """Stage one writes the book; the decoder reads the target's past with it, then goes on for H steps."""
         rows, shift = self._rows(batch)
         book = self.encoder(*rows)
-        past_BPM, gates_BL4, inside_BL = self._decoder_inputs(batch, shift)
+        past_BPM, known_BLK, inside_BL = self._decoder_inputs(batch, shift)
         padded = not bool(rows.inside_BT.all())  # without padding no step needs a mask
         inside_BS = cut(rows.inside_BT, self.config.segment).any(2)
         pages = self.decoder.open(book.output_BTD, inside_BS if padded else None)
         later_BHM = self._later(batch, teaching)
         if later_BHM is None:
             quantile_BHMQ, beta_BLT = self._stepwise(
-                past_BPM, gates_BL4, inside_BL if padded else None, pages, batch, teaching
+                past_BPM, known_BLK, inside_BL if padded else None, pages, batch, teaching
             )
         else:
             told_BLM = torch.cat([past_BPM, F.pad(later_BHM, (past_BPM.shape[2] - later_BHM.shape[2], 0))], dim=1)
-            found = self.decoder(gates_BL4, told_BLM, pages, inside_BL if padded else None)
+            found = self.decoder(known_BLK, told_BLM, pages, inside_BL if padded else None)
             last = slice(past_BPM.shape[1] - 1, None)
             quantile_BHMQ = self.readout(found.hidden_BLD[:, last], found.context_BLD[:, last], batch.decoder_BHK)
             beta_BLT = found.weight_BLT
@@ -272,7 +277,7 @@ class Darnn(nn.Module):
     def _stepwise(
         self,
         past_BPM: Tensor,
-        gates_BL4: Tensor,
+        known_BLK: Tensor,
         inside_BL: Tensor | None,
         pages: Pages,
         batch: Batch,
@@ -282,7 +287,7 @@ class Darnn(nn.Module):
         first, powers, told_BM = past_BPM.shape[1] - 1, hoist(pages.key_BTA), past_BPM[:, 0]
         zero_BD = torch.zeros_like(pages.value_BTD[:, 0])
         at, betas, quantiles = Start(zero_BD, zero_BD, zero_BD), [], []
-        for step, gates_B4 in enumerate(gates_BL4.unbind(1)):
+        for step, gates_B4 in enumerate(self.decoder.cell.hoist(known_BLK).unbind(1)):
             told_BM = past_BPM[:, step] if step <= first else told_BM
             new, beta_BT = self.decoder.step(gates_B4, told_BM, at, pages, powers)
             if inside_BL is not None and step <= first:  # padding before the series leaves state and context at zero
@@ -320,7 +325,7 @@ class Darnn(nn.Module):
         return _Rows(*(torch.cat(pair, dim=1)[:, newest] for pair in parts)), batch.decoder_BHK.shape[1]
 
     def _decoder_inputs(self, batch: Batch, shift: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What the decoder is told of the past [B, P, M], the known inputs' gates of all L steps, and which steps exist [B, L].
+        """What the decoder is told of the past [B, P, M], what is known of all L steps [B, L, K], and which exist [B, L].
 
         The step told of y at one row reads what is known of the next row, for which it answers.
         """
@@ -335,6 +340,9 @@ class Darnn(nn.Module):
         is_told = float(self.config.mode != "direct")
         flag_BP1 = cut(past_BTX[:, begin:, n_variables : n_variables + 1], size).mean(2)
         flag_BL1 = F.pad(flag_BP1, (0, 0, 0, H - 1), value=is_told)
-        gates_BL4 = self.decoder.cell.hoist(torch.cat([known_BLK, flag_BL1], dim=-1))
         inside_BL = F.pad(cut(batch.inside_BT[:, begin:], size).any(2), (0, H - 1), value=True)
-        return cut(past_BTX[:, begin:, : self.shape.n_targets], size).flatten(2), gates_BL4, inside_BL
+        return (
+            cut(past_BTX[:, begin:, : self.shape.n_targets], size).flatten(2),
+            torch.cat([known_BLK, flag_BL1], dim=-1),
+            inside_BL,
+        )

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from openbook.nn.recurrent import PaddedLSTM, StepLSTM
 from openbook.ops.additive_attention import additive_attention
 from openbook.ops.recurrence import attending_encoder
-from openbook.ops.types import EncoderWeights, Series
+from openbook.ops.types import Again, EncoderWeights, Series
 
 SeriesEncoder = Literal["linear", "conv"]
 _WIDTH = 5  # steps a convolution of the series sees
@@ -205,5 +205,9 @@ class InputEncoder(nn.Module):
             ask.score.weight[0],
         )
         series = Series(F.pad(series_BTF, spare), key_BFA, F.pad(mask_BTF, spare, value=True), ask.bias())
-        found = attending_encoder(lstm.hoist(side_BTS), series, weights, inside_BT)
+
+        def gates() -> Tensor:
+            return lstm.hoist(side_BTS)
+
+        found = attending_encoder(gates(), series, weights, inside_BT, Again(gates))
         return Weighed(found.hidden_BTD, self._shares(found.alpha_BTF[..., : series_BTF.shape[2]]))

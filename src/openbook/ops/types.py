@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -28,6 +29,13 @@ class Pages(NamedTuple):
     value_BTD: Tensor
     mask_BT: Tensor | None = None
     bias_LT: Tensor | None = None
+
+
+class Again(NamedTuple):
+    """Tells once more, for the pass backwards, the gates handed to a recurrence, and the keys of its book."""
+
+    gates: Callable[[], Tensor]
+    key: Callable[[], Tensor] | None = None
 
 
 class Start(NamedTuple):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from openbook.ops.dispatch import implementation
 from openbook.ops.recurrence import reference
-from openbook.ops.types import Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
+from openbook.ops.types import Again, Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
 
 
 def attending_decoder(
@@ -16,13 +16,15 @@ def attending_decoder(
     weights: DecoderWeights,
     inside_BL: Tensor | None = None,
     look_last: bool = True,
+    again: Again | None = None,
 ) -> Decoded:
     """L steps of an LSTM that reads what it looked up last, and looks up anew with additive attention.
 
     ``gates_BL4``: what is known of every step, already multiplied (gates i, f, g, o). A step adds what the last context and
     the last hidden state say, moves the state on, and asks the book with it (Qin et al. 2017, equations 12 to 16; with the
     first context looked up before, Bahdanau et al. 2015). Steps outside (``inside_BL`` false) keep the state and find 0.
-    Without ``look_last`` the last step asks nothing.
+    Without ``look_last`` the last step asks nothing. ``again`` tells gates and keys once more: where it is given, what takes
+    much memory may be forgotten until the pass backwards.
 
     >>> import torch
     >>> zero, book = torch.zeros(1, 2), torch.zeros(1, 5, 2)
@@ -32,14 +34,16 @@ def attending_decoder(
     """
     size = gates_BL4.shape[0] * gates_BL4.shape[1] * (pages.key_BTA[0].numel() + gates_BL4.shape[2])
     with implementation("recurrence", gates_BL4, size, reference) as chosen:
-        return chosen.attending_decoder(gates_BL4, start, pages, weights, inside_BL, look_last)
+        return chosen.attending_decoder(gates_BL4, start, pages, weights, inside_BL, look_last, again)
 
 
-def attending_encoder(gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor) -> Weighed:
+def attending_encoder(
+    gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor, again: Again | None = None
+) -> Weighed:
     """T steps of an LSTM from zero that weighs its inputs anew before every step (Qin et al. 2017, equations 8 to 11).
 
     ``gates_BT4``: what inputs read without weights say. Steps outside (``inside_BT`` false) keep the state and weigh 0; so
-    does every input where ``series.mask_BTF`` is false.
+    does every input where ``series.mask_BTF`` is false. ``again`` as for ``attending_decoder``.
 
     >>> import torch
     >>> inputs = Series(torch.ones(1, 4, 2), torch.zeros(1, 2, 3), torch.ones(1, 4, 2, dtype=torch.bool), torch.zeros(2))
@@ -49,4 +53,4 @@ def attending_encoder(gates_BT4: Tensor, series: Series, weights: EncoderWeights
     """
     size = gates_BT4.shape[0] * gates_BT4.shape[1] * (series.key_BFA[0].numel() + gates_BT4.shape[2])
     with implementation("recurrence", gates_BT4, size, reference) as chosen:
-        return chosen.attending_encoder(gates_BT4, series, weights, inside_BT)
+        return chosen.attending_encoder(gates_BT4, series, weights, inside_BT, again)

@@ -6,6 +6,7 @@ and every weight's gradient is one product of all of them after the loop.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,10 +14,21 @@ from torch import Tensor
 
 from openbook.ops.additive_attention.reference import additive_attention
 from openbook.ops.arrays import NO_MASK, array, nothing, room
-from openbook.ops.narrow import narrow_product, summed_product
-from openbook.ops.recurrence.numba_steps import TILE, Given, Gradients, Products, Trace, steps_backward, steps_forward
-from openbook.ops.types import Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
+from openbook.ops.narrow import added_linear, narrow_product, summed_product
+from openbook.ops.recurrence.numba_steps import (
+    TILE,
+    Given,
+    Gradients,
+    Products,
+    Trace,
+    reopen,
+    steps_backward,
+    steps_forward,
+)
+from openbook.ops.types import Again, Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
 from openbook.ops.workers import share_out
+
+_KEPT = 2**22  # gates up to this many are kept: to tell them anew would cost time and save little
 
 
 def _shared(start: Start, pages: Pages, weights: DecoderWeights, inside_BL: Tensor | None, ahead: int) -> Given:
@@ -62,12 +74,12 @@ def _back(weights: DecoderWeights) -> Products:
 
 
 class _Steps(torch.autograd.Function):
-    """Inputs flattened: gates, start (3), key, value, mask, bias, weights (6), inside, how many steps look, ahead."""
+    """Inputs flattened: gates, start (3), key, value, mask, bias, weights (6), inside, how many steps look, ahead, again."""
 
     @staticmethod
     def forward(ctx: Any, gates_BL4: Tensor, *parts: Any) -> tuple[Tensor, Tensor, Tensor]:
         start, pages, weights = Start(*parts[:3]), Pages(*parts[3:7]), DecoderWeights(*parts[7:13])
-        inside_BL, looks, ahead = parts[13:]
+        inside_BL, looks, ahead, again = parts[13:]
         (B, L, D4), T, A = gates_BL4.shape, *pages.key_BTA.shape[1:]
         opened_BL4 = gates_BL4.detach().clone(memory_format=torch.contiguous_format)
         states = (room(B, L, D4 // 4), room(B, L, D4 // 4), room(B, L, start.context_BD.shape[1]))
@@ -75,7 +87,11 @@ class _Steps(torch.autograd.Function):
         given, onward, query = _shared(start, pages, weights, inside_BL, ahead), _ahead(weights), array(weights.query_A)
         arrays = Trace(*map(array, trace))
         share_out(lambda first, last: steps_forward(first, last, given, onward, query, looks, arrays), B, least=TILE)
-        ctx.save_for_backward(*start, *pages, *weights, inside_BL, *trace)
+        # Told anew are keys, gates, queries, cells and contexts: some products, for five sixths of what would be kept.
+        ctx.again = again if again is not None and gates_BL4.numel() > _KEPT else None
+        key_BTA = None if ctx.again is not None and ctx.again.key is not None else pages.key_BTA
+        kept = trace if ctx.again is None else (trace[2], trace[5])
+        ctx.save_for_backward(*start, key_BTA, *pages[1:], *weights, inside_BL, *kept)
         ctx.looks, ctx.ahead = looks, ahead
         ctx.set_materialize_grads(False)
         return trace[2], trace[4], trace[5]
@@ -89,7 +105,12 @@ class _Steps(torch.autograd.Function):
             DecoderWeights(*saved[7:13]),
             saved[13],
         )
-        opened_BL4, query_BLA, hidden_BLD, cell_BLD, context_BLC, weight_BLT = trace = saved[14:]
+        trace = saved[14:]
+        if ctx.again is not None:
+            if ctx.again.key is not None:
+                pages = pages._replace(key_BTA=ctx.again.key())
+            trace = _retraced(ctx.again.gates(), start, pages, weights, inside_BL, trace, ahead)
+        opened_BL4, query_BLA, hidden_BLD, cell_BLD, context_BLC, weight_BLT = trace
         hidden_grad, context_grad, weight_grad = grads
         hidden_grad = torch.zeros_like(hidden_BLD) if hidden_grad is None else hidden_grad
         total_BLC = torch.zeros_like(context_BLC)  # its own memory: the kernel adds to it
@@ -130,7 +151,48 @@ class _Steps(torch.autograd.Function):
             *query_grads,
             score_grad.sum(0),
         )
-        return (*gradients, None, None, None)
+        return (*gradients, None, None, None, None)
+
+
+def _retraced(
+    gates_BL4: Tensor,
+    start: Start,
+    pages: Pages,
+    weights: DecoderWeights,
+    inside_BL: Tensor | None,
+    kept: Sequence[Tensor],
+    ahead: int,
+) -> tuple[Tensor, ...]:
+    """What forward left of every step, from states, weights and the gates told anew: all steps at once, as nothing has to
+    be found in turn any more."""
+    hidden_BLD, weight_BLT = kept
+    context_BLC = _found(weight_BLT, pages.value_BTD, ahead)
+    entry_BLE = _before(start.context_BD, context_BLC)
+    if weights.entry_ED is not None:
+        entry_BLE = entry_BLE @ weights.entry_ED.T
+    gates_BL4 = added_linear(gates_BL4, entry_BLE, weights.context_4E)
+    gates_BL4 = added_linear(gates_BL4, _before(start.hidden_BD, hidden_BLD), weights.recurrent_4D)
+    opened_BL4, cell_BLD = gates_BL4.contiguous(), torch.empty_like(hidden_BLD)
+    given, arrays = _shared(start, pages, weights, inside_BL, ahead), (array(opened_BL4), array(cell_BLD))
+    share_out(lambda first, last: reopen(first, last, given, *arrays), len(hidden_BLD), least=TILE)
+    asked_BLS = (
+        hidden_BLD if weights.query_AS.shape[1] == hidden_BLD.shape[2] else torch.cat([hidden_BLD, cell_BLD], -1)
+    )
+    return (
+        opened_BL4,
+        added_linear(weights.query_A, asked_BLS, weights.query_AS),
+        hidden_BLD,
+        cell_BLD,
+        context_BLC,
+        weight_BLT,
+    )
+
+
+def _found(weight_BLT: Tensor, value_BTD: Tensor, ahead: int) -> Tensor:
+    """The contexts of all steps: weighted sums of the book's rows, or each next step's inputs times their weights."""
+    if ahead == 0:
+        return torch.bmm(weight_BLT, value_BTD)
+    return weight_BLT * torch.nn.functional.pad(value_BTD[:, 1:], (0, 0, 0, 1))
 
 
 def _before(start_BD: Tensor, state_BLD: Tensor) -> Tensor:
@@ -170,17 +232,21 @@ def attending_decoder(
     weights: DecoderWeights,
     inside_BL: Tensor | None = None,
     look_last: bool = True,
+    again: Again | None = None,
 ) -> Decoded:
-    """As the reference, in float32 on the CPU; what is kept for the gradient grows with L (D + A + T), not with L T D."""
+    """As the reference, in float32 on the CPU; what is kept for the gradient grows with L (D + A + T), not with L T D; with
+    ``again`` and many gates with L (D + T)."""
     looks = gates_BL4.shape[1] if look_last else gates_BL4.shape[1] - 1
     return Decoded(
         *_Steps.apply(  # type: ignore[no-untyped-call]
-            gates_BL4, *start, *pages, *weights, inside_BL, looks, 0
+            gates_BL4, *start, *pages, *weights, inside_BL, looks, 0, again
         )
     )
 
 
-def attending_encoder(gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor) -> Weighed:
+def attending_encoder(
+    gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor, again: Again | None = None
+) -> Weighed:
     """As the reference, in float32 on the CPU: the first look-up is its own, every step then looks up the next one's inputs."""
     mask_BTF = series.mask_BTF & inside_BT[..., None]
     zero_BD = gates_BT4.new_zeros(len(gates_BT4), weights.recurrent_4D.shape[1])
@@ -198,6 +264,6 @@ def attending_encoder(gates_BT4: Tensor, series: Series, weights: EncoderWeights
         weights.recurrent_4D, weights.input_4F, None, weights.query_AS, weights.query_A, weights.score_A
     )
     hidden_BTD, _, later_BTF = _Steps.apply(  # type: ignore[no-untyped-call]
-        gates_BT4, *start, *pages, *products, inside_BT, gates_BT4.shape[1] - 1, 1
+        gates_BT4, *start, *pages, *products, inside_BT, gates_BT4.shape[1] - 1, 1, again
     )
     return Weighed(hidden_BTD, torch.cat([first, later_BTF[:, :-1]], dim=1))

@@ -163,6 +163,19 @@ def steps_forward(
                 put(context[i], out.context[b, step])
 
 
+@njit(**KERNEL)
+def reopen(first: int, last: int, given: Given, gates: np.ndarray, cell: np.ndarray) -> None:
+    """``gates`` holds what went into every step's gates and becomes the opened ones; ``cell`` the state after each step."""
+    _, L, D4 = gates.shape
+    state, hidden = np.empty(D4 // 4, np.float32), np.empty(D4 // 4, np.float32)
+    for b in range(first, last):
+        put(given.cell[b], state)
+        for step in range(L):
+            if given.inside.shape[0] == 0 or given.inside[b, step]:
+                cell_forward(gates[b, step], state, hidden)
+            put(state, cell[b, step])
+
+
 @njit(**FAST, **INNER)
 def _look_backward(
     key: np.ndarray,
@@ -292,4 +305,4 @@ def steps_backward(
                 out.score[b, a] *= np.float32(-2)
 
 
-forget_older(steps_forward, steps_backward)
+forget_older(steps_forward, steps_backward, reopen)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from openbook.ops.additive_attention.reference import additive_attention
 from openbook.ops.softmax import masked_softmax
-from openbook.ops.types import Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
+from openbook.ops.types import Again, Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
 
 
 def lstm_cell(gates_B4: Tensor, cell_BD: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,6 +31,7 @@ def attending_decoder(
     weights: DecoderWeights,
     inside_BL: Tensor | None = None,
     look_last: bool = True,
+    again: Again | None = None,
 ) -> Decoded:
     """L steps: the state moves on by gates, last state and last context; the new state asks for the next context."""
     hidden_BD, cell_BD, context_BD = start
@@ -61,7 +62,9 @@ def attending_decoder(
     return Decoded(torch.stack(hiddens, 1), torch.stack(contexts, 1), torch.stack(found, 1))
 
 
-def attending_encoder(gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor) -> Weighed:
+def attending_encoder(
+    gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor, again: Again | None = None
+) -> Weighed:
     """T steps from a state of zeros: the last state weighs this step's inputs, which move it on; padding leaves it at zero."""
     zero_BD = gates_BT4.new_zeros(len(gates_BT4), weights.recurrent_4D.shape[1])
     hidden_BD, cell_BD, hiddens, alphas = zero_BD, zero_BD, [], []

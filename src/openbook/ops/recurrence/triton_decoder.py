@@ -22,7 +22,7 @@ from openbook.ops.triton_math import (
     transposed,
     wide_windows,
 )
-from openbook.ops.types import Decoded, DecoderWeights, Pages, Start
+from openbook.ops.types import Again, Decoded, DecoderWeights, Pages, Start
 
 
 class _Given(NamedTuple):
@@ -129,6 +129,7 @@ def attending_decoder(
     weights: DecoderWeights,
     inside_BL: Tensor | None = None,
     look_last: bool = True,
+    again: Again | None = None,
 ) -> Decoded:
     """As the reference, in float32 on an NVIDIA GPU, one launch for all steps of all windows.
 

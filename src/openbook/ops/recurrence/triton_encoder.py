@@ -22,7 +22,7 @@ from openbook.ops.triton_math import (
     transposed,
     wide_windows,
 )
-from openbook.ops.types import EncoderWeights, Series, Weighed
+from openbook.ops.types import Again, EncoderWeights, Series, Weighed
 
 
 class _Given(NamedTuple):
@@ -102,7 +102,9 @@ class _AttendingEncoder(torch.autograd.Function):
         )
 
 
-def attending_encoder(gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor) -> Weighed:
+def attending_encoder(
+    gates_BT4: Tensor, series: Series, weights: EncoderWeights, inside_BT: Tensor, again: Again | None = None
+) -> Weighed:
     """As the reference, in float32 on an NVIDIA GPU, one launch for all steps of all windows (Qin et al. 2017, eq. 8 to 11).
 
     Kept for the gradient are states, gates, queries, weights and weighed inputs [B, T, ·]; the scores are rebuilt.
