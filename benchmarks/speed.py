@@ -81,14 +81,15 @@ def training_step(model: nn.Module, forward: Callable[[], Tensor]) -> Step:
 
 
 def ours(config: Any, batch: Batch, shape: ModelShape, seed: int) -> Step:
-    """A training step of one of the package's models."""
-    model = build_model(config, shape, seed)
+    """A training step of one of the package's models, where the windows are."""
+    model = build_model(config, shape, seed).to(batch.encoder_BTX.device)
     return training_step(model, lambda: model(batch).quantile_BHMQ - batch.target_BHM[..., None])
 
 
 def beside(kind: type[nn.Module], batch: Batch, size: int, readout: nn.Module | None = None) -> Step:
     """A training step of a model of ``plain`` on the same windows; from states to quantiles by a linear layer unless told."""
-    model = kind(batch.encoder_BTX.shape[2], batch.decoder_BHK.shape[2], size, readout or nn.Linear(size, 3))
+    past_BTX, readout = batch.encoder_BTX, readout or nn.Linear(size, 3)
+    model = kind(past_BTX.shape[2], batch.decoder_BHK.shape[2], size, readout).to(past_BTX.device)
     return training_step(model, lambda: model(batch.encoder_BTX, batch.decoder_BHK).flatten(2) - batch.target_BHM)
 
 
@@ -281,6 +282,38 @@ def panel(seed: int) -> dict[str, Any]:
     return {"seconds_predict": round(seconds, 1), "rows": len(told), "peak_gb": round(peak, 2)}
 
 
+def gpu(seed: int, device: str = "cuda", B: int = 64, T: int = 200, size: int = 128) -> dict[str, Any]:
+    """Training steps on an NVIDIA GPU, float32: Luong and Bahdanau (H 24, one variable) beside a bare cuDNN LSTM, and DA-RNN
+    (recurrent, 13 features, one step ahead) beside the plain loop; the device waits for every step to end."""
+
+    def waited(step: Step) -> Step:
+        def whole() -> None:
+            step()
+            if device == "cuda":
+                torch.cuda.synchronize()
+
+        return whole
+
+    batch, shape = make_batch(B, T, 24, 1, seed)
+    batch = Batch(*(part.to(device) for part in batch))
+    steps = {
+        "bare LSTM": beside(BareLSTM, batch, size),
+        "luong": ours(LuongConfig(hidden_size=size), batch, shape, seed),
+        "bahdanau": ours(BahdanauConfig(hidden_size=size, attention_size=size), batch, shape, seed),
+    }
+    found = table(in_turn({name: waited(step) for name, step in steps.items()}, 30), "bare LSTM")
+    batch, shape = make_batch(B, T, 1, 13, seed)
+    batch = Batch(*(part.to(device) for part in batch))
+    plain, past_BTF = PlainDarnn(13, T, size).to(device), batch.encoder_BTX[..., :13]
+    steps = {
+        "darnn": ours(DarnnConfig(form="recurrent", hidden_size=size, attention_size=size), batch, shape, seed),
+        "plain loop": training_step(plain, lambda: plain(past_BTF, past_BTF[..., :1]) - batch.target_BHM[:, 0]),
+    }
+    stages = table(in_turn({name: waited(step) for name, step in steps.items()}, 7), "darnn")
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    return {**found, "times darnn": stages["times darnn"], "ms": found["ms"] | stages["ms"], "device": name}
+
+
 SEGMENTED: dict[str, Any] = {"darnn over segments": DarnnConfig(segment=24, series_encoder="conv")}
 CASES: dict[str, Callable[[int], dict[str, Any]]] = {
     "speed_attention": attention,
@@ -291,6 +324,7 @@ CASES: dict[str, Callable[[int], dict[str, Any]]] = {
     "speed_latency": latency,
     "speed_compilation": compilation,
     "speed_panel": panel,
+    "speed_gpu": gpu,
 }
 
 
@@ -306,6 +340,9 @@ def main() -> None:
         key = f"{name}-{told.seed}"
         if (RESULTS / f"{key}.json").exists() and not told.force:
             print(f"{key}: kept")
+            continue
+        if name == "speed_gpu" and not torch.cuda.is_available():
+            print(f"{key}: skipped, no NVIDIA GPU here")
             continue
         found = CASES[name](told.seed)
         write_result(key, {"command": f"python -m benchmarks.speed --case {name}", "seed": told.seed, "speed": found})

@@ -196,7 +196,6 @@ def _speed_targets(case: Mapping[str, Case]) -> list[Target]:
     for model in ("luong", "bahdanau", "openbook"):
         asked = f"{model} forecasts one window with its weights within 10 ms"
         found.append(_ratio(case["speed_latency"], asked, ("ms", model), 10, most=True, unit="ms"))
-    # No case measures these yet: no GPU was at hand.
     gpu = (("luong", 1.5), ("bahdanau", 1.5))
     for model, limit in gpu:
         asked = f"a step of {model} on an NVIDIA GPU at most {limit:g} times a bare cuDNN LSTM's"
