@@ -292,6 +292,23 @@ def test_hard_tables_are_learned(frame: str) -> None:
     assert forecast.drop(columns=["unique_id", "ds"]).notna().all().all()
 
 
+def test_maps_learned_again_keep_their_shares_and_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    plain = search.average
+
+    def watch(*args: Any, like: Any) -> Any:
+        told.append((args[3], like))
+        return plain(*args, like=like)
+
+    monkeypatch.setattr(search, "average", watch)
+    model = Forecaster(24, train=FAST).fit(make_frame().drop(columns="warm"))
+    windows, like = told[0]
+    assert len(windows) > 1
+    assert windows == like.windows
+    assert max(windows) == model.decisions["skip_window"].value
+    assert len({round(share, 6) for share in like.share}) > 1
+
+
 def test_nothing_of_what_follows_is_reached() -> None:
     """The panel ends where learning ends: another future changes neither decisions nor bits."""
     frame = make_frame(30)
