@@ -164,9 +164,13 @@ def test_bands_of_an_origin_know_neither_its_neighbours_nor_the_future(
             np.testing.assert_array_equal(cut.interval[level][side][0], wanted)
 
 
-def test_a_table_with_new_rows_moves_the_bands_of_predict_saved_or_not(fitted: ob.Forecaster, tmp_path: Path) -> None:
+def test_a_table_with_new_rows_moves_the_bands_of_predict_saved_or_not(
+    fitted: ob.Forecaster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     frame = make_frame()
-    told = fitted.predict(frame, level=[80])
+    with caplog.at_level("INFO", "openbook"):
+        told = fitted.predict(frame, level=[80])
+    assert "bands follow 75 windows of 1 series" in caplog.text  # every third row of 224
     calm = fitted.predict(make_frame(louder=1.0), level=[80])
     width, usual = (float((x["OpenBook-hi-80"] - x["OpenBook-lo-80"]).mean()) for x in (told, calm))
     assert width > 2 * usual

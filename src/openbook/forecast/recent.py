@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
 from openbook.forecast.running import blind, forecasts
 from openbook.windows.sampler import WindowIndex
+
+log = logging.getLogger("openbook")
 
 _MOST_WINDOWS = 2_048  # forecast at once for this alone, over all series
 _STEPS_OF_A_HALF_LIFE = 16  # windows whose scores count lie this many to a half-life apart
@@ -94,6 +97,7 @@ def recent_of(fitted: Fitted, panel: Panel, origins: Origins) -> Recent | None:
     windows = windows.take(~blind(panel, Origins(*windows), fitted.windows.input_size))
     if not windows:
         return None
+    log.info("bands follow %d windows of %d series since training", len(windows.end_W), len(clock.series))
     told = list(forecasts(fitted, panel, windows))
     quantile_EHQ, truth_EH = (np.concatenate(parts) for parts in zip(*[part[:2] for part in told], strict=True))
     return Recent(fitted.calibration, clock, quantile_EHQ, truth_EH, clock.row_R[windows.end_W])
