@@ -70,7 +70,7 @@ def test_a_half_life_is_two_horizons_or_fourteen_seasons_shared() -> None:
 
 def recent(new: np.ndarray, rows: np.ndarray, life: int = 8, stride: int = 2) -> Recent:
     clock = Clock(np.arange(1, 200), np.array([0]), life, stride)
-    return Recent(calibration(np.ones((50, 2))), clock, np.zeros((*new.shape, 3)), new, rows)
+    return Recent(calibration(np.ones((50, 2))), clock, np.zeros((*new.shape, 3)), new, rows[:, None] + np.arange(2))
 
 
 def test_what_was_seen_after_an_update_counts_from_the_next() -> None:
@@ -105,12 +105,17 @@ def test_the_clock_begins_after_training_and_windows_lie_on_its_grid(fitted: ob.
     panel = panel_of(fitted, make_frame())
     clock = clock_of(panel, fitted.fitted().learned_until, H, 4)
     assert clock is not None
-    assert clock.row_R[LEARNED] == 1
+    assert clock.step_R[LEARNED] == 1
     assert (clock.half_life, clock.stride) == (14 * H, 14 * H // 16)
-    some = windows_since(panel, clock, origins_at(LEARNED + 10)).end_W
+    some = windows_since(panel, clock, origins_at(LEARNED + 10), H, 8).end_W
     assert some.tolist() == [LEARNED, LEARNED + 3, LEARNED + 6, LEARNED + 9]
-    late = windows_since(panel, clock, origins_at(LEARNED + 400)).end_W
-    assert late.min() >= LEARNED + 400 - 4 * clock.half_life
+    late = windows_since(panel, clock, origins_at(LEARNED + 400), H, 8).end_W
+    oldest = LEARNED + 400 - 4 * clock.half_life - H
+    assert oldest - clock.stride <= late.min() < oldest + clock.stride
+    assert windows_since(panel, clock, origins_at(LEARNED + 10), H, LEARNED + 5).end_W.tolist() == [
+        LEARNED + 6,
+        LEARNED + 9,
+    ]
     assert clock_of(panel, int(panel.times[-1]), H, 4) is None
     assert clock_of(panel, None, H, 4) is None
 
@@ -149,7 +154,7 @@ def test_bands_of_an_origin_know_neither_its_neighbours_nor_the_future(
 ) -> None:
     frame = make_frame()
     monkeypatch.setattr(ModelShape, "windows_at_once", lambda *_: 2)  # several pieces
-    panel, at = panel_of(fitted, frame), LEARNED + 203
+    panel, at = panel_of(fitted, frame), LEARNED + 403  # more than four half-lives after training
     alone = fitted.predict_origins(panel, origins_at(at), [80, 95])
     among = fitted.predict_origins(panel, origins_at(LEARNED + 10, 890, at), [80, 95])
     later = frame.copy()
@@ -170,12 +175,33 @@ def test_a_table_with_new_rows_moves_the_bands_of_predict_saved_or_not(
     frame = make_frame()
     with caplog.at_level("INFO", "openbook"):
         told = fitted.predict(frame, level=[80])
-    assert "bands follow 75 windows of 1 series" in caplog.text  # every third row of 224
+    assert "bands follow 77 windows of 1 series" in caplog.text  # every third step of four half-lives
     calm = fitted.predict(make_frame(louder=1.0), level=[80])
     width, usual = (float((x["OpenBook-hi-80"] - x["OpenBook-lo-80"]).mean()) for x in (told, calm))
     assert width > 2 * usual
     again = ob.Forecaster.load(fitted.save(tmp_path / "model.ob"))
     pd.testing.assert_frame_equal(again.predict(frame, level=[80]), told)
+
+
+@pytest.mark.parametrize("freq", ["B", "MS", "half a step apart"])
+def test_no_truth_is_used_before_its_time_on_any_calendar(freq: str) -> None:
+    stamps = pd.date_range("2024-01-01", periods=120, freq="h" if freq == "half a step apart" else freq)
+    parts = [pd.DataFrame({"unique_id": "a", "ds": stamps, "y": 1.0})]
+    if freq == "half a step apart":
+        parts.append(parts[0].assign(unique_id="b", ds=stamps + pd.Timedelta("30min")))
+    panel = make_panel(pd.concat(parts))
+    clock = clock_of(panel, int(panel.times[59].astype(np.int64)), 3, 1)
+    assert clock is not None
+    assert clock.step_R[60:120].tolist() == [*range(1, 61)]
+    assert clock.step_R[:60].max() == 0
+    order = np.argsort(panel.times, kind="stable")
+    assert (np.diff(clock.step_R[order]) >= 0).all()  # what has an earlier step is earlier
+    origins = Origins(np.zeros(1, np.int64), np.array([90]))
+    told = windows_since(panel, clock, origins, 3, 8)
+    known = told.end_W[:, None] + np.arange(3)
+    used = known[clock.step_R[known] < clock.update(clock.step_R[origins.end])]
+    assert len(used)
+    assert (panel.times[used] < panel.times[90]).all()
 
 
 def test_series_of_other_times_are_compared_by_the_clock() -> None:
@@ -187,4 +213,4 @@ def test_series_of_other_times_are_compared_by_the_clock() -> None:
     clock = clock_of(panel, 59, 2, 1)
     assert clock is not None
     assert clock.series.tolist() == [1]  # the first one ends before what was learned
-    assert clock.row_R[panel.rows(1)][50] == 1
+    assert clock.step_R[panel.rows(1)][50] == 1

@@ -223,7 +223,7 @@ class Forecaster(FrameForecaster):
         fitted, points, place = self.fitted(), [], 0
         bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {value: [] for value in level}
         recent = recent_of(fitted, panel, origins) if bands else None
-        margins = {value: recent.margins(recent.clock.row_R[origins.end], value) for value in bands} if recent else {}
+        margins = {value: recent.margins(recent.clock.step_R[origins.end], value) for value in bands} if recent else {}
         for told in forecasts(fitted, panel, WindowIndex(*origins)):
             quantile_BHQ, location_B1, scale_B1 = told.quantile_BHQ, told.location_B1, told.scale_B1
             points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)

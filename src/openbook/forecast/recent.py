@@ -35,19 +35,24 @@ def half_life(h: int, season: int, n_series: int) -> int:
 
 @dataclass(frozen=True)
 class Clock:
-    """Rows since training: of every row of a panel [R], 1 for the first one after it, and how bands follow.
+    """Steps since training: of every row of a panel [R], 1 for the first one after it, and how bands follow.
 
-    ``series`` [S]: those whose scores count. ``stride``: rows between their windows, and between updates of the bands.
+    Later rows never have an earlier step, whatever series they are of. ``series`` [S]: those whose scores count. ``stride``:
+    steps between their windows, and between updates of the bands.
     """
 
-    row_R: np.ndarray
+    step_R: np.ndarray
     series: np.ndarray
     half_life: int
     stride: int
 
-    def update(self, row_W: np.ndarray) -> np.ndarray:
-        """The last update of the bands at these rows of the clock, 1 where nothing new was seen."""
-        return np.maximum((row_W - 1) // self.stride * self.stride + 1, 1)
+    def update(self, step_W: np.ndarray) -> np.ndarray:
+        """The last update of the bands at these steps, 1 where nothing new was seen."""
+        return np.maximum((step_W - 1) // self.stride * self.stride + 1, 1)
+
+    def oldest(self, now: int, h: int) -> int:
+        """The first window an update may read."""
+        return now - _HALF_LIVES * self.half_life - h
 
 
 def clock_of(panel: Panel, learned_until: int | None, h: int, season: int) -> Clock | None:
@@ -57,32 +62,38 @@ def clock_of(panel: Panel, learned_until: int | None, h: int, season: int) -> Cl
         return None
     inner = np.ones(len(times), bool)
     inner[panel.offsets[:-1]] = False
-    steps = np.diff(times, prepend=times[0])[inner]
-    step = float(np.median(steps)) if len(steps) else 1.0
-    row_R = np.rint((times - learned_until) / step).astype(np.int64)
+    lengths = np.unique(np.diff(times, prepend=times[0])[inner])
+    if len(lengths) == 1:
+        step_R = -((learned_until - times) // int(lengths[0]))  # series half a step apart share steps
+    else:  # months, working days: one stamp after the other
+        step_R = np.searchsorted(np.unique(times[times > learned_until]), times, side="right")
     newer = np.flatnonzero(times[panel.offsets[1:] - 1] > learned_until)
     at_most = _MOST_WINDOWS // (_STEPS_OF_A_HALF_LIFE * _HALF_LIVES)
     some = newer[np.unique(np.linspace(0, len(newer) - 1, min(len(newer), at_most)).round().astype(int))]
     following = half_life(h, season, len(some))
-    return Clock(row_R, some, following, max(1, following // _STEPS_OF_A_HALF_LIFE))
+    return Clock(step_R, some, following, max(1, following // _STEPS_OF_A_HALF_LIFE))
 
 
 def rows_followed(h: int, season: int) -> int:
     """Rows before an origin that its bands may follow."""
-    return _HALF_LIVES * half_life(h, season, 1) + h
+    life = half_life(h, season, 1)
+    return _HALF_LIVES * life + max(1, life // _STEPS_OF_A_HALF_LIFE) + h
 
 
-def windows_since(panel: Panel, clock: Clock, origins: Origins) -> WindowIndex:
-    """Windows since training of which something is known at one of the origins, on a grid counted from training on."""
-    at_W = clock.row_R[origins.end]
-    first, last = int(at_W.min()) - _HALF_LIVES * clock.half_life, int(at_W.max())
+def windows_since(panel: Panel, clock: Clock, origins: Origins, h: int, least: int) -> WindowIndex:
+    """Windows since training of which something is known at one of the origins, on a grid counted from training on.
+
+    Each has ``least`` rows of context, as a forecast would have, and a whole horizon in the panel.
+    """
+    at_W = clock.step_R[origins.end]
+    first, last = clock.oldest(int(clock.update(at_W.min())), h), int(at_W.max())
     series: list[np.ndarray] = []
     ends: list[np.ndarray] = []
     for name in clock.series:
         rows = panel.rows(int(name))
-        at = clock.row_R[rows]
+        at, place = clock.step_R[rows], np.arange(rows.stop - rows.start)
         wanted = (at >= max(1, first)) & (at < last) & ((at - 1) % clock.stride == 0)
-        wanted[0] = False  # nothing before it to forecast from
+        wanted &= (place >= least) & (place + h <= len(place))
         ends.append(rows.start + np.flatnonzero(wanted))
         series.append(np.full(len(ends[-1]), name))
     return WindowIndex(np.concatenate(series).astype(np.int64), np.concatenate(ends).astype(np.int64))
@@ -93,31 +104,33 @@ def recent_of(fitted: Fitted, panel: Panel, origins: Origins) -> Recent | None:
     clock = clock_of(panel, fitted.learned_until, fitted.shape.h, fitted.season)
     if clock is None or not len(origins.end):
         return None
-    windows = windows_since(panel, clock, origins)
+    least = fitted.windows.least_context or fitted.windows.input_size
+    windows = windows_since(panel, clock, origins, fitted.shape.h, least)
     windows = windows.take(~blind(panel, Origins(*windows), fitted.windows.input_size))
     if not windows:
         return None
     log.info("bands follow %d windows of %d series since training", len(windows.end_W), len(clock.series))
     told = list(forecasts(fitted, panel, windows))
     quantile_EHQ, truth_EH = (np.concatenate(parts) for parts in zip(*[part[:2] for part in told], strict=True))
-    return Recent(fitted.calibration, clock, quantile_EHQ, truth_EH, clock.row_R[windows.end_W])
+    rows_EH = windows.end_W[:, None] + np.arange(fitted.shape.h)
+    return Recent(fitted.calibration, clock, quantile_EHQ, truth_EH, clock.step_R[rows_EH])
 
 
 @dataclass(frozen=True)
 class Recent:
     """Forecasts of windows since training beside those of validation.
 
-    ``quantile_EHQ``, ``truth_EH`` (NaN unknown): in scaled units. ``row_E``: their first step, in rows of the clock.
+    ``quantile_EHQ``, ``truth_EH`` (NaN unknown): in scaled units. ``step_EH``: when each truth was seen, by the clock.
     """
 
     calibration: Calibration
     clock: Clock
     quantile_EHQ: np.ndarray
     truth_EH: np.ndarray
-    row_E: np.ndarray
+    step_EH: np.ndarray
 
-    def margins(self, row_W: np.ndarray, level: float) -> np.ndarray:
-        """How far the band of ``level`` is moved out at origins at these rows of the clock, [W, H].
+    def margins(self, step_W: np.ndarray, level: float) -> np.ndarray:
+        """How far the band of ``level`` is moved out at origins at these steps of the clock, [W, H].
 
         A quantile of all scores, each by its age: half after every half-life. Those of validation stand for all that was
         before training. A score counts from the update of the bands after its truth was seen.
@@ -126,16 +139,16 @@ class Recent:
         old_CH = self.calibration.scores(level)
         new_EH = self.calibration.outside(self.quantile_EHQ, self.truth_EH, level)
         static_H = self.calibration.margins(level)
-        updates, place_W = np.unique(self.clock.update(row_W), return_inverse=True)
+        updates, place_W = np.unique(self.clock.update(step_W), return_inverse=True)
         found = np.array([self._margin(old_CH, new_EH, int(now), level) for now in updates])
         return np.where(np.isfinite(found), found, static_H)[place_W]
 
     def _margin(self, old_CH: np.ndarray, new_EH: np.ndarray, now: int, level: float) -> np.ndarray:
         """The margin of one update, [H]; NaN where nothing new is known."""
         life, H = self.clock.half_life, new_EH.shape[1]
-        row_E = self.row_E
-        near_E = (row_E < now) & (row_E >= now - _HALF_LIVES * life - H)
-        age_EH = now - (row_E[near_E, None] + np.arange(H))
+        begin_E = self.step_EH[:, 0]
+        near_E = (begin_E < now) & (begin_E >= self.clock.oldest(now, H))
+        age_EH = now - self.step_EH[near_E]
         new_EH = np.where(age_EH > 0, new_EH[near_E], np.nan)
         fresh_EH = np.isfinite(new_EH) * self.clock.stride / len(self.clock.series) * 0.5 ** (age_EH / life)
         before_H = life / np.log(2) * 0.5 ** ((now - 1) / life) / np.maximum(np.isfinite(old_CH).sum(0), 1)

@@ -89,7 +89,7 @@ def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
 
 
 def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
-    """The windows a config needs: back to the oldest day of its long book, scaled by the recurrent part alone."""
+    """The windows a config needs: as far back as skip path and long book read, scaled by the recurrent part alone."""
     assert config.window is not None
     reach = max(
         config.window, config.skip_window or 0, ((config.book or 0) + 1) * bench.shape.season if config.book else 0

@@ -190,11 +190,11 @@ def choose_start(
 
 
 def lags_of(panel: Panel, config: OpenBookConfig, h: int, season: int, size: int) -> tuple[int, ...]:
-    """Windows whose maps are averaged, up to what was given: those worth trying, and the recurrence's."""
+    """Windows whose maps are averaged, up to what was given: those worth trying, the recurrence's, and the given one."""
     if not config.skip:
         return (size,)
     most = config.skip_window or config.window
-    tried = {size, *window_candidates(panel, h, season)}
+    tried = {size, config.skip_window or size, *window_candidates(panel, h, season)}
     return tuple(sorted(lag for lag in tried if most is None or lag <= max(most, size)))
 
 
@@ -241,7 +241,8 @@ def tables_of(
     most: int,
 ) -> tuple[Table, Table | None]:
     """Windows to learn a map from, at most ``most``, and those that judge it, where any are held out."""
-    split = split_windows(panel, windows, validation_size=train.validation_size, season=shape.season)
+    cut = replace(windows, input_size=windows.scale_steps or windows.input_size)  # as what is trained holds out
+    split = split_windows(panel, cut, validation_size=train.validation_size, season=shape.season)
     n_variables, n_known, n_static, n_calendar = sizes_of(shape)
     skip = skip_shape(
         windows.input_size, shape.h, n_variables=n_variables, n_known=n_known, n_fixed=n_static + n_calendar

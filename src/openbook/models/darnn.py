@@ -166,7 +166,8 @@ class TemporalDecoder(nn.Module):
         )
         zero_BD = torch.zeros_like(pages.value_BTD[:, 0])
         start = Start(zero_BD, zero_BD, zero_BD) if start is None else start
-        again = Again(gates, lambda: ask.project(pages.value_BTD))
+        book_BTD = pages.value_BTD  # not the pages: their keys are what may be forgotten
+        again = Again(gates, lambda: ask.project(book_BTD))
         return attending_decoder(gates(), start, pages, weights, inside_BL, again=again)
 
     def step(

@@ -32,7 +32,10 @@ class Pages(NamedTuple):
 
 
 class Again(NamedTuple):
-    """Tells once more, for the pass backwards, the gates handed to a recurrence, and the keys of its book."""
+    """Tells once more, for the pass backwards, the gates handed to a recurrence, and the keys of its book.
+
+    Weights must be what they were in the pass forward: unlike saved tensors, nothing notices where they are not.
+    """
 
     gates: Callable[[], Tensor]
     key: Callable[[], Tensor] | None = None
