@@ -194,6 +194,7 @@ def test_no_truth_is_used_before_its_time_on_any_calendar(freq: str) -> None:
     assert clock is not None
     assert clock.step_R[60:120].tolist() == [*range(1, 61)]
     assert clock.step_R[:60].max() == 0
+    assert clock.step_R[panel.times.astype(np.int64) > int(panel.times[59].astype(np.int64))].min() == 1
     order = np.argsort(panel.times, kind="stable")
     assert (np.diff(clock.step_R[order]) >= 0).all()  # what has an earlier step is earlier
     origins = Origins(np.zeros(1, np.int64), np.array([90]))
