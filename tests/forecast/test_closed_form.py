@@ -113,3 +113,10 @@ def test_one_window_is_its_own_average() -> None:
     assert found.share == (1.0,)
     torch.testing.assert_close(found.solved.weight_DH, single.weight_DH)
     assert found.solved.error == pytest.approx(single.error)
+
+
+def test_without_noise_maps_of_several_windows_are_found_all_the_same() -> None:
+    flat = Table(torch.ones(30, 5), torch.zeros(30, 2), torch.ones(30))
+    found = average(flat, flat, absolute, (3, 4))  # nothing to be wrong about: errors of zero
+    assert found.share == (0.5, 0.5)
+    assert found.solved.error == 0.0

@@ -79,9 +79,8 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
     rows = windows.end[:, None] + np.arange(forecaster.h)
     band, source = np.full((len(panel.target), 3), np.nan), np.full(len(panel.target), -1)
     band[rows], source[rows] = rebuilt.band_WH3, rebuilt.source_WH
-    band[rows[blind(panel, windows, fitted.windows.input_size)]] = (
-        np.nan
-    )  # with nothing seen before there is no level to be rebuilt at
+    # With nothing seen before there is no level to be rebuilt at.
+    band[rows[blind(panel, windows, fitted.windows.input_size)]] = np.nan
     expected, score = band[:, 1], _scores(panel, band)
     seen = score[np.isfinite(score)]
     limits = (float(np.quantile(seen, quantile)), peaks_over_threshold(seen, risk)) if len(seen) else (np.nan, np.nan)

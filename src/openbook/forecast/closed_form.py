@@ -16,6 +16,7 @@ from openbook.windows.sampler import Resident, WindowIndex, WindowShape, batches
 _PENALTIES = np.logspace(-5, 3, 17)  # multiples of the mean of the normal equations' diagonal
 _ENOUGH_COMPLETE = 0.2  # below it gaps in horizons are filled from the step before, instead of leaving windows out
 _CELLS = 60_000  # of a piece of windows
+_NOTHING = 1e-30  # an error no map comes below
 _APART = 0.05  # how much worse, as a share of the best error, a map validates that counts 1/e of the best
 
 
@@ -116,25 +117,23 @@ def average(
     penalties = like.penalty if like else (1.0,) * len(windows)
     if not len(train.x_WD):
         return Averaged(windows, shares, penalties, _location(train, penalties[0]))
-    whole, judged = _normal(train), validation is not None and len(validation.x_WD) > 0
-    maps = []
+    judged = validation if validation is not None and len(validation.x_WD) else None
+    whole, maps = _normal(train), []
     for window, penalty in zip(windows, penalties, strict=True):
         older = max(windows) - window
         part = _Normal(whole.x_D[older:], whole.y_H, whole.gram_DD[older:, older:], whole.cross_DH[older:])
-        seen = validation._replace(x_WD=validation.x_WD[:, older:]) if judged and validation is not None else None
+        seen = None if judged is None else judged._replace(x_WD=judged.x_WD[:, older:])
         maps.append(_ridge(part, seen, error, penalty))
     found = np.array([each.error for each in maps])
     if np.isfinite(found).all():
-        worth = np.exp((1.0 - found / max(found.min(), np.finfo(float).tiny)) / _APART)
+        worth = np.exp((1.0 - found / max(found.min(), _NOTHING)) / _APART)
         shares = tuple(map(float, worth / worth.sum()))
     weight_DH = torch.zeros(train.x_WD.shape[1], train.y_WH.shape[1])
     bias_H = torch.zeros(train.y_WH.shape[1])
     for window, share, each in zip(windows, shares, maps, strict=True):
         weight_DH[max(windows) - window :] += share * each.weight_DH
         bias_H += share * each.bias_H
-    lowest = float("nan")
-    if judged and validation is not None:
-        lowest = mean_error(validation.x_WD @ weight_DH + bias_H, validation, error)
+    lowest = float("nan") if judged is None else mean_error(judged.x_WD @ weight_DH + bias_H, judged, error)
     main = maps[int(np.argmax(shares))].penalty
     return Averaged(windows, shares, tuple(each.penalty for each in maps), Solved(weight_DH, bias_H, main, lowest))
 
