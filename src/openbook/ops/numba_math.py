@@ -1,4 +1,4 @@
-"""What the CPU kernels share: elementary functions, small products and additive scores that LLVM can vectorise.
+"""What the CPU kernels share: elementary functions, small products, softmax and the LSTM cell.
 
 Everything is float32 and written so that no loop has a branch LLVM must keep: the functions come from arithmetic alone
 (the C library's would be called one number at a time), and NaN passes through all of them.
@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from openbook.ops.lanes import WIDTH, fma, load, spread, store
+
 # Neither NaN nor infinity is assumed away; sums may be taken in any order that suits the vectors.
 FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "nogil": True, "error_model": "numpy"}
 # Where the order of the operations is the point: reductions of the argument of exp, sums of scores.
@@ -21,10 +23,9 @@ EXACT: dict[str, Any] = {**FAST, "fastmath": {"contract", "nsz"}}
 # Kernels alone are called from Python; the functions they are made of need no way in, which would have to be compiled too.
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-# exp(2a) and exp(2b) are kept within exp(±43), so that their product can not overflow; wider inputs take the plain path.
-CLIP = np.float32(43.0)
 # Shares below e^-60 count as none: no sum notices them, and numbers too small for float32's normal range are slow.
 LEAST = np.float32(-60.0)
+BLOCK = 64  # terms of a sum that are rounded one after the other
 ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 
@@ -40,8 +41,11 @@ def _can_cache() -> bool:
 KERNEL: dict[str, Any] = {**FAST, "cache": _can_cache()}
 
 
-def forget_older(*kernels: Any, than: float = Path(__file__).stat().st_mtime) -> None:
-    """Delete what was compiled of kernels before this file changed: Numba looks at the kernel's own file alone."""
+_CHANGED = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
+
+
+def forget_older(*kernels: Any, than: float = _CHANGED) -> None:
+    """Delete what was compiled of kernels before a file of this folder changed: Numba looks at the kernel's own file alone."""
     for kernel in kernels:
         folder = kernel.stats.cache_path
         for index in Path(folder).glob(f"*.{kernel.__name__}-*.nbi") if folder else ():
@@ -97,30 +101,89 @@ def tanh32(x: Any) -> Any:
     return near if square < np.float32(0.390625) else far
 
 
-@njit(**FAST, **INNER)
-def add_product(n: int, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
-    """out[:n, J] += left[:n, K] @ right[K, J]: four rows of ``right`` serve all n from the L1 cache.
+@njit(**EXACT, **INNER)
+def _more(out: np.ndarray, at: int, left: Any, right: Any) -> None:
+    """out[at : at + 2 WIDTH] += two vectors."""
+    store(load(out, at) + left, out, at)
+    store(load(out, at + WIDTH) + right, out, at + WIDTH)
 
-    Writing two rows of ``out`` in one loop would be faster still, but LLVM then may not see that they do not overlap.
+
+@njit(**EXACT, **INNER)
+def _four_rows(left: np.ndarray, panel: np.ndarray, out: np.ndarray, first: int, at: int) -> None:
+    """out[first : first + 4, at : at + 2 WIDTH] += left[first : first + 4] @ panel, sums held in registers."""
+    x0, x1, x2, x3 = left[first], left[first + 1], left[first + 2], left[first + 3]
+    K, zero = panel.shape[0], spread(np.float32(0))
+    for begin in range(0, K, BLOCK):
+        a0 = b0 = a1 = b1 = a2 = b2 = a3 = b3 = zero
+        for k in range(begin, min(begin + BLOCK, K)):
+            a, b = load(panel[k], 0), load(panel[k], WIDTH)
+            x = spread(x0[k])
+            a0, b0 = fma(x, a, a0), fma(x, b, b0)
+            x = spread(x1[k])
+            a1, b1 = fma(x, a, a1), fma(x, b, b1)
+            x = spread(x2[k])
+            a2, b2 = fma(x, a, a2), fma(x, b, b2)
+            x = spread(x3[k])
+            a3, b3 = fma(x, a, a3), fma(x, b, b3)
+        _more(out[first], at, a0, b0)
+        _more(out[first + 1], at, a1, b1)
+        _more(out[first + 2], at, a2, b2)
+        _more(out[first + 3], at, a3, b3)
+
+
+@njit(**EXACT, **INNER)
+def _one_row(left: np.ndarray, panel: np.ndarray, out: np.ndarray, at: int) -> None:
+    """out[at : at + 2 WIDTH] += left @ panel."""
+    K, zero = panel.shape[0], spread(np.float32(0))
+    for begin in range(0, K, BLOCK):
+        a0 = b0 = zero
+        for k in range(begin, min(begin + BLOCK, K)):
+            x = spread(left[k])
+            a0, b0 = fma(x, load(panel[k], 0), a0), fma(x, load(panel[k], WIDTH), b0)
+        _more(out, at, a0, b0)
+
+
+@njit(**EXACT, **INNER)
+def _one_long_row(left: np.ndarray, right: np.ndarray, first: int, out: np.ndarray) -> None:
+    """``_one_row`` of four panels from ``first`` on: eight sums of which none waits for another."""
+    p0, p1, p2, p3, at = right[first], right[first + 1], right[first + 2], right[first + 3], first * 2 * WIDTH
+    K, zero = right.shape[1], spread(np.float32(0))
+    for begin in range(0, K, BLOCK):
+        a0 = b0 = a1 = b1 = a2 = b2 = a3 = b3 = zero
+        for k in range(begin, min(begin + BLOCK, K)):
+            x = spread(left[k])
+            a0, b0 = fma(x, load(p0[k], 0), a0), fma(x, load(p0[k], WIDTH), b0)
+            a1, b1 = fma(x, load(p1[k], 0), a1), fma(x, load(p1[k], WIDTH), b1)
+            a2, b2 = fma(x, load(p2[k], 0), a2), fma(x, load(p2[k], WIDTH), b2)
+            a3, b3 = fma(x, load(p3[k], 0), a3), fma(x, load(p3[k], WIDTH), b3)
+        _more(out, at, a0, b0)
+        _more(out, at + 2 * WIDTH, a1, b1)
+        _more(out, at + 4 * WIDTH, a2, b2)
+        _more(out, at + 6 * WIDTH, a3, b3)
+
+
+@njit(**EXACT, **INNER)
+def add_product(n: int, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    """out[:n] += left[:n, K] @ right, with ``right`` as ``panels`` lays it out and the rows of ``out`` as ``across`` wide.
+
+    Every number is summed in the order of K, however many rows there are, and ``BLOCK`` terms at a time, so that rounding
+    grows with neither.
     """
-    K, J = right.shape
-    whole = K - K % 4
-    for k in range(0, whole, 4):
-        for i in range(n):
-            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
-            for j in range(J):
-                out[i, j] += a0 * right[k, j] + a1 * right[k + 1, j] + a2 * right[k + 2, j] + a3 * right[k + 3, j]
-    for k in range(whole, K):
-        for i in range(n):
-            a0 = left[i, k]
-            for j in range(J):
-                out[i, j] += a0 * right[k, j]
+    P, rows = right.shape[0], n - n % 4
+    for p in range(P if rows > 0 else 0):
+        for i in range(0, rows, 4):
+            _four_rows(left, right[p], out, i, p * 2 * WIDTH)
+    for i in range(rows, n):
+        for p in range(0, P - P % 4, 4):
+            _one_long_row(left[i], right, p, out[i])
+        for p in range(P - P % 4, P):
+            _one_row(left[i], right[p], out[i], p * 2 * WIDTH)
 
 
 @njit(**FAST, **INNER)
 def put(value: np.ndarray, out: np.ndarray) -> None:
-    """out = value, vectors; a call compiles faster than an assignment of slices."""
-    for d in range(out.shape[0]):
+    """out = value, vectors, as far as both go; a call compiles faster than an assignment of slices."""
+    for d in range(min(value.shape[0], out.shape[0])):
         out[d] = value[d]
 
 
@@ -133,121 +196,9 @@ def clear(out: np.ndarray) -> None:
 
 @njit(**FAST, **INNER)
 def add(value: np.ndarray, out: np.ndarray) -> None:
-    """out += value, vectors."""
-    for d in range(out.shape[0]):
+    """out += value, vectors, as far as both go."""
+    for d in range(min(value.shape[0], out.shape[0])):
         out[d] += value[d]
-
-
-@njit(**FAST, **INNER)
-def exponentials(value: np.ndarray, out: np.ndarray) -> bool:
-    """out = exp(2 value) of a vector, clipped; true where clipping would change a score."""
-    wide = np.int32(0)
-    for a in range(value.shape[0]):
-        x = TWO * value[a]
-        wide |= np.int32(x > CLIP) | np.int32(x < -CLIP)
-        x = CLIP if x > CLIP else x
-        x = -CLIP if x < -CLIP else x
-        out[a] = exp32(x)
-    return wide != 0
-
-
-@njit(**FAST, **INNER)
-def key_powers(key: np.ndarray, out: np.ndarray) -> bool:
-    """out[A, P] = exp(2 key[T, A]) with time along the vectors, zero beyond T; true where clipping would change a score."""
-    T, A = key.shape
-    row, wide = np.empty(A, np.float32), False
-    for t in range(T):
-        wide |= exponentials(key[t], row)
-        for a in range(A):
-            out[a, t] = row[a]
-    for a in range(A):
-        for t in range(T, out.shape[1]):
-            out[a, t] = np.float32(0)
-    return wide
-
-
-@njit(**EXACT, **INNER)
-def scores(power: np.ndarray, factor: np.ndarray, score: np.ndarray, out: np.ndarray, part: np.ndarray) -> None:
-    """out[t] = Σ_a v_a tanh(k_ta + q_a) as v (1 - 2 / (1 + power factor)), with power = exp(2k) and factor = exp(2q).
-
-    Units are summed 32 at a time, so that rounding does not grow with their number; ``part`` is scratch.
-    """
-    A, T = power.shape
-    clear(out)
-    for begin in range(0, A, 32):
-        end = min(begin + 32, A)
-        whole = end - (end - begin) % 4
-        clear(part)
-        for a in range(begin, whole, 4):
-            f0, f1, f2, f3 = factor[a], factor[a + 1], factor[a + 2], factor[a + 3]
-            v0, v1, v2, v3 = score[a], score[a + 1], score[a + 2], score[a + 3]
-            for t in range(T):
-                y0, y1 = ONE - TWO / (ONE + power[a, t] * f0), ONE - TWO / (ONE + power[a + 1, t] * f1)
-                y2, y3 = ONE - TWO / (ONE + power[a + 2, t] * f2), ONE - TWO / (ONE + power[a + 3, t] * f3)
-                part[t] += (v0 * y0 + v1 * y1) + (v2 * y2 + v3 * y3)
-        for a in range(whole, end):
-            f0, v0 = factor[a], score[a]
-            for t in range(T):
-                part[t] += v0 * (ONE - TWO / (ONE + power[a, t] * f0))
-        add(part, out)
-
-
-@njit(**FAST, **INNER)
-def wide_scores(key: np.ndarray, query: np.ndarray, score: np.ndarray, out: np.ndarray) -> None:
-    """``scores`` where the factors do not fit float32: the exponential of every sum."""
-    for t in range(key.shape[0]):
-        total = np.float32(0)
-        for a in range(key.shape[1]):
-            total += score[a] * tanh32(key[t, a] + query[a])
-        out[t] = total
-
-
-@njit(**FAST, **INNER)
-def scores_backward(
-    power: np.ndarray,
-    factor: np.ndarray,
-    slope: np.ndarray,
-    power_grad: np.ndarray,
-    query_grad: np.ndarray,
-    score_grad: np.ndarray,
-) -> None:
-    """Adds to the gradients of keys [A, P] and query [A] what stands before ``4 v_a``, and to v's what stands before -2.
-
-    With r = 1 / (1 + e^2(k+q)): tanh = -2 (r - 1/2), and its derivative is 4 r (1 - r).
-    """
-    A, T = power.shape
-    for a in range(A):
-        f, asked, read = factor[a], np.float32(0), np.float32(0)
-        for t in range(T):
-            x = power[a, t] * f
-            r = ONE / (ONE + x)
-            read += slope[t] * (r - HALF)
-            weighed = slope[t] * r * (x * r)  # x r is 1 - r without its cancellation
-            asked += weighed
-            power_grad[a, t] += weighed
-        query_grad[a] += asked
-        score_grad[a] += read
-
-
-@njit(**FAST, **INNER)
-def wide_scores_backward(
-    key: np.ndarray,
-    query: np.ndarray,
-    slope: np.ndarray,
-    power_grad: np.ndarray,
-    query_grad: np.ndarray,
-    score_grad: np.ndarray,
-) -> None:
-    """``scores_backward`` where the factors do not fit float32."""
-    for t in range(key.shape[0]):
-        for a in range(key.shape[1]):
-            z = TWO * (key[t, a] + query[a])
-            e = exp32(-abs(z))
-            r = ONE / (ONE + e)
-            score_grad[a] += slope[t] * ((e * r if z > 0 else r) - HALF)
-            weighed = slope[t] * e * r * r
-            query_grad[a] += weighed
-            power_grad[a, t] += weighed
 
 
 @njit(**FAST, **INNER)
@@ -354,9 +305,3 @@ def cell_backward(
         out[2 * D + d] = grad * i * (ONE - g * g)
         out[3 * D + d] = hidden_grad[d] * told * o * (ONE - o)
         cell_grad[d] = grad * f
-
-
-@njit(**FAST, **INNER)
-def padded(T: int) -> int:
-    """T rounded up to whole vectors."""
-    return (T + 7) // 8 * 8

@@ -10,21 +10,23 @@ from numba import njit
 from torch import Tensor
 
 from openbook.ops.arrays import NO_MASK, array, nothing, room
+from openbook.ops.lanes import WIDTH, load, padded, total
 from openbook.ops.numba_math import (
     KERNEL,
     add,
     add_dots,
     clear,
-    exponentials,
     forget_older,
-    key_powers,
-    padded,
     put,
-    scores,
-    scores_backward,
     softmax_backward,
     softmax_open,
     weigh_rows,
+)
+from openbook.ops.numba_scores import (
+    exponentials,
+    key_powers,
+    scores,
+    scores_backward,
     wide_scores,
     wide_scores_backward,
 )
@@ -50,7 +52,7 @@ def _forward(
     _, H, A = query.shape
     T, hoisted = key.shape[1], powers.shape[0] > 0
     room, factor = np.empty((A, 0 if hoisted else padded(T)), np.float32), np.empty(A, np.float32)
-    line, part = np.empty(padded(T), np.float32), np.empty(padded(T), np.float32)
+    line = np.empty(padded(T), np.float32)
     for b in range(first, last):
         power = powers[b] if hoisted else room
         wide_key = wides[b] if hoisted else key_powers(key[b], room)
@@ -58,7 +60,7 @@ def _forward(
             if exponentials(query[b, h], factor) or wide_key:
                 wide_scores(key[b], query[b, h], score, line)
             else:
-                scores(power, factor, score, line, part)
+                scores(power, factor, score, line)
             if bias.shape[0] > 0:
                 add(bias[min(h, bias.shape[0] - 1)], line[:T])
             open_ = mask[min(b, mask.shape[0] - 1), min(h, mask.shape[1] - 1)]
@@ -89,14 +91,14 @@ def _backward(
     _, H, A = query.shape
     T, hoisted = key.shape[1], powers.shape[0] > 0
     room, factor = np.empty((A, 0 if hoisted else padded(T)), np.float32), np.empty(A, np.float32)
-    power_grad = np.empty((A, padded(T)), np.float32)
+    power_grad, read = np.empty((A, padded(T)), np.float32), np.empty((A, WIDTH), np.float32)
     line, steep = np.empty(T, np.float32), np.zeros(padded(T), np.float32)
     for b in range(first, last):
         power = powers[b] if hoisted else room
         wide_key = wides[b] if hoisted else key_powers(key[b], room)
         for a in range(A):
             clear(power_grad[a])
-        clear(score_grad[b])
+            clear(read[a])
         for h in range(H):
             wide = exponentials(query[b, h], factor) or wide_key
             if weight_grad.shape[0] > 0:
@@ -110,16 +112,16 @@ def _backward(
                 put(steep, slope[b, h])
             clear(query_grad[b, h])
             if wide:
-                wide_scores_backward(key[b], query[b, h], steep, power_grad, query_grad[b, h], score_grad[b])
+                wide_scores_backward(key[b], query[b, h], steep, power_grad, query_grad[b, h], read)
             else:
-                scores_backward(power, factor, steep, power_grad, query_grad[b, h], score_grad[b])
+                scores_backward(power, factor, steep, power_grad, query_grad[b, h], read)
             for a in range(A):
                 query_grad[b, h, a] *= np.float32(4) * score[a]
         for t in range(T):
             for a in range(A):
                 key_grad[b, t, a] = np.float32(4) * score[a] * power_grad[a, t]
         for a in range(A):
-            score_grad[b, a] *= np.float32(-2)
+            score_grad[b, a] = np.float32(-2) * total(load(read[a], 0))
 
 
 @njit(**KERNEL)
@@ -134,15 +136,15 @@ forget_older(_forward, _backward, _powers)
 def hoist(key_BTA: Tensor) -> Powers:
     """The exponentials of all keys, for a caller who asks the same book step after step."""
     B, T, A = key_BTA.shape
-    made = Powers(room(B, A, (T + 7) // 8 * 8), torch.empty(B, dtype=torch.bool))
+    made = Powers(room(B, A, padded(T)), torch.empty(B, dtype=torch.bool))
     key, powers, wides = array(key_BTA), *map(array, made)
     share_out(lambda first, last: _powers(first, last, key, powers, wides), B)
     return made
 
 
 def _least(H: int, key_BTA: Tensor) -> int:
-    """Windows a thread must be given for its start to pay: some ten million multiplications."""
-    return max(1, 10_000_000 // max(1, H * key_BTA.shape[1] * key_BTA.shape[2]))
+    """Windows a thread must be given for its start to pay: some half a million multiplications."""
+    return max(1, 500_000 // max(1, H * key_BTA.shape[1] * key_BTA.shape[2]))
 
 
 def _optional(part: Tensor | None) -> np.ndarray:

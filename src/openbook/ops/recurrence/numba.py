@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from openbook.ops.additive_attention.reference import additive_attention
 from openbook.ops.arrays import NO_MASK, array, nothing, room
+from openbook.ops.lanes import panels
 from openbook.ops.narrow import added_linear, narrow_product, summed_product
 from openbook.ops.recurrence.numba_steps import (
     TILE,
@@ -47,16 +49,20 @@ def _shared(start: Start, pages: Pages, weights: DecoderWeights, inside_BL: Tens
     )
 
 
+def _laid(right: Tensor | None) -> np.ndarray:
+    return nothing(3) if right is None else panels(right.detach().numpy())
+
+
 def _ahead(weights: DecoderWeights) -> Products:
     """Weights as the steps forward multiply by them."""
     D = weights.recurrent_4D.shape[1]
     entry_ED, query_SA = weights.entry_ED, weights.query_AS.T
     return Products(
-        array(weights.recurrent_4D.T),
-        array(weights.context_4E.T),
-        nothing(2) if entry_ED is None else array(entry_ED.T),
-        array(query_SA[:D]),
-        array(query_SA[D:]) if len(query_SA) > D else nothing(2),
+        _laid(weights.recurrent_4D.T),
+        _laid(weights.context_4E.T),
+        _laid(None if entry_ED is None else entry_ED.T),
+        _laid(query_SA[:D]),
+        _laid(query_SA[D:] if len(query_SA) > D else None),
     )
 
 
@@ -65,11 +71,11 @@ def _back(weights: DecoderWeights) -> Products:
     D = weights.recurrent_4D.shape[1]
     entry_ED, query_AS = weights.entry_ED, weights.query_AS
     return Products(
-        array(weights.recurrent_4D),
-        array(weights.context_4E),
-        nothing(2) if entry_ED is None else array(entry_ED),
-        array(query_AS[:, :D]),
-        array(query_AS[:, D:]) if query_AS.shape[1] > D else nothing(2),
+        _laid(weights.recurrent_4D),
+        _laid(weights.context_4E),
+        _laid(entry_ED),
+        _laid(query_AS[:, :D]),
+        _laid(query_AS[:, D:] if query_AS.shape[1] > D else None),
     )
 
 

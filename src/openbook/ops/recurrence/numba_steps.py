@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from openbook.ops.lanes import WIDTH, across, load, padded, total
 from openbook.ops.numba_math import (
     FAST,
     INNER,
@@ -21,21 +22,22 @@ from openbook.ops.numba_math import (
     cell_backward,
     cell_forward,
     clear,
-    exponentials,
     forget_older,
-    key_powers,
-    padded,
     put,
-    scores,
-    scores_backward,
     softmax_backward,
     softmax_open,
     weigh_rows,
+)
+from openbook.ops.numba_scores import (
+    exponentials,
+    key_powers,
+    scores,
+    scores_backward,
     wide_scores,
     wide_scores_backward,
 )
 
-TILE = 8  # windows whose products share one pass over the weights
+TILE, BACK = 4, 4  # windows whose products share one pass over the weights, forward and backward
 
 
 class Given(NamedTuple):
@@ -57,7 +59,7 @@ class Given(NamedTuple):
 
 
 class Products(NamedTuple):
-    """The weights as right-hand factors of a row of values: [from, to]."""
+    """The weights as right-hand factors of a row of values, from → to, laid out in ``panels``; absent ones have none."""
 
     recurrent: np.ndarray
     context: np.ndarray
@@ -98,7 +100,8 @@ def steps_forward(
     """``out.gates`` holds the hoisted gates and becomes the opened ones; ``looks``: how many steps look something up."""
     _, L, D4 = out.gates.shape
     D, T, A = D4 // 4, given.key.shape[1], given.key.shape[2]
-    C, E = given.context.shape[1], weights.entry.shape[1]
+    C = given.context.shape[1]
+    E = weights.context.shape[1] if weights.entry.shape[0] > 0 else 0
     power = np.empty((TILE, A, padded(T)), np.float32)
     wide = np.empty(TILE, np.bool_)
     hidden, cell, context = (
@@ -106,9 +109,9 @@ def steps_forward(
         np.empty((TILE, D), np.float32),
         np.empty((TILE, C), np.float32),
     )
-    gates, query = np.empty((TILE, D4), np.float32), np.empty((TILE, A), np.float32)
-    entry, factor, line = np.empty((TILE, E), np.float32), np.empty(A, np.float32), np.empty(padded(T), np.float32)
-    part = np.empty(padded(T), np.float32)
+    gates, query = np.zeros((TILE, across(D4)), np.float32), np.zeros((TILE, across(A)), np.float32)
+    entry, factor = np.zeros((TILE, across(E)), np.float32), np.empty(A, np.float32)
+    line = np.empty(padded(T), np.float32)
     for begin in range(first, last, TILE):
         n = min(TILE, last - begin)
         for i in range(n):
@@ -148,7 +151,7 @@ def steps_forward(
                     if exponentials(query[i], factor) or wide[i]:
                         wide_scores(given.key[b], query[i], given.score, line)
                     else:
-                        scores(power[i], factor, given.score, line, part)
+                        scores(power[i], factor, given.score, line)
                     if given.bias.shape[0] > 0:
                         add(given.bias[min(step, given.bias.shape[0] - 1)], line[:T])
                     open_ = given.mask[
@@ -186,13 +189,13 @@ def _look_backward(
     steep: np.ndarray,
     power_grad: np.ndarray,
     query_grad: np.ndarray,
-    score_grad: np.ndarray,
+    read: np.ndarray,
 ) -> None:
     """The gradient of one look-up's scores, exact exponentials where the factors do not fit."""
     if exponentials(query, factor) or wide:
-        wide_scores_backward(key, query, steep, power_grad, query_grad, score_grad)
+        wide_scores_backward(key, query, steep, power_grad, query_grad, read)
     else:
-        scores_backward(power, factor, steep, power_grad, query_grad, score_grad)
+        scores_backward(power, factor, steep, power_grad, query_grad, read)
 
 
 @njit(**KERNEL)
@@ -213,26 +216,26 @@ def steps_backward(
     """
     _, L, D4 = trace.gates.shape
     D, T, A = D4 // 4, given.key.shape[1], given.key.shape[2]
-    C, E = given.context.shape[1], weights.entry.shape[0]
-    power, power_grad = np.empty((TILE, A, padded(T)), np.float32), np.empty((TILE, A, padded(T)), np.float32)
-    wide = np.empty(TILE, np.bool_)
+    C, E = given.context.shape[1], weights.entry.shape[1]
+    power, power_grad = np.empty((BACK, A, padded(T)), np.float32), np.empty((BACK, A, padded(T)), np.float32)
+    wide = np.empty(BACK, np.bool_)
     hidden, cell, context = (
-        np.empty((TILE, D), np.float32),
-        np.empty((TILE, D), np.float32),
-        np.empty((TILE, C), np.float32),
+        np.zeros((BACK, across(D)), np.float32),
+        np.zeros((BACK, across(D)), np.float32),
+        np.zeros((BACK, across(C)), np.float32),
     )
-    gates, query = np.empty((TILE, D4), np.float32), np.empty((TILE, A), np.float32)
-    entry, factor, line = np.empty((TILE, E), np.float32), np.empty(A, np.float32), np.empty(T, np.float32)
-    steep = np.zeros(padded(T), np.float32)
-    for begin in range(first, last, TILE):
-        n = min(TILE, last - begin)
+    gates, query = np.empty((BACK, D4), np.float32), np.empty((BACK, A), np.float32)
+    entry, factor, line = np.zeros((BACK, across(E)), np.float32), np.empty(A, np.float32), np.empty(T, np.float32)
+    steep, read = np.zeros(padded(T), np.float32), np.empty((BACK, A, WIDTH), np.float32)
+    for begin in range(first, last, BACK):
+        n = min(BACK, last - begin)
         for i in range(n):
             for a in range(A):
                 clear(power_grad[i, a])
+                clear(read[i, a])
             clear(hidden[i])
             clear(cell[i])
             clear(context[i])
-            clear(out.score[begin + i])
             wide[i] = key_powers(given.key[begin + i], power[i])
         for back in range(L):
             step = L - 1 - back
@@ -266,7 +269,7 @@ def steps_backward(
                         steep,
                         power_grad[i],
                         query[i],
-                        out.score[b],
+                        read[i],
                     )
                     for a in range(A):
                         query[i, a] *= np.float32(4) * given.score[a]
@@ -302,7 +305,7 @@ def steps_backward(
                 for a in range(A):
                     out.key[b, t, a] = np.float32(4) * given.score[a] * power_grad[i, a, t]
             for a in range(A):
-                out.score[b, a] *= np.float32(-2)
+                out.score[b, a] = np.float32(-2) * total(load(read[i, a], 0))
 
 
 forget_older(steps_forward, steps_backward, reopen)
