@@ -23,17 +23,29 @@ def results(call: Call, inputs: Sequence[Tensor | None], dtype: torch.dtype) -> 
     return [*outputs, *(None if leaf is None else leaf.grad for leaf in leaves)]
 
 
+def together(draws: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+    """Every tensor of all draws as one."""
+    return [None if parts[0] is None else torch.stack(parts) for parts in zip(*draws, strict=True)]  # type: ignore[arg-type]
+
+
 def hold_to(
-    plain: Call, kernel: Call, inputs: Sequence[Tensor | None], names: Sequence[str], *, roughly: bool = False
+    plain: Call,
+    kernel: Call,
+    inputs: Sequence[Tensor | None],
+    names: Sequence[str],
+    *others: Sequence[Tensor | None],
+    roughly: bool = False,
 ) -> None:
     """The kernel's error is at most twice plain float32's, in the root of the mean square, tensor by tensor.
 
     Beside that, a few units in the last place are allowed: of an output itself, of the largest gradient for all gradients,
-    as some are sums of others' parts that all but cancel. ``roughly`` allows many units of what is of order one: in tensors
-    of one or two numbers the error of plain float32 is a matter of luck.
+    as some are sums of others' parts that all but cancel. Errors are counted over ``inputs`` and all ``others`` of their shapes
+    together: in tensors of a few numbers the error of plain float32 is a matter of luck. ``roughly`` allows
+    many units of what is of order one.
     """
-    truth = results(plain, inputs, torch.float64)
-    plains, mines = (results(call, inputs, torch.float32) for call in (plain, kernel))
+    draws = [inputs, *others]
+    truth = together([results(plain, draw, torch.float64) for draw in draws])
+    plains, mines = (together([results(call, draw, torch.float32) for draw in draws]) for call in (plain, kernel))
     assert len(names) == len(truth)
     n_outputs = len(truth) - len(inputs)
     largest = max(map(rms, truth[n_outputs:]))

@@ -25,7 +25,7 @@ INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 # Shares below e^-60 count as none: no sum notices them, and numbers too small for float32's normal range are slow.
 LEAST = np.float32(-60.0)
-BLOCK = 64  # terms of a sum that are rounded one after the other
+BLOCK = 32  # terms of a sum that are rounded one after the other
 ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 

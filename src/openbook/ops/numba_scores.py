@@ -43,42 +43,37 @@ def key_powers(key: np.ndarray, out: np.ndarray) -> bool:
 
 
 @njit(**EXACT, **INNER)
-def _bent(row: np.ndarray, at: int, factor: Any, weight: Any, total: Any) -> Any:
-    """total + v (1 - 2 / (1 + power factor)) of WIDTH times."""
+def _bent(row: np.ndarray, at: int, factor: Any) -> Any:
+    """tanh of WIDTH times: 1 - 2 / (1 + power factor)."""
     one = spread(ONE)
-    return fma(weight, fma(spread(-TWO), reciprocal(fma(load(row, at), factor, one)), one), total)
+    return fma(spread(-TWO), reciprocal(fma(load(row, at), factor, one)), one)
 
 
 @njit(**EXACT, **INNER)
 def scores(power: np.ndarray, factor: np.ndarray, score: np.ndarray, out: np.ndarray) -> None:
     """out[t] = Σ_a v_a tanh(k_ta + q_a) as v (1 - 2 / (1 + power factor)), with power = exp(2k) and factor = exp(2q).
 
-    Units are summed 32 at a time, so that rounding does not grow with their number.
+    Units are summed by twos and 32 at a time, so that rounding does not grow with their number. One without a partner is
+    its own, weighed by zero.
     """
     A, T = power.shape
     zero = spread(np.float32(0))
-    whole = T - T % (4 * WIDTH)
-    for t in range(0, whole, 4 * WIDTH):
-        s0 = s1 = s2 = s3 = zero
+    for t in range(0, T, 2 * WIDTH):
+        two = t + WIDTH < T
+        s0 = s1 = zero
         for begin in range(0, A, 32):
-            p0 = p1 = p2 = p3 = zero
-            for a in range(begin, min(begin + 32, A)):
-                row, f, v = power[a], spread(factor[a]), spread(score[a])
-                p0, p1 = _bent(row, t, f, v, p0), _bent(row, t + WIDTH, f, v, p1)
-                p2, p3 = _bent(row, t + 2 * WIDTH, f, v, p2), _bent(row, t + 3 * WIDTH, f, v, p3)
-            s0, s1, s2, s3 = s0 + p0, s1 + p1, s2 + p2, s3 + p3
+            p0 = p1 = zero
+            for a in range(begin, min(begin + 32, A), 2):
+                b = min(a + 1, A - 1)
+                f, g, v = spread(factor[a]), spread(factor[b]), spread(score[a])
+                w = spread(score[b] if b > a else np.float32(0))
+                p0 = p0 + fma(w, _bent(power[b], t, g), v * _bent(power[a], t, f))
+                if two:
+                    p1 = p1 + fma(w, _bent(power[b], t + WIDTH, g), v * _bent(power[a], t + WIDTH, f))
+            s0, s1 = s0 + p0, s1 + p1
         store(s0, out, t)
-        store(s1, out, t + WIDTH)
-        store(s2, out, t + 2 * WIDTH)
-        store(s3, out, t + 3 * WIDTH)
-    for t in range(whole, T, WIDTH):
-        s0 = zero
-        for begin in range(0, A, 32):
-            p0 = zero
-            for a in range(begin, min(begin + 32, A)):
-                p0 = _bent(power[a], t, spread(factor[a]), spread(score[a]), p0)
-            s0 = s0 + p0
-        store(s0, out, t)
+        if two:
+            store(s1, out, t + WIDTH)
 
 
 @njit(**FAST, **INNER)
@@ -98,26 +93,26 @@ def scores_backward(
     slope: np.ndarray,
     power_grad: np.ndarray,
     query_grad: np.ndarray,
-    read: np.ndarray,
+    score_grad: np.ndarray,
 ) -> None:
     """Adds to the gradients of keys [A, P] and query [A] what stands before ``4 v_a``, and to v's what stands before -2.
 
-    With r = 1 / (1 + e^2(k+q)): tanh = -2 (r - 1/2), and its derivative is 4 r (1 - r). ``read`` [A, WIDTH] holds v's in parts.
+    With r = 1 / (1 + e^2(k+q)): tanh = -2 (r - 1/2), and its derivative is 4 r (1 - r).
     """
     A, T = power.shape
     one, half = spread(ONE), spread(HALF)
     for a in range(A):
         f, row, grad = spread(factor[a]), power[a], power_grad[a]
-        asked, told = spread(np.float32(0)), load(read[a], 0)
+        asked = told = spread(np.float32(0))
         for t in range(0, T, WIDTH):
-            x, steep = load(row, t) * f, load(slope, t)
-            r = reciprocal(one + x)
+            p, steep = load(row, t), load(slope, t)
+            x, r = p * f, reciprocal(fma(p, f, one))
             told = fma(steep, r - half, told)
             weighed = (steep * r) * (x * r)  # x r is 1 - r without its cancellation
             asked = asked + weighed
             store(load(grad, t) + weighed, grad, t)
         query_grad[a] += total(asked)
-        store(told, read[a], 0)
+        score_grad[a] += total(told)
 
 
 @njit(**FAST, **INNER)
@@ -127,7 +122,7 @@ def wide_scores_backward(
     slope: np.ndarray,
     power_grad: np.ndarray,
     query_grad: np.ndarray,
-    read: np.ndarray,
+    score_grad: np.ndarray,
 ) -> None:
     """``scores_backward`` where the factors do not fit float32."""
     for t in range(key.shape[0]):
@@ -135,7 +130,7 @@ def wide_scores_backward(
             z = TWO * (key[t, a] + query[a])
             e = exp32(-abs(z))
             r = ONE / (ONE + e)
-            read[a, 0] += slope[t] * ((e * r if z > 0 else r) - HALF)
+            score_grad[a] += slope[t] * ((e * r if z > 0 else r) - HALF)
             weighed = slope[t] * e * r * r
             query_grad[a] += weighed
             power_grad[a, t] += weighed

@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from openbook.ops.arrays import NO_MASK, array, nothing, room
-from openbook.ops.lanes import WIDTH, load, padded, total
+from openbook.ops.lanes import padded
 from openbook.ops.numba_math import (
     KERNEL,
     add,
@@ -91,14 +91,14 @@ def _backward(
     _, H, A = query.shape
     T, hoisted = key.shape[1], powers.shape[0] > 0
     room, factor = np.empty((A, 0 if hoisted else padded(T)), np.float32), np.empty(A, np.float32)
-    power_grad, read = np.empty((A, padded(T)), np.float32), np.empty((A, WIDTH), np.float32)
+    power_grad = np.empty((A, padded(T)), np.float32)
     line, steep = np.empty(T, np.float32), np.zeros(padded(T), np.float32)
     for b in range(first, last):
         power = powers[b] if hoisted else room
         wide_key = wides[b] if hoisted else key_powers(key[b], room)
         for a in range(A):
             clear(power_grad[a])
-            clear(read[a])
+        clear(score_grad[b])
         for h in range(H):
             wide = exponentials(query[b, h], factor) or wide_key
             if weight_grad.shape[0] > 0:
@@ -112,16 +112,16 @@ def _backward(
                 put(steep, slope[b, h])
             clear(query_grad[b, h])
             if wide:
-                wide_scores_backward(key[b], query[b, h], steep, power_grad, query_grad[b, h], read)
+                wide_scores_backward(key[b], query[b, h], steep, power_grad, query_grad[b, h], score_grad[b])
             else:
-                scores_backward(power, factor, steep, power_grad, query_grad[b, h], read)
+                scores_backward(power, factor, steep, power_grad, query_grad[b, h], score_grad[b])
             for a in range(A):
                 query_grad[b, h, a] *= np.float32(4) * score[a]
         for t in range(T):
             for a in range(A):
                 key_grad[b, t, a] = np.float32(4) * score[a] * power_grad[a, t]
         for a in range(A):
-            score_grad[b, a] = np.float32(-2) * total(load(read[a], 0))
+            score_grad[b, a] *= np.float32(-2)
 
 
 @njit(**KERNEL)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from openbook.ops.lanes import WIDTH, across, load, padded, total
+from openbook.ops.lanes import across, padded
 from openbook.ops.numba_math import (
     FAST,
     INNER,
@@ -189,13 +189,13 @@ def _look_backward(
     steep: np.ndarray,
     power_grad: np.ndarray,
     query_grad: np.ndarray,
-    read: np.ndarray,
+    score_grad: np.ndarray,
 ) -> None:
     """The gradient of one look-up's scores, exact exponentials where the factors do not fit."""
     if exponentials(query, factor) or wide:
-        wide_scores_backward(key, query, steep, power_grad, query_grad, read)
+        wide_scores_backward(key, query, steep, power_grad, query_grad, score_grad)
     else:
-        scores_backward(power, factor, steep, power_grad, query_grad, read)
+        scores_backward(power, factor, steep, power_grad, query_grad, score_grad)
 
 
 @njit(**KERNEL)
@@ -226,16 +226,16 @@ def steps_backward(
     )
     gates, query = np.empty((BACK, D4), np.float32), np.empty((BACK, A), np.float32)
     entry, factor, line = np.zeros((BACK, across(E)), np.float32), np.empty(A, np.float32), np.empty(T, np.float32)
-    steep, read = np.zeros(padded(T), np.float32), np.empty((BACK, A, WIDTH), np.float32)
+    steep = np.zeros(padded(T), np.float32)
     for begin in range(first, last, BACK):
         n = min(BACK, last - begin)
         for i in range(n):
             for a in range(A):
                 clear(power_grad[i, a])
-                clear(read[i, a])
             clear(hidden[i])
             clear(cell[i])
             clear(context[i])
+            clear(out.score[begin + i])
             wide[i] = key_powers(given.key[begin + i], power[i])
         for back in range(L):
             step = L - 1 - back
@@ -269,7 +269,7 @@ def steps_backward(
                         steep,
                         power_grad[i],
                         query[i],
-                        read[i],
+                        out.score[b],
                     )
                     for a in range(A):
                         query[i, a] *= np.float32(4) * given.score[a]
@@ -305,7 +305,7 @@ def steps_backward(
                 for a in range(A):
                     out.key[b, t, a] = np.float32(4) * given.score[a] * power_grad[i, a, t]
             for a in range(A):
-                out.score[b, a] = np.float32(-2) * total(load(read[i, a], 0))
+                out.score[b, a] *= np.float32(-2)
 
 
 forget_older(steps_forward, steps_backward, reopen)
