@@ -295,7 +295,7 @@ def test_a_decoder_may_forget_its_gates(
             return told[-1].detach().clone()
 
         return module.attending_decoder(
-            parts[0], Start(*parts[1:4]), pages, weights, inside, look_last, Again(again, parts[4].detach)
+            parts[0].clone(), Start(*parts[1:4]), pages, weights, inside, look_last, Again(again, parts[4].detach)
         )  # type: ignore
 
     hold_to(lambda parts: call(reference, parts), lambda parts: call(kernels, parts), inputs, (*DECODED, *DECODER))
@@ -311,7 +311,7 @@ def test_an_encoder_may_forget_its_gates(monkeypatch: pytest.MonkeyPatch, both: 
     def call(module: Any, parts: Sequence[Tensor]) -> Weighed:
         series = Series(parts[1], parts[2], mask, parts[3])
         again = Again(parts[0].detach().clone, parts[2].detach)
-        return module.attending_encoder(parts[0], series, EncoderWeights(*parts[4:]), inside, again)  # type: ignore
+        return module.attending_encoder(parts[0].clone(), series, EncoderWeights(*parts[4:]), inside, again)  # type: ignore
 
     hold_to(lambda parts: call(reference, parts), lambda parts: call(kernels, parts), inputs, (*WEIGHED, *ENCODER))
 
@@ -331,7 +331,8 @@ def test_what_is_forgotten_takes_no_memory_and_few_gates_are_kept(monkeypatch: p
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda part: part):
             start = Start(*inputs[1:4])  # type: ignore[arg-type]
-            kernels.attending_decoder(inputs[0], start, pages, weights, again=Again(inputs[0].detach))  # type: ignore
+            gates = inputs[0].clone()  # type: ignore[union-attr]
+            kernels.attending_decoder(gates, start, pages, weights, again=Again(gates.detach))  # type: ignore
         return sum(sizes)
 
     assert kept() == B * L * (4 * D + A + 3 * D + T)

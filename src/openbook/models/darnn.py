@@ -28,7 +28,6 @@ from openbook.nn.dual_stage import InputAttention, InputEncoder, SeriesEncoder, 
 from openbook.nn.heads import QuantileHead
 from openbook.nn.recurrent import State, StepLSTM
 from openbook.ops.additive_attention import hoist
-from openbook.ops.narrow import added_linear
 from openbook.ops.recurrence import attending_decoder
 from openbook.ops.types import Again, Decoded, DecoderWeights, Pages, Powers, Start
 from openbook.windows.batch import Batch
@@ -159,7 +158,7 @@ class TemporalDecoder(nn.Module):
 
         def gates() -> Tensor:
             told_BLE = F.linear(told_BLM, told_EM, self.entry.bias)
-            return added_linear(cell.hoist(known_BLK), told_BLE, cell.context.weight)
+            return cell.hoist(known_BLK, told_BLE)
 
         weights = DecoderWeights(
             cell.recurrent.weight, cell.context.weight, found_ED, ask.query.weight, ask.query.bias, ask.score.weight[0]

@@ -99,9 +99,12 @@ class StepLSTM(nn.Module):
             self.known.bias.zero_()
             self.known.bias[size : 2 * size] = 1.0
 
-    def hoist(self, known_BHK: Tensor) -> Tensor:
-        """The known inputs' share of the gates for all steps, [B, H, 4D]."""
-        return added_linear(self.known.bias, known_BHK, self.known.weight)
+    def hoist(self, known_BHK: Tensor, context_BHC: Tensor | None = None) -> Tensor:
+        """The known inputs' share of the gates for all steps, [B, H, 4D], and that of a part of the context known before."""
+        if context_BHC is None:
+            return added_linear(self.known.bias, known_BHK, self.known.weight)
+        weight_4X = torch.cat([self.known.weight, self.context.weight], dim=1)
+        return added_linear(self.known.bias, torch.cat([known_BHK, context_BHC], dim=-1), weight_4X)
 
     def forward(self, gates_B4: Tensor, context_BC: Tensor, state: State) -> State:
         """One step from the hoisted gates [B, 4D], the context [B, C] and the last state."""

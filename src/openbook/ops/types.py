@@ -34,6 +34,7 @@ class Pages(NamedTuple):
 class Again(NamedTuple):
     """Tells once more, for the pass backwards, the gates handed to a recurrence, and the keys of its book.
 
+    The gates handed over and those told anew are the recurrence's to overwrite: in memory of their own, read by nobody else.
     Weights must be what they were in the pass forward: unlike saved tensors, nothing notices where they are not.
     """
 

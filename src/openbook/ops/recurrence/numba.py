@@ -87,14 +87,16 @@ class _Steps(torch.autograd.Function):
         start, pages, weights = Start(*parts[:3]), Pages(*parts[3:7]), DecoderWeights(*parts[7:13])
         inside_BL, looks, ahead, again = parts[13:]
         (B, L, D4), T, A = gates_BL4.shape, *pages.key_BTA.shape[1:]
-        opened_BL4 = gates_BL4.detach().clone(memory_format=torch.contiguous_format)
+        # Told anew are keys, gates, queries, cells and contexts: some products, for five sixths of what would be kept.
+        ctx.again = again if again is not None and gates_BL4.numel() > _KEPT else None
+        opened_BL4 = gates_BL4.detach().contiguous()
+        if ctx.again is None and opened_BL4.data_ptr() == gates_BL4.data_ptr():
+            opened_BL4 = opened_BL4.clone()
         states = (room(B, L, D4 // 4), room(B, L, D4 // 4), room(B, L, start.context_BD.shape[1]))
         trace = (opened_BL4, room(B, L, A), *states, room(B, L, T))
         given, onward, query = _shared(start, pages, weights, inside_BL, ahead), _ahead(weights), array(weights.query_A)
         arrays = Trace(*map(array, trace))
         share_out(lambda first, last: steps_forward(first, last, given, onward, query, looks, arrays), B, least=TILE)
-        # Told anew are keys, gates, queries, cells and contexts: some products, for five sixths of what would be kept.
-        ctx.again = again if again is not None and gates_BL4.numel() > _KEPT else None
         key_BTA = None if ctx.again is not None and ctx.again.key is not None else pages.key_BTA
         kept = trace if ctx.again is None else (trace[2], trace[5])
         ctx.save_for_backward(*start, key_BTA, *pages[1:], *weights, inside_BL, *kept)
@@ -123,7 +125,9 @@ class _Steps(torch.autograd.Function):
         if context_grad is not None:
             total_BLC += context_grad
         slope_BLT = None if pages.bias_LT is None else room(*weight_BLT.shape)
-        gates_grad, query_grad, key_grad = room(*opened_BL4.shape), room(*query_BLA.shape), room(*pages.key_BTA.shape)
+        # The kernel reads a step's gates before it writes their gradient; what was told anew is nobody else's.
+        gates_grad = room(*opened_BL4.shape) if ctx.again is None else opened_BL4
+        query_grad, key_grad = room(*query_BLA.shape), room(*pages.key_BTA.shape)
         score_grad, begin = room(len(opened_BL4), len(weights.score_A)), [room(*part.shape) for part in start]
         made = (gates_grad, query_grad, total_BLC, slope_BLT, key_grad, score_grad, *begin)
         out = Gradients(*(nothing(3) if part is None else array(part) for part in made))
@@ -138,14 +142,12 @@ class _Steps(torch.autograd.Function):
             len(total_BLC),
             least=TILE,
         )
-        states_BLS = (
-            hidden_BLD if weights.query_AS.shape[1] == hidden_BLD.shape[2] else torch.cat([hidden_BLD, cell_BLD], -1)
-        )
+        asked = [hidden_BLD] if weights.query_AS.shape[1] == hidden_BLD.shape[2] else [hidden_BLD, cell_BLD]
         products = _weight_gradients(
             weights, _before(start.hidden_BD, hidden_BLD), _before(start.context_BD, context_BLC), gates_grad
         )
         value_grad, bias_grad = _value_gradient(weight_BLT, total_BLC, ahead), _bias_gradient(slope_BLT, pages.bias_LT)
-        query_grads = summed_product(query_grad, states_BLS), query_grad.sum((0, 1))
+        query_grads = torch.cat([summed_product(query_grad, part) for part in asked], 1), query_grad.sum((0, 1))
         gradients = (
             gates_grad,
             *begin,
@@ -172,26 +174,20 @@ def _retraced(
     """What forward left of every step, from states, weights and the gates told anew: all steps at once, as nothing has to
     be found in turn any more."""
     hidden_BLD, weight_BLT = kept
-    context_BLC = _found(weight_BLT, pages.value_BTD, ahead)
+    context_BLC, D = _found(weight_BLT, pages.value_BTD, ahead), hidden_BLD.shape[2]
     entry_BLE = _before(start.context_BD, context_BLC)
     if weights.entry_ED is not None:
         entry_BLE = entry_BLE @ weights.entry_ED.T
-    gates_BL4 = added_linear(gates_BL4, entry_BLE, weights.context_4E)
-    gates_BL4 = added_linear(gates_BL4, _before(start.hidden_BD, hidden_BLD), weights.recurrent_4D)
     opened_BL4, cell_BLD = gates_BL4.contiguous(), torch.empty_like(hidden_BLD)
+    flat_N4 = opened_BL4.flatten(0, 1)
+    flat_N4.addmm_(entry_BLE.flatten(0, 1), weights.context_4E.T)
+    flat_N4.addmm_(_before(start.hidden_BD, hidden_BLD).flatten(0, 1), weights.recurrent_4D.T)
     given, arrays = _shared(start, pages, weights, inside_BL, ahead), (array(opened_BL4), array(cell_BLD))
     share_out(lambda first, last: reopen(first, last, given, *arrays), len(hidden_BLD), least=TILE)
-    asked_BLS = (
-        hidden_BLD if weights.query_AS.shape[1] == hidden_BLD.shape[2] else torch.cat([hidden_BLD, cell_BLD], -1)
-    )
-    return (
-        opened_BL4,
-        added_linear(weights.query_A, asked_BLS, weights.query_AS),
-        hidden_BLD,
-        cell_BLD,
-        context_BLC,
-        weight_BLT,
-    )
+    query_BLA = added_linear(weights.query_A, hidden_BLD, weights.query_AS[:, :D])
+    if weights.query_AS.shape[1] > D:
+        query_BLA.flatten(0, 1).addmm_(cell_BLD.flatten(0, 1), weights.query_AS[:, D:].T)
+    return opened_BL4, query_BLA, hidden_BLD, cell_BLD, context_BLC, weight_BLT
 
 
 def _found(weight_BLT: Tensor, value_BTD: Tensor, ahead: int) -> Tensor:
