@@ -15,8 +15,8 @@ pytest.importorskip("numba")
 
 from numba import njit
 
-from openbook.ops.lanes import WIDTH, across, fma, load, padded, panels, reciprocal, spread, store, total
-from openbook.ops.numba_math import add_product
+from openbook.ops.lanes import WIDTH, across, exponential, fma, load, padded, panels, reciprocal, spread, store, total
+from openbook.ops.numba_math import add_product, cell_forward
 
 ULP = float(np.finfo(np.float32).eps)
 
@@ -47,6 +47,42 @@ def test_reciprocals_are_exact_to_one_unit() -> None:
     _reciprocals(value, out)
     assert np.abs(out * value.astype(np.float64) - 1).max() <= ULP
     assert (out[:WIDTH] == 1).all()  # 1 + x of padding, and of keys far on one side
+
+
+@njit
+def _exponentials(value: Any, out: Any) -> None:
+    for t in range(0, value.shape[0], WIDTH):
+        store(exponential(load(value, t)), out, t)
+
+
+@njit
+def _cell(gates: Any, cell: Any, hidden: Any) -> None:
+    cell_forward(gates, cell, hidden)
+
+
+def test_exponentials_are_exact_to_one_unit_and_held_within_the_normal_range() -> None:
+    value = np.linspace(-87, 87, 64 * WIDTH).astype(np.float32)
+    value[0], value[-1], value[1] = -1e4, 1e4, np.nan
+    out = np.empty_like(value)
+    _exponentials(value, out)
+    exact = np.exp(np.clip(value.astype(np.float64), -87, 87))
+    assert np.nanmax(np.abs(out / exact - 1)) <= 1.5 * ULP
+    assert np.isnan(out).tolist() == np.isnan(value).tolist()
+
+
+@pytest.mark.parametrize("D", [1, WIDTH - 1, WIDTH, 2 * WIDTH + 3])
+def test_a_step_of_the_cell_in_lanes_and_beside_them(D: int) -> None:
+    g = np.random.default_rng(2)
+    gates, cell = (3 * g.normal(size=4 * D)).astype(np.float32), g.normal(size=D).astype(np.float32)
+    gates[:1] = 0.1  # near zero, where tanh is a polynomial
+    i, f, new, o = np.split(gates.astype(np.float64), 4)
+    i, f, o = (1 / (1 + np.exp(-part)) for part in (i, f, o))
+    opened = np.concatenate([i, f, np.tanh(new), o])
+    state = f * cell + i * np.tanh(new)
+    hidden = np.empty(D, np.float32)
+    _cell(gates, cell, hidden)
+    for mine, exact in ((gates, opened), (cell, state), (hidden, o * np.tanh(state))):
+        assert np.abs(mine - exact).max() <= 4 * ULP * max(1.0, np.abs(exact).max())
 
 
 def test_reciprocals_pass_nan_on() -> None:

@@ -24,7 +24,7 @@ def results(call: Call, inputs: Sequence[Tensor | None], dtype: torch.dtype) -> 
 
 
 def together(draws: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
-    """Every tensor of all draws as one."""
+    """Every tensor of all draws, one above the other."""
     return [None if parts[0] is None else torch.stack(parts) for parts in zip(*draws, strict=True)]  # type: ignore[arg-type]
 
 
@@ -39,8 +39,8 @@ def hold_to(
     """The kernel's error is at most twice plain float32's, in the root of the mean square, tensor by tensor.
 
     Beside that, a few units in the last place are allowed: of an output itself, of the largest gradient for all gradients,
-    as some are sums of others' parts that all but cancel. Errors are counted over ``inputs`` and all ``others`` of their shapes
-    together: in tensors of a few numbers the error of plain float32 is a matter of luck. ``roughly`` allows
+    as some are sums of others' parts that all but cancel. Of ``inputs`` and ``others`` of the same shapes the median counts:
+    in tensors of a few numbers the error of plain float32 is a matter of luck. ``roughly`` allows
     many units of what is of order one.
     """
     draws = [inputs, *others]
@@ -64,5 +64,7 @@ def hold_to(
 
 
 def rms(value: Tensor | None) -> float:
-    """Root of the mean square; 0 of nothing."""
-    return float(value.detach().double().square().mean().sqrt()) if value is not None and value.numel() else 0.0
+    """Root of the mean square of each draw, the median of them; 0 of nothing."""
+    if value is None or not value.numel():
+        return 0.0
+    return float(value.detach().double().square().flatten(1).mean(1).sqrt().median())

@@ -127,6 +127,44 @@ def reciprocal(_context: Any, value: Any) -> Any:
     return lanes(lanes), codegen
 
 
+def _constant(value: float) -> Any:
+    return ir.Constant(_VECTOR, [float(np.float32(value))] * WIDTH)
+
+
+@intrinsic
+def exponential(_context: Any, value: Any) -> Any:
+    """e^x to one unit in the last place; x is held within ±87, where float32 is still normal. As ``numba_math.exp32``."""
+
+    def codegen(_ctx: Any, builder: Any, _signature: Any, given: Any) -> Any:
+        x = given[0]
+        for sign, limit in ((">", _constant(87)), ("<", _constant(-87))):
+            x = builder.select(builder.fcmp_ordered(sign, x, limit), limit, x)
+        whole = _fma(builder, x, _constant(1.44269504088896341), _constant(0.5))
+        whole = _call(builder, f"llvm.floor.v{WIDTH}f32", _VECTOR, whole)
+        rest = _fma(builder, whole, _constant(-0.693359375), x)
+        rest = _fma(builder, whole, _constant(2.12194440e-4), rest)
+        poly = _constant(1.9875691500e-4)
+        for term in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+            poly = _fma(builder, poly, rest, _constant(term))
+        poly = builder.fadd(_fma(builder, poly, builder.fmul(rest, rest), rest), _constant(1))
+        places = ir.VectorType(_PLACE, WIDTH)
+        power = builder.add(builder.fptosi(whole, places), ir.Constant(places, [127] * WIDTH))
+        power = builder.shl(power, ir.Constant(places, [23] * WIDTH))
+        return builder.fmul(poly, builder.bitcast(power, _VECTOR))
+
+    return lanes(lanes), codegen
+
+
+@intrinsic
+def where_less(_context: Any, value: Any, limit: Any, yes: Any, no: Any) -> Any:
+    """Lane by lane: ``yes`` where value < limit, else ``no``."""
+
+    def codegen(_ctx: Any, builder: Any, _signature: Any, given: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", given[0], given[1]), given[2], given[3])
+
+    return lanes(lanes, lanes, lanes, lanes), codegen
+
+
 @intrinsic
 def total(_context: Any, value: Any) -> Any:
     """The sum of all lanes."""

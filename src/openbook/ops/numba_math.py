@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from openbook.ops.lanes import WIDTH, fma, load, spread, store
+from openbook.ops.lanes import WIDTH, exponential, fma, load, reciprocal, spread, store, where_less
 
 # Neither NaN nor infinity is assumed away; sums may be taken in any order that suits the vectors.
 FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "nogil": True, "error_model": "numpy"}
@@ -269,20 +269,47 @@ def add_dots(value: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         out[t] += total
 
 
-@njit(**FAST, **INNER)
+@njit(**EXACT, **INNER)
+def _sigmoids(x: Any) -> Any:
+    """``sigmoid32`` of lanes."""
+    return reciprocal(spread(ONE) + exponential(spread(np.float32(0)) - x))
+
+
+@njit(**EXACT, **INNER)
+def _tanhs(x: Any) -> Any:
+    """``tanh32`` of lanes."""
+    square, one = x * x, spread(ONE)
+    near = fma(spread(np.float32(-5.70498872745e-3)), square, spread(np.float32(2.06390887954e-2)))
+    near = fma(near, square, spread(np.float32(-5.37397155531e-2)))
+    near = fma(near, square, spread(np.float32(1.33314422036e-1)))
+    near = fma(near, square, spread(np.float32(-3.33332819422e-1)))
+    near = fma(near, square * x, x)
+    far = fma(spread(-TWO), reciprocal(one + exponential(x + x)), one)
+    return where_less(square, spread(np.float32(0.390625)), near, far)
+
+
+@njit(**EXACT, **INNER)
 def cell_forward(gates: np.ndarray, cell: np.ndarray, hidden: np.ndarray) -> None:
     """One LSTM step of one window: gates [4D] (i, f, g, o) are opened in place, cell and hidden [D] move on."""
     D = cell.shape[0]
-    for j in range(2 * D):
-        gates[j] = sigmoid32(gates[j])
-    for j in range(2 * D, 3 * D):
-        gates[j] = tanh32(gates[j])
-    for j in range(3 * D, 4 * D):
-        gates[j] = sigmoid32(gates[j])
-    for d in range(D):
-        c = gates[D + d] * cell[d] + gates[d] * gates[2 * D + d]
+    whole = D - D % WIDTH
+    for d in range(0, whole, WIDTH):
+        i, f = _sigmoids(load(gates, d)), _sigmoids(load(gates, D + d))
+        g, o = _tanhs(load(gates, 2 * D + d)), _sigmoids(load(gates, 3 * D + d))
+        store(i, gates, d)
+        store(f, gates, D + d)
+        store(g, gates, 2 * D + d)
+        store(o, gates, 3 * D + d)
+        c = fma(f, load(cell, d), i * g)
+        store(c, cell, d)
+        store(o * _tanhs(c), hidden, d)
+    for d in range(whole, D):
+        i, f, o = sigmoid32(gates[d]), sigmoid32(gates[D + d]), sigmoid32(gates[3 * D + d])
+        g = tanh32(gates[2 * D + d])
+        gates[d], gates[D + d], gates[2 * D + d], gates[3 * D + d] = i, f, g, o
+        c = f * cell[d] + i * g
         cell[d] = c
-        hidden[d] = gates[3 * D + d] * tanh32(c)
+        hidden[d] = o * tanh32(c)
 
 
 @njit(**FAST, **INNER)
