@@ -42,16 +42,23 @@ class _AddedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, onto: Tensor, input_BLK: Tensor, weight_YK: Tensor) -> Tensor:
+        ctx.bias, ctx.column = onto.ndim == 1, onto.ndim == 1 and 4 * weight_YK.shape[1] < weight_YK.shape[0]
+        if ctx.column:  # a bias to add to is first laid out in full; as one more input it costs next to nothing
+            input_BLK = F.pad(input_BLK, (0, 1), value=1.0)
+            told_NY = input_BLK.flatten(0, 1) @ torch.cat([weight_YK, onto[:, None]], dim=1).T
+        else:
+            told_NY = torch.addmm(onto if ctx.bias else onto.flatten(0, 1), input_BLK.flatten(0, 1), weight_YK.T)
         ctx.save_for_backward(input_BLK, weight_YK)
-        ctx.bias = onto.ndim == 1
-        base = onto if ctx.bias else onto.flatten(0, 1)
-        return torch.addmm(base, input_BLK.flatten(0, 1), weight_YK.T).view(*input_BLK.shape[:2], -1)
+        return told_NY.view(*input_BLK.shape[:2], -1)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad_BLY: Tensor) -> tuple[Tensor | None, ...]:
         input_BLK, weight_YK = ctx.saved_tensors
         needs_onto, needs_input, needs_weight = ctx.needs_input_grad
-        onto = (grad_BLY.sum((0, 1)) if ctx.bias else grad_BLY) if needs_onto else None
         told = narrow_product(grad_BLY, weight_YK) if needs_input else None
+        if ctx.column:
+            both_YK = summed_product(grad_BLY, input_BLK)
+            return both_YK[:, -1], told, both_YK[:, :-1]
+        onto = (grad_BLY.sum((0, 1)) if ctx.bias else grad_BLY) if needs_onto else None
         return onto, told, summed_product(grad_BLY, input_BLK) if needs_weight else None
