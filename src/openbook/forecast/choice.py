@@ -229,19 +229,18 @@ def _alone(grid: np.ndarray, names: tuple[str, ...], name: str) -> int | None:
 def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins: Origins, truth_WH: np.ndarray) -> bool:
     """Whether errors are not significantly lower than those of something simpler.
 
-    Windows that overlap, and series at the same time, are one observation: stretches of a horizon are compared, series where
-    there is but one stretch, and nothing where there is but one of these too. Of ten or more the mean is evidence enough.
+    Windows that overlap, and series at the same time, are one observation: stretches of a horizon are compared. A single
+    stretch is evidence of nothing, unless ten series or more pass through it; of ten or more the mean is evidence enough.
     """
     gain_W = simple_W - error_W
     seen_W = np.isfinite(gain_W)
     stretch_W = (panel.offsets[origins.series + 1] - origins.end - 1) // truth_WH.shape[1]  # back from the end
-    for group_W in (stretch_W, origins.series):
-        own = [gain_W[seen_W & (group_W == group)].mean() for group in np.unique(group_W[seen_W])]
-        if len(own) >= _ENOUGH:
-            return False
-        if len(own) > 1:
-            return bool(np.mean(own) <= _STUDENT[len(own) - 2] * np.std(own, ddof=1) / np.sqrt(len(own)))
-    return False
+    own = [gain_W[seen_W & (stretch_W == stretch)].mean() for stretch in np.unique(stretch_W[seen_W])]
+    if len(own) >= _ENOUGH or len(np.unique(origins.series[seen_W])) >= _ENOUGH:
+        return False
+    if len(own) < 2:
+        return True
+    return bool(np.mean(own) <= _STUDENT[len(own) - 2] * np.std(own, ddof=1) / np.sqrt(len(own)))
 
 
 def _best(mean_G: np.ndarray, worth: float) -> int:
