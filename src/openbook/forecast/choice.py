@@ -20,7 +20,7 @@ from openbook.windows.scaling import COMMON
 
 MODEL, SKIP, REPEAT = "model", "skip", "repeat"
 _SHARES = (0.25, 0.5, 0.75, 1.0)
-_WORTH = 0.99  # a floor has to lower the error below this share
+_WORTH = 0.99  # what is less simple, or mixed, has to lower the error below this share
 # One-sided 5 % points of Student's t with 1 to 8 degrees of freedom: what a mean of 2 to 9 gains has to exceed.
 _STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860)
 _CLEARLY = 0.9  # a forecast whose error is below this share of repeating the last value is taken, whatever a test says
@@ -172,7 +172,7 @@ def choose(
     """Shares by validation windows; ``told`` and ``truth`` in units of the series' spread (NaN: unknown).
 
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
-    than a hundredth; a series whose windows fill ten horizons chooses for itself where a member by itself does better there
+    than a hundredth; by as much must the model itself improve on its own skip path, which else stands in its place. A series whose windows fill ten horizons chooses for itself where a member by itself does better there
     than what all series have: a mixture that only looks a little better may know nothing of the next holiday. Repeating the
     last value is the forecast where few windows judge and nothing is better by a tenth or significantly so: a t-test at 5 %
     of the gains by stretch (after Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
@@ -180,7 +180,9 @@ def choose(
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
     mean_G = np.nanmean(errors_GW, axis=1)
-    best = _best(mean_G, _WORTH)
+    skip = _alone(grid, names, SKIP)
+    stands = 0 if skip is None or mean_G[0] < _WORTH * mean_G[skip] else skip
+    best = _best(mean_G, stands)
     last = _alone(grid, names, f"{REPEAT} 1")
     wandering = (
         last is not None
@@ -243,9 +245,10 @@ def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins:
     return bool(np.mean(own) <= _STUDENT[len(own) - 2] * np.std(own, ddof=1) / np.sqrt(len(own)))
 
 
-def _best(mean_G: np.ndarray, worth: float) -> int:
-    place = int(np.nanargmin(mean_G)) if np.isfinite(mean_G).any() else 0
-    return place if mean_G[place] < worth * mean_G[0] else 0
+def _best(mean_G: np.ndarray, stands: int) -> int:
+    """The row of the least error, where it is better by more than a hundredth than the one that stands."""
+    place = int(np.nanargmin(mean_G)) if np.isfinite(mean_G).any() else stands
+    return place if mean_G[place] < _WORTH * mean_G[stands] else stands
 
 
 def _errors(gap_WH: np.ndarray, error: Error) -> np.ndarray:
