@@ -171,11 +171,12 @@ def choose(
 ) -> tuple[Choice, Decision]:
     """Shares by validation windows; ``told`` and ``truth`` in units of the series' spread (NaN: unknown).
 
-    Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more
-    than a hundredth; by as much must the model itself improve on its own skip path, which else stands in its place. A series whose windows fill ten horizons chooses for itself where a member by itself does better there
-    than what all series have: a mixture that only looks a little better may know nothing of the next holiday. Repeating the
-    last value is the forecast where few windows judge and nothing is better by a tenth or significantly so: a t-test at 5 %
-    of the gains by stretch (after Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
+    Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more than
+    a hundredth; by as much must the model itself improve on its own skip path, which else stands in its place. A series
+    whose windows fill ten horizons chooses for itself where a member by itself does better there than what all series have:
+    a mixture that only looks a little better may know nothing of the next holiday. Repeating the last value is the forecast
+    where few windows judge and nothing is better by a tenth or significantly so: a t-test at 5 % of the gains by stretch
+    (after Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
     """
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
