@@ -114,7 +114,9 @@ def test_the_last_value_is_repeated_where_nothing_is_clearly_better(by_stretch: 
     """Student's t at 5 %, one-sided: 6.3 of two stretches, 2.9 of three."""
     gain = np.repeat(by_stretch, 2)[:, None]  # windows of two steps, two to a stretch
     told = np.stack([np.full((len(gain), 2), 1.0), np.full((len(gain), 2), 1.0) + gain])
-    choice, decision = choose(make(), ends(len(gain)), told, np.zeros((len(gain), 2)), ("model", "repeat 1"), absolute)
+    series, end = ends(len(gain))
+    origins = Origins(series, end + 7 - len(gain))  # the last of them has the last two of eight rows ahead
+    choice, decision = choose(make(), origins, told, np.zeros((len(gain), 2)), ("model", "repeat 1"), absolute)
     assert choice.share == ((0.0, 1.0) if kept else (1.0, 0.0))
     assert ("nothing is significantly better" in decision.why) is kept
 
