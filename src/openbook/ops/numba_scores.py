@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from openbook.ops.lanes import WIDTH, fma, load, reciprocal, spread, store, total
-from openbook.ops.numba_math import EXACT, FAST, HALF, INNER, ONE, TWO, exp32, tanh32
+from openbook.ops.numba_math import EXACT, FAST, HALF, INNER, ONE, TWO, clear, exp32, tanh32
 
 # exp(2a) and exp(2b) are kept within exp(±43), so that their product can not overflow; wider inputs take the plain path.
 CLIP = np.float32(43.0)
@@ -43,37 +43,37 @@ def key_powers(key: np.ndarray, out: np.ndarray) -> bool:
 
 
 @njit(**EXACT, **INNER)
-def _bent(row: np.ndarray, at: int, factor: Any) -> Any:
+def _bent(power: np.ndarray, at: int, factor: Any) -> Any:
     """tanh of WIDTH times: 1 - 2 / (1 + power factor)."""
     one = spread(ONE)
-    return fma(spread(-TWO), reciprocal(fma(load(row, at), factor, one)), one)
+    return fma(spread(-TWO), reciprocal(fma(load(power, at), factor, one)), one)
+
+
+@njit(**EXACT, **INNER)
+def _four(power: np.ndarray, factor: np.ndarray, score: np.ndarray, first: int, at: int) -> Any:
+    """Σ v tanh of the four units from ``first`` on, by twos."""
+    left = spread(score[first]) * _bent(power[first], at, spread(factor[first]))
+    left = fma(spread(score[first + 1]), _bent(power[first + 1], at, spread(factor[first + 1])), left)
+    right = spread(score[first + 2]) * _bent(power[first + 2], at, spread(factor[first + 2]))
+    return left + fma(spread(score[first + 3]), _bent(power[first + 3], at, spread(factor[first + 3])), right)
 
 
 @njit(**EXACT, **INNER)
 def scores(power: np.ndarray, factor: np.ndarray, score: np.ndarray, out: np.ndarray) -> None:
     """out[t] = Σ_a v_a tanh(k_ta + q_a) as v (1 - 2 / (1 + power factor)), with power = exp(2k) and factor = exp(2q).
 
-    Units are summed by twos and 32 at a time, so that rounding does not grow with their number. One without a partner is
-    its own, weighed by zero.
+    Eight units at once are eight streams of memory that are read in order; summed by twos, their rounding hardly adds up.
     """
     A, T = power.shape
-    zero = spread(np.float32(0))
-    for t in range(0, T, 2 * WIDTH):
-        two = t + WIDTH < T
-        s0 = s1 = zero
-        for begin in range(0, A, 32):
-            p0 = p1 = zero
-            for a in range(begin, min(begin + 32, A), 2):
-                b = min(a + 1, A - 1)
-                f, g, v = spread(factor[a]), spread(factor[b]), spread(score[a])
-                w = spread(score[b] if b > a else np.float32(0))
-                p0 = p0 + fma(w, _bent(power[b], t, g), v * _bent(power[a], t, f))
-                if two:
-                    p1 = p1 + fma(w, _bent(power[b], t + WIDTH, g), v * _bent(power[a], t + WIDTH, f))
-            s0, s1 = s0 + p0, s1 + p1
-        store(s0, out, t)
-        if two:
-            store(s1, out, t + WIDTH)
+    whole = A - A % 8
+    clear(out)
+    for a in range(0, whole, 8):
+        for t in range(0, T, WIDTH):
+            eight = _four(power, factor, score, a, t) + _four(power, factor, score, a + 4, t)
+            store(load(out, t) + eight, out, t)
+    for a in range(whole, A):
+        for t in range(0, T, WIDTH):
+            store(fma(spread(score[a]), _bent(power[a], t, spread(factor[a])), load(out, t)), out, t)
 
 
 @njit(**FAST, **INNER)
