@@ -58,8 +58,8 @@ def test_a_gain_below_a_hundredth_changes_nothing() -> None:
     assert choose(make(), ends(60), told, truth, ("model", "repeat 2"), absolute)[0].model_alone
 
 
-@pytest.mark.parametrize(("model", "share"), [(0.9, 1.0), (0.985, 1.0), (0.995, 0.0), (1.2, 0.0)])
-def test_a_model_has_to_improve_on_its_own_floor_by_a_hundredth(model: float, share: float) -> None:
+@pytest.mark.parametrize(("model", "share"), [(0.9, 1.0), (0.995, 1.0), (1.0, 0.0), (1.002, 0.0), (1.2, 0.0)])
+def test_a_model_that_does_not_improve_on_its_own_floor_is_the_floor(model: float, share: float) -> None:
     told, truth = errors(model, 1.0, 5.0)
     choice, decision = choose(make(), ends(60), told, truth, NAMES, absolute)
     assert choice.share == (share, 1 - share, 0.0)

@@ -20,7 +20,7 @@ from openbook.windows.scaling import COMMON
 
 MODEL, SKIP, REPEAT = "model", "skip", "repeat"
 _SHARES = (0.25, 0.5, 0.75, 1.0)
-_WORTH = 0.99  # what is less simple, or mixed, has to lower the error below this share
+_WORTH = 0.99  # a mixture, or a floor by itself, has to lower the error below this share
 # One-sided 5 % points of Student's t with 1 to 8 degrees of freedom: what a mean of 2 to 9 gains has to exceed.
 _STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860)
 _CLEARLY = 0.9  # a forecast whose error is below this share of repeating the last value is taken, whatever a test says
@@ -172,17 +172,17 @@ def choose(
     """Shares by validation windows; ``told`` and ``truth`` in units of the series' spread (NaN: unknown).
 
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more than
-    a hundredth; by as much must the model itself improve on its own skip path, which else stands in its place. A series
-    whose windows fill ten horizons chooses for itself where a member by itself does better there than what all series have:
-    a mixture that only looks a little better may know nothing of the next holiday. Repeating the last value is the forecast
-    where few windows judge and nothing is better by a tenth or significantly so: a t-test at 5 % of the gains by stretch
-    (after Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
+    a hundredth. Where the model does not improve on its own skip path, that stands in its place. A series whose windows
+    fill ten horizons chooses for itself where a member by itself does better there than what all series have: a mixture
+    that only looks a little better may know nothing of the next holiday. Repeating the last value is the forecast where few
+    windows judge and nothing is better by a tenth or significantly so: a t-test at 5 % of the gains by stretch (after
+    Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
     """
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
     mean_G = np.nanmean(errors_GW, axis=1)
     skip = _alone(grid, names, SKIP)
-    stands = 0 if skip is None or mean_G[0] < _WORTH * mean_G[skip] else skip
+    stands = 0 if skip is None or mean_G[0] < mean_G[skip] else skip
     best = _best(mean_G, stands)
     last = _alone(grid, names, f"{REPEAT} 1")
     wandering = (
