@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("numba")
 
 from numba import njit
+from numba.core.errors import TypingError
 
 from openbook.ops.lanes import WIDTH, across, exponential, fma, load, padded, panels, reciprocal, spread, store, total
 from openbook.ops.numba_math import add_product, cell_forward
@@ -125,6 +126,14 @@ def test_a_row_is_the_same_bits_alone_and_among_others() -> None:
 def test_lengths_are_rounded_up_to_whole_vectors() -> None:
     assert (padded(0), padded(1), padded(WIDTH), padded(WIDTH + 1)) == (0, WIDTH, WIDTH, 2 * WIDTH)
     assert (across(0), across(1), across(2 * WIDTH + 1)) == (0, 2 * WIDTH, 4 * WIDTH)
+
+
+@pytest.mark.parametrize(
+    "value", [np.zeros(4 * WIDTH, np.float32)[::2], np.zeros(2 * WIDTH), np.zeros((2, WIDTH), np.float32)]
+)
+def test_other_than_contiguous_vectors_of_float32_are_refused(value: Any) -> None:
+    with pytest.raises(TypingError, match="contiguous vector of float32"):
+        _sum_of_squares(value)
 
 
 def test_processors_without_estimates_divide() -> None:

@@ -237,9 +237,8 @@ def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins:
     """
     gain_W = simple_W - error_W
     seen_W = np.isfinite(gain_W)
-    stretch_W = (panel.offsets[origins.series + 1] - origins.end) // truth_WH.shape[
-        1
-    ]  # back from the end: the last has h rows
+    rows_W = panel.offsets[origins.series + 1] - origins.end  # ahead of each window; the newest has a horizon of them
+    stretch_W = rows_W // truth_WH.shape[1]
     own = [gain_W[seen_W & (stretch_W == stretch)].mean() for stretch in np.unique(stretch_W[seen_W])]
     if len(own) >= _ENOUGH or len(np.unique(origins.series[seen_W])) >= _ENOUGH:
         return False

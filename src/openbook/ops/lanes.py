@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import config, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, overload, register_jitable, register_model
 
 
@@ -30,6 +31,10 @@ _NUMBER, _PLACE = ir.FloatType(), ir.IntType(32)
 _VECTOR = ir.VectorType(_NUMBER, WIDTH)
 
 
+def _constant(value: float) -> Any:
+    return ir.Constant(_VECTOR, [float(np.float32(value))] * WIDTH)
+
+
 class Lanes(types.Type):
     """WIDTH float32 numbers."""
 
@@ -46,6 +51,14 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, kind, _VECTOR)
 
 
+def _check(array: Any) -> None:
+    """Lanes are read and written as they lie: of anything but a contiguous float32 vector they would be other numbers."""
+    if not (
+        isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and array.dtype == types.float32
+    ):
+        raise TypingError(f"lanes need a contiguous vector of float32, not {array}")
+
+
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [place]), _VECTOR.as_pointer())
@@ -53,7 +66,8 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> A
 
 @intrinsic
 def load(_context: Any, array: Any, place: Any) -> Any:
-    """``array[place : place + WIDTH]`` of a contiguous vector; nothing is checked."""
+    """``array[place : place + WIDTH]`` of a contiguous vector; whether it is as long is not checked."""
+    _check(array)
 
     def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.load(_pointer(context, builder, signature.args[0], *given), align=4)
@@ -64,6 +78,7 @@ def load(_context: Any, array: Any, place: Any) -> Any:
 @intrinsic
 def store(_context: Any, value: Any, array: Any, place: Any) -> Any:
     """``array[place : place + WIDTH] = value``."""
+    _check(array)
 
     def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         builder.store(given[0], _pointer(context, builder, signature.args[1], *given[1:]), align=4)
@@ -116,19 +131,15 @@ def reciprocal(_context: Any, value: Any) -> Any:
     """
 
     def codegen(_ctx: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        one = ir.Constant(_VECTOR, [1.0] * WIDTH)
+        one = _constant(1)
         if not _ESTIMATES:
             return builder.fdiv(one, given[0])
-        every, mask = ir.Constant(ir.IntType(WIDTH), -1), ir.Constant(_VECTOR, [0.0] * WIDTH)
+        every, mask = ir.Constant(ir.IntType(WIDTH), -1), _constant(0)
         guess = _call(builder, "llvm.x86.avx512.rcp14.ps.512", _VECTOR, given[0], mask, every)
         missing = _fma(builder, builder.fneg(given[0]), guess, one)
         return _fma(builder, guess, missing, guess)
 
     return lanes(lanes), codegen
-
-
-def _constant(value: float) -> Any:
-    return ir.Constant(_VECTOR, [float(np.float32(value))] * WIDTH)
 
 
 @intrinsic

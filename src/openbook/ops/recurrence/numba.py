@@ -121,11 +121,8 @@ class _Steps(torch.autograd.Function):
         opened_BL4, query_BLA, hidden_BLD, cell_BLD, context_BLC, weight_BLT = trace
         hidden_grad, context_grad, weight_grad = grads
         hidden_grad = torch.zeros_like(hidden_BLD) if hidden_grad is None else hidden_grad
-        total_BLC = (
-            torch.zeros_like(context_BLC)
-            if context_grad is None
-            else context_grad.clone(memory_format=torch.contiguous_format)
-        )  # its own memory: the kernel adds to it
+        told_BLC = torch.zeros_like(context_BLC) if context_grad is None else context_grad
+        total_BLC = told_BLC.clone(memory_format=torch.contiguous_format)  # its own memory: the kernel adds to it
         slope_BLT = None if pages.bias_LT is None else room(*weight_BLT.shape)
         # The kernel reads a step's gates before it writes their gradient; what was told anew is nobody else's.
         gates_grad = room(*opened_BL4.shape) if ctx.again is None else opened_BL4

@@ -37,7 +37,7 @@ from openbook.ops.numba_scores import (
     wide_scores_backward,
 )
 
-TILE, BACK = 4, 4  # windows whose products share one pass over the weights, forward and backward
+TILE = 4  # windows whose products share one pass over the weights, and whose keys and their gradients stay in the cache
 
 
 class Given(NamedTuple):
@@ -217,18 +217,18 @@ def steps_backward(
     _, L, D4 = trace.gates.shape
     D, T, A = D4 // 4, given.key.shape[1], given.key.shape[2]
     C, E = given.context.shape[1], weights.entry.shape[1]
-    power, power_grad = np.empty((BACK, A, padded(T)), np.float32), np.empty((BACK, A, padded(T)), np.float32)
-    wide = np.empty(BACK, np.bool_)
+    power, power_grad = np.empty((TILE, A, padded(T)), np.float32), np.empty((TILE, A, padded(T)), np.float32)
+    wide = np.empty(TILE, np.bool_)
     hidden, cell, context = (
-        np.zeros((BACK, across(D)), np.float32),
-        np.zeros((BACK, across(D)), np.float32),
-        np.zeros((BACK, across(C)), np.float32),
+        np.zeros((TILE, across(D)), np.float32),
+        np.zeros((TILE, across(D)), np.float32),
+        np.zeros((TILE, across(C)), np.float32),
     )
-    gates, query = np.empty((BACK, D4), np.float32), np.empty((BACK, A), np.float32)
-    entry, factor, line = np.zeros((BACK, across(E)), np.float32), np.empty(A, np.float32), np.empty(T, np.float32)
+    gates, query = np.empty((TILE, D4), np.float32), np.empty((TILE, A), np.float32)
+    entry, factor, line = np.zeros((TILE, across(E)), np.float32), np.empty(A, np.float32), np.empty(T, np.float32)
     steep = np.zeros(padded(T), np.float32)
-    for begin in range(first, last, BACK):
-        n = min(BACK, last - begin)
+    for begin in range(first, last, TILE):
+        n = min(TILE, last - begin)
         for i in range(n):
             for a in range(A):
                 clear(power_grad[i, a])
