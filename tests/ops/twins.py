@@ -39,16 +39,16 @@ def hold_to(
     """The kernel's error is at most twice plain float32's, in the root of the mean square, tensor by tensor.
 
     Beside that, a few units in the last place are allowed: of an output itself, of the largest gradient for all gradients,
-    as some are sums of others' parts that all but cancel. Of ``inputs`` and ``others`` of the same shapes the median counts:
-    in tensors of a few numbers the error of plain float32 is a matter of luck. ``roughly`` allows
-    many units of what is of order one.
+    as some are sums of others' parts that all but cancel. Of ``inputs`` and ``others`` of the same shapes half have to keep
+    to it, each beside plain float32 on the same numbers: in tensors of a few numbers its error is a matter of luck, and how
+    much a draw makes of rounding differs by tens. ``roughly`` allows many units of what is of order one.
     """
     draws = [inputs, *others]
     truth = together([results(plain, draw, torch.float64) for draw in draws])
     plains, mines = (together([results(call, draw, torch.float32) for draw in draws]) for call in (plain, kernel))
     assert len(names) == len(truth)
     n_outputs = len(truth) - len(inputs)
-    largest = max(map(rms, truth[n_outputs:]))
+    largest_W = torch.stack([rms(part) for part in truth[n_outputs:] if part is not None]).amax(0)
     for place, (name, exact, theirs, mine) in enumerate(zip(names, truth, plains, mines, strict=True)):
         if exact is None:  # not asked for, or of no influence
             assert mine is None or not mine.any(), name
@@ -56,15 +56,16 @@ def hold_to(
         assert theirs is not None, name
         assert mine is not None, name
         assert mine.isfinite().all(), name
-        size = rms(exact) if place < n_outputs else largest
-        error, allowed = rms(mine - exact), 2 * rms(theirs - exact) + FLOOR * size
+        size_W = rms(exact) if place < n_outputs else largest_W
+        error_W, allowed_W = rms(mine - exact), 2 * rms(theirs - exact) + FLOOR * size_W
         if roughly:
-            allowed += 10 * FLOOR * max(size, 1.0)
-        assert error <= allowed, f"{name}: error {error:.1e}, allowed {allowed:.1e}, size {size:.1e}"
+            allowed_W += 10 * FLOOR * size_W.clamp(min=1.0)
+        kept = int((error_W <= allowed_W).sum())
+        told = f"{name}: {kept} of {len(draws)} draws within twice plain float32"
+        assert 2 * kept >= len(draws), f"{told}; errors {error_W.tolist()}, allowed {allowed_W.tolist()}"
 
 
-def rms(value: Tensor | None) -> float:
-    """Root of the mean square of each draw, the median of them; 0 of nothing."""
-    if value is None or not value.numel():
-        return 0.0
-    return float(value.detach().double().square().flatten(1).mean(1).sqrt().median())
+def rms(value: Tensor) -> Tensor:
+    """Root of the mean square of each draw; 0 of nothing."""
+    flat_WN = value.detach().double().flatten(1)
+    return flat_WN.square().sum(1).div(max(1, flat_WN.shape[1])).sqrt()
