@@ -229,3 +229,15 @@ def test_what_changes_within_a_series_is_refused() -> None:
 def test_a_column_of_that_name_is_refused() -> None:
     with pytest.raises(DataError, match="kind=store"):
         forecaster(hist_exog_list=["kind=store"]).fit(table(KINDS).assign(**{"kind=store": 1.0}))
+
+
+def test_a_number_stands_for_all_rows_of_its_series_where_cells_or_rows_are_missing() -> None:
+    whole = table(KINDS)
+    model = forecaster().fit(whole)
+    wanted = model.predict(whole)
+    emptied = whole.copy()
+    emptied.loc[emptied["ds"] >= 55, "size"] = np.nan
+    emptied.loc[emptied["ds"] < 3, "size"] = np.nan
+    pd.testing.assert_frame_equal(model.predict(emptied), wanted)
+    holes = emptied[~emptied["ds"].isin([53, 54])]  # rows that the grid puts back
+    assert model.panel_like_history(holes).futr[:, -3].tolist() == [0.0] * 60 + [1.0] * 60 + [2.0] * 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -19,7 +19,7 @@ from openbook.forecast.arguments import ColumnNames, Restore, as_it_is, check_na
 from openbook.forecast.conformal import check_levels, level_name
 from openbook.forecast.future import known_ahead
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
-from openbook.forecast.static import Categories, check_static, encoded, learn_categories, text_columns, with_labels
+from openbook.forecast.static import Categories, encoded, learn_categories, text_columns, with_labels, with_static
 from openbook.forecast.targets import read_series
 
 log = logging.getLogger("openbook")
@@ -202,8 +202,7 @@ class FrameForecaster(ABC):
         text = text_columns(table, static) if self.categories_ is None else tuple(self.categories_)
         numbers = tuple(name for name in static if name not in text)
         panel = replace(make_panel(table, futr=(*futr, *numbers), hist=hist, freq=freq), static=numbers)
-        check_static(panel)
-        return with_labels(panel, table, text)
+        return with_labels(with_static(panel), table, text)
 
     def _history(self, df: Any) -> tuple[Panel, Restore]:
         if self.history_ is None:
@@ -252,8 +251,12 @@ def roll(
     step_size: int,
     refit: bool | int = False,
     level: Sequence[float] = (),
+    each: Callable[[Origins], None] | None = None,
 ) -> Rolled:
-    """Fit before the first cutoff (or every ``refit`` windows) and forecast all windows of a fit in one call."""
+    """Fit before the first cutoff (or every ``refit`` windows) and forecast all windows of a fit in one call.
+
+    ``each`` is told the origins of every fit while the forecaster is the one that forecast them.
+    """
     windows = rolling_origins(panel, forecaster.h, n_windows, step_size)
     every = whole_number("refit", int(refit), least=0) or n_windows
     left_out = np.setdiff1d(np.arange(len(panel)), windows[-1].series)
@@ -279,6 +282,8 @@ def roll(
         forecast = forecaster.predict_origins(forecaster.encoded(panel), origins, level)
         frames.append(forecaster.forecast_frame(panel, origins, forecast))
         fit_seconds, predict_seconds = fit_seconds + fitted - begin, predict_seconds + time.perf_counter() - fitted
+        if each is not None:
+            each(origins)
     frame = pd.concat(frames, ignore_index=True).sort_values([ID, "cutoff", TIME], ignore_index=True)
     return Rolled(frame, fit_seconds, predict_seconds)
 

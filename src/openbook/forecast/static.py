@@ -151,10 +151,13 @@ def _check_free(names: Sequence[str], taken: Sequence[str]) -> None:
         )
 
 
-def check_static(panel: Panel) -> None:
-    """Refuse a static column of numbers that changes within a series."""
+def with_static(panel: Panel) -> Panel:
+    """The panel with the one value each series has in a static column of numbers in all its rows, also where cells are empty.
+
+    Raises ``DataError`` (``not_static``) where a column changes within a series.
+    """
     if not panel.static:
-        return
+        return panel
     values = panel.futr[:, -len(panel.static) :]
     owner = np.repeat(np.arange(len(panel)), panel.lengths)
     first = pd.DataFrame(values).groupby(owner).transform("first").to_numpy()
@@ -163,6 +166,7 @@ def check_static(panel: Panel) -> None:
         row, column = (int(place[0]) for place in np.nonzero(moved))
         got = f"{first[row, column]:g} and {values[row, column]:g}"
         raise _not_static(got, panel.static[column], panel.ids[owner[row]], panel.times[row])
+    return replace(panel, futr=np.concatenate([panel.futr[:, : -len(panel.static)], first], axis=1))
 
 
 def _not_static(got: str, column: Any, series: Any, time: Any) -> DataError:
