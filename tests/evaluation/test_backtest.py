@@ -57,6 +57,19 @@ def test_scores_are_those_of_the_forecasts(result: BacktestResult) -> None:
     assert len(result.forecasts) == 3 * 3 * H
 
 
+@pytest.mark.parametrize("refit", [False, True, 2])
+def test_a_forecast_is_explained_by_the_model_that_made_it(refit: bool | int, hourly: pd.DataFrame) -> None:
+    config = ob.OpenBookConfig(hidden_size=8, window=24, book=0, mixing=False, cycle=False, n_models=1)
+    train = ob.TrainConfig(max_steps=12, val_every=6, batch_size=16)
+    plan = Plan(H, n_windows=3, models=("openbook",), refit=refit)
+    told = run_backtest(ob.read_table(hourly), plan, lambda _: ob.Forecaster(H, model=config, train=train))
+    key = ["unique_id", "cutoff", "ds"]
+    made_of = told.explanation.groupby(key)[["skip", "attended", "repeated", "bounded"]].first().sum(axis=1)
+    forecast = told.forecasts.set_index(key)["openbook"]
+    assert len(made_of) == len(forecast) == 3 * 3 * H
+    np.testing.assert_allclose(made_of, forecast.reindex(made_of.index), rtol=1e-5, atol=1e-4)
+
+
 def test_forecasts_equal_those_of_cross_validation(result: BacktestResult, hourly: pd.DataFrame) -> None:
     alone = make_model("luong").cross_validation(hourly, n_windows=3)
     np.testing.assert_allclose(alone["OpenBook"], result.forecasts["luong"], rtol=1e-5)

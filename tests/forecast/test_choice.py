@@ -150,11 +150,16 @@ def test_the_mixture_moves_all_quantiles_and_the_parts_add_up(told: Told) -> Non
     middle = 0.5 * np.array([12, 14]) + 0.25 * np.array([11, 11]) + 0.25 * np.array([0, 10])
     np.testing.assert_allclose(found.quantile_BHQ[0, :, 1] * 2 + 10, middle)
     np.testing.assert_allclose(np.diff(found.quantile_BHQ), 1.0)
-    parts = parts_of(choice, panel, origins, told, 1)
+    parts = parts_of(choice, panel, origins, told, 1, np.full((1, 1), -np.inf))
     assert parts is not None
+    assert not parts.bounded.any()
     np.testing.assert_allclose(parts.forecast[0], middle)
     np.testing.assert_allclose(parts.skip[0], 0.75 * 11)
     np.testing.assert_allclose(parts.attended[0], 0.5 * np.array([1, 3]))
+    held = parts_of(choice, panel, origins, told, 1, np.array([[9.0]]))
+    assert held is not None
+    np.testing.assert_allclose(held.forecast[0], np.maximum(middle, 9.0))
+    np.testing.assert_allclose(held.bounded[0], [9.0 - middle[0], 0.0])
 
 
 def test_in_units_of_its_own_spread_a_window_forecasts_the_same(told: Told) -> None:
@@ -168,5 +173,6 @@ def test_in_units_of_its_own_spread_a_window_forecasts_the_same(told: Told) -> N
 
 
 def test_the_model_alone_is_left_as_it_is(told: Told) -> None:
+    least = np.full((1, 1), -np.inf)
     assert mixed(ALONE, make(), Origins(np.array([0]), np.array([6])), told, 1) is told
-    assert parts_of(ALONE, make(), Origins(np.array([0]), np.array([6])), told._replace(skip_BH=None), 1) is None
+    assert parts_of(ALONE, make(), Origins(np.array([0]), np.array([6])), told._replace(skip_BH=None), 1, least) is None

@@ -28,7 +28,7 @@ def test_overlapping_windows_count_as_the_stretches_they_cover() -> None:
     plain = calibration(truth)
     few = Calibration(QUANTILES, plain.quantile_WHQ, truth, independent=10)
     assert plain.margins(80)[0] == 80.0  # the ceil(101 * 0.8) = 81st smallest
-    assert few.margins(80)[0] == 88.0  # 80 % of 1 + 1/10: the ceil(101 * 0.88) = 89th
+    assert few.margins(80)[0] == 87.0  # 80 % of 1 + 1/10: the ceil(100 * 0.88) = 88th
     assert few.margins(95)[0] == 99.0  # never beyond the largest
 
 
@@ -41,6 +41,26 @@ def test_bands_cover_what_they_say_where_the_models_own_are_far_too_narrow() -> 
         low, high = fitted.interval(np.broadcast_to([-0.1, 0.0, 0.1], (4000, 4, 3)), level)
         covered = ((low <= fresh) & (fresh <= high)).mean(axis=0)
         np.testing.assert_allclose(covered, level / 100, atol=0.03)
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(10, 9 / 11), (16, 14 / 17), (24, 20 / 25), (40, 33 / 41)])
+def test_few_windows_that_do_not_overlap_cover_what_exact_ranks_do(n: int, wanted: float) -> None:
+    rng, repeats = np.random.default_rng(0), 4000
+    spread = rng.normal(0, 1, (n, repeats))  # every column a calibration of its own
+    band = np.zeros((n, repeats, 3))
+    fitted = Calibration(QUANTILES, band, spread, independent=n)
+    covered = (np.abs(rng.normal(0, 1, repeats)) <= fitted.margins(80)).mean()
+    assert covered == pytest.approx(wanted, abs=0.02)
+
+
+def test_independent_windows_are_never_more_than_there_are_scores() -> None:
+    truth = np.arange(1.0, 20.0)[:, None]
+    plain = calibration(truth)
+    many = Calibration(QUANTILES, plain.quantile_WHQ, truth, independent=10_000)
+    for level in (50, 80, 95):
+        assert many.margins(level)[0] == plain.margins(level)[0]
+    assert many.raised(80) == plain.raised(80) == pytest.approx(80 * 20 / 19)
+    assert plain.raised(80, 19) == pytest.approx(80 * 39 / 38)
 
 
 def test_bands_that_are_too_wide_shrink_but_never_past_the_median() -> None:

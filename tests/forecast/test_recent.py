@@ -47,18 +47,16 @@ def calibration(truth: np.ndarray) -> Calibration:
     return Calibration((0.1, 0.5, 0.9), np.zeros((*truth.shape, 3)), truth)
 
 
-def test_even_weights_give_the_conformal_rank() -> None:
-    score = np.random.default_rng(0).permutation(np.arange(100.0))[:, None]
-    for level in (50.0, 80.0, 95.0, 99.9):
-        wanted = min(np.ceil(101 * level / 100), 100) - 1
-        assert weighted_quantile(score, np.full((100, 1), 0.3), level)[0] == wanted
+def test_even_weights_give_the_rank() -> None:
+    score = np.arange(100.0)[None]
+    for level in (0.1, 50.0, 80.0, 95.0, 99.9, 100.0):
+        assert weighted_quantile(score, np.full((1, 100), 0.3), level)[0] == np.ceil(level) - 1
 
 
 def test_weights_move_the_rank() -> None:
-    score = np.array([[1.0], [2.0], [np.nan], [3.0]])
-    weight = np.array([[1.0], [1.0], [0.0], [2.0]])  # typical: 6 / 4, so 5.5 with what was not seen
-    told = [weighted_quantile(score, weight, level)[0] for level in (18.0, 19.0, 36.0, 37.0, 99.0)]
-    assert told == [1.0, 2.0, 2.0, 3.0, 3.0]
+    score, weight = np.array([[0.5, 1.0, 2.0, 3.0, np.nan]]), np.array([[0.0, 1.0, 1.0, 2.0, 0.0]])
+    told = [weighted_quantile(score, weight, level)[0] for level in (1.0, 25.0, 26.0, 50.0, 51.0, 100.0)]
+    assert told == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
     assert np.isnan(weighted_quantile(score, 0 * weight, 80)[0])
 
 

@@ -53,10 +53,24 @@ def test_forecasts_explanation_and_parts(fitted: Forecaster) -> None:
     parts = found.parts_frame()
     assert parts is not None
     np.testing.assert_allclose(parts["forecast"], forecast["OpenBook"])
-    np.testing.assert_allclose(parts["skip"] + parts["attended"] + parts["repeated"], parts["forecast"])
+    summands = ["skip", "attended", "repeated", "bounded"]
+    np.testing.assert_allclose(parts[summands].sum(axis=1), parts["forecast"])
     weights = found.frame()
     total = weights.groupby("step", observed=True)["weight"].sum()
     assert np.allclose(total, 1, atol=1e-5) | np.allclose(total, 0)
+
+
+def test_parts_stay_at_a_lower_bound_as_forecasts_do(fitted: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = make_frame(41)
+    history, ahead = frame[:-24], frame[-24:][["unique_id", "ds", "warm"]]
+    bound = float(fitted.predict(history, futr_df=ahead)["OpenBook"].median())
+    monkeypatch.setattr(
+        fitted, "_limits", lambda _, origins: (np.full((len(origins.end), 1), bound), np.zeros(len(origins.end), bool))
+    )
+    parts = fitted.explain(history, futr_df=ahead).parts_frame()
+    assert parts is not None
+    np.testing.assert_allclose(parts["forecast"], fitted.predict(history, futr_df=ahead)["OpenBook"])
+    assert (parts["bounded"] > 0).sum() == 12
 
 
 def test_a_saved_forecaster_forecasts_the_same(fitted: Forecaster, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -123,8 +123,11 @@ def test_windows_without_truth_or_past_are_not_used() -> None:
     panel.target[20:30] = np.nan
     split = split_windows(panel, WindowShape(5, 4), validation_size=4)
     ends = set(split.train.end_W.tolist())
-    assert not ends & set(range(20, 27))
-    assert {19, 27} <= ends
+    assert not ends & set(range(20, 31))  # up to 26 nothing is ahead, from 25 to 30 nothing is in the context
+    assert {19, 31} <= ends
+    longer = split_windows(panel, WindowShape(12, 4), validation_size=4).train.end_W.tolist()
+    assert not set(longer) & set(range(20, 27))
+    assert {19, 27} <= set(longer)
 
 
 def test_pieces_and_spreads_drop_nothing_and_keep_the_ends() -> None:

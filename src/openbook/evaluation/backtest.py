@@ -20,6 +20,7 @@ from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
 from openbook.files import json_text, write_text_whole, write_whole
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.decisions import decide_season
+from openbook.forecast.explanation import Explanation
 from openbook.forecast.floor import Floor
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
@@ -180,13 +181,29 @@ def _with_floors(models: Sequence[str]) -> tuple[str, ...]:
 
 def _run_model(model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
     model.name = model.config.name
+    shown, found = _shown_origins(panel, plan), list[Explanation]()
+
+    def explain(forecast: Origins) -> None:
+        keep = np.isin(shown.end, forecast.end)  # rows of a panel: no two series share one
+        if keep.any():
+            found.append(model.explain_origins(model.encoded(panel), Origins(shown.series[keep], shown.end[keep])))
+
     try:
-        rolled = roll(model, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)
-        explanation = model.explain_origins(model.encoded(panel), _shown_origins(panel, plan))
-        explained, stages = explanation.frame(), explanation.stages_frame()
+        rolled = roll(
+            model,
+            panel,
+            n_windows=plan.n_windows,
+            step_size=plan.step,
+            refit=plan.refit,
+            level=plan.level,
+            each=explain,
+        )
+        explained = pd.concat([one.frame() for one in found], ignore_index=True)
+        both = [stages for one in found if (stages := one.stages_frame()) is not None]
     except Exception as error:  # a model's failure is a row of the report, whatever it is
         return _Ran(None, {}, None, _reason(error))
     explained.insert(0, "model", model.name)
+    stages = pd.concat(both, ignore_index=True) if both else None
     if stages is not None:
         stages.insert(0, "model", model.name)
     decisions = {name: decision._asdict() for name, decision in model.decisions.items()}

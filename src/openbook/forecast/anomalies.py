@@ -13,11 +13,10 @@ import torch
 from openbook.data.panel import Panel
 from openbook.errors import DataError, UsageError
 from openbook.forecast.origins import Origins
-from openbook.forecast.running import blind
 from openbook.models.base import AttentionMap, Teaching
 from openbook.models.day_to_day import DayToDayConfig
 from openbook.windows.batch import Batch
-from openbook.windows.sampler import WindowIndex, batches, gather, make_resident
+from openbook.windows.sampler import WindowIndex, batches, blind, gather, make_resident
 
 if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
@@ -80,7 +79,7 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
     band, source = np.full((len(panel.target), 3), np.nan), np.full(len(panel.target), -1)
     band[rows], source[rows] = rebuilt.band_WH3, rebuilt.source_WH
     # With nothing seen before there is no level to be rebuilt at.
-    band[rows[blind(panel, windows, fitted.windows.input_size)]] = np.nan
+    band[rows[blind(panel, WindowIndex(*windows), fitted.windows.input_size)]] = np.nan
     expected, score = band[:, 1], _scores(panel, band)
     seen = score[np.isfinite(score)]
     limits = (float(np.quantile(seen, quantile)), peaks_over_threshold(seen, risk)) if len(seen) else (np.nan, np.nan)

@@ -111,16 +111,18 @@ def member_forecasts(panel: Panel, origins: Origins, told: Told, median: int, na
 
 
 class Parts(NamedTuple):
-    """What a forecast is made of, [B, H] each in original units: ``skip`` + ``attended`` + ``repeated`` is the forecast."""
+    """What a forecast is made of, [B, H] each in original units: their sum is the forecast. ``bounded``: by how much that was
+    raised to a lower bound that the series has never gone below."""
 
     skip: np.ndarray
     attended: np.ndarray
     repeated: np.ndarray
+    bounded: np.ndarray
 
     @property
     def forecast(self) -> np.ndarray:
         """Their sum."""
-        return self.skip + self.attended + self.repeated
+        return self.skip + self.attended + self.repeated + self.bounded
 
 
 def mixed(choice: Choice, panel: Panel, origins: Origins, told: Told, median: int) -> Told:
@@ -134,8 +136,11 @@ def mixed(choice: Choice, panel: Panel, origins: Origins, told: Told, median: in
     return told._replace(quantile_BHQ=told.quantile_BHQ + shift_BH[..., None])
 
 
-def parts_of(choice: Choice, panel: Panel, origins: Origins, told: Told, median: int) -> Parts | None:
-    """How much came from the skip path, from what attention and recurrence added to it, and from repeated seasons.
+def parts_of(
+    choice: Choice, panel: Panel, origins: Origins, told: Told, median: int, least_B1: np.ndarray
+) -> Parts | None:
+    """How much came from the skip path, from what attention and recurrence added to it, from repeated seasons, and from
+    the windows' lower bounds ``least_B1`` (−inf: none).
 
     None for models without a skip path.
     """
@@ -150,7 +155,9 @@ def parts_of(choice: Choice, panel: Panel, origins: Origins, told: Told, median:
         if name.startswith(REPEAT):
             repeated_BH += by_name[name] * np.where(by_name[name] > 0, each_BH, 0.0)
     through_BH = (by_name[MODEL] + by_name.get(SKIP, 0.0)) * skip_BH
-    return Parts(through_BH, by_name[MODEL] * (each_KBH[0] - skip_BH), repeated_BH)
+    attended_BH = by_name[MODEL] * (each_KBH[0] - skip_BH)
+    bounded_BH = np.maximum(least_B1 - (through_BH + attended_BH + repeated_BH), 0.0)
+    return Parts(through_BH, attended_BH, repeated_BH, bounded_BH)
 
 
 def repeats(panel: Panel, origins: Origins, h: int, names: Sequence[str]) -> np.ndarray:

@@ -42,12 +42,12 @@ class Calibration:
         The finite-sample factor (1 + 1/n) of the rank counts n in windows that do not overlap: a month of daily origins
         half an hour apart is thirty days of evidence, not a thousand.
         """
-        outside_WH, level = self.scores(level), self.raised(level)
+        outside_WH, n = self.scores(level), self.independent
         H = self.truth_WH.shape[1]
         if outside_WH.size == 0 or not np.isfinite(outside_WH).any():
             return np.zeros(H)
-        pooled = _conformal_quantile(outside_WH.ravel(), level)
-        margin_H = np.array([_conformal_quantile(outside_WH[:, step], level) for step in range(H)])
+        pooled = _conformal_quantile(outside_WH.ravel(), level, n)
+        margin_H = np.array([_conformal_quantile(outside_WH[:, step], level, n) for step in range(H)])
         return np.where(np.isfinite(margin_H), margin_H, pooled)
 
     def scores(self, level: float) -> np.ndarray:
@@ -60,8 +60,9 @@ class Calibration:
         return np.maximum(low - truth_WH, truth_WH - high)
 
     def raised(self, level: float, more: float = 0.0) -> float:
-        """The level with its finite-sample factor for windows that overlap, ``more`` independent ones beside these."""
-        return min(level * (1 + 1 / (self.independent + more)), 100.0) if self.independent else level
+        """The level with its finite-sample factor, for ``more`` independent windows beside these."""
+        n = len(self.truth_WH) if self.independent is None else min(self.independent, len(self.truth_WH))
+        return min(level * (1 + 1 / max(n + more, 1e-9)), 100.0)
 
     def raw_band(self, quantile_WHQ: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
         """The model's own quantiles at the edges of ``level``, interpolated between (clamped to) those it was trained on."""
@@ -74,13 +75,16 @@ class Calibration:
         return bands[..., 0], bands[..., 1]
 
 
-def _conformal_quantile(scores: np.ndarray, level: float) -> float:
-    """The ⌈(n + 1)·level⌉-th smallest of n scores; NaN where n is too small to tell (fewer than 10, or beyond the largest)."""
+def _conformal_quantile(scores: np.ndarray, level: float, independent: int | None = None) -> float:
+    """The ⌈n·level·(1 + 1/k)⌉-th smallest of n scores, k of them independent (None: all); the largest of fewer than 10, NaN
+    of none."""
     scores = np.sort(scores[np.isfinite(scores)])
-    rank = int(np.ceil((len(scores) + 1) * level / 100))
-    if len(scores) < 10:
-        return float("nan") if len(scores) == 0 else float(scores[-1])
-    return float(scores[min(rank, len(scores)) - 1])
+    n = len(scores)
+    if n < 10:
+        return float("nan") if n == 0 else float(scores[-1])
+    k = n if independent is None else min(max(1, independent), n)
+    rank = int(np.ceil(n * level / 100 * (1 + 1 / k) - 1e-9))  # rounding must not move an exact rank to the next score
+    return float(scores[min(rank, n) - 1])
 
 
 def check_levels(level: float | Sequence[float]) -> tuple[float, ...]:

@@ -54,7 +54,8 @@ class Explanation:
 
         Padding has no rows, nor have places a step could not look at where these differ by step (``axis`` "gaps", and long
         books); the weights of one (series, cutoff, step) sum to one. ``memory`` is the step's share that looked nowhere.
-        Models that tell what a forecast is made of have its summands per step too: ``skip``, ``attended``, ``repeated``.
+        Models that tell what a forecast is made of have its summands per step too: ``skip``, ``attended``,
+        ``repeated``, ``bounded``.
         """
         W, H, T, F = self.weight_WHTF.shape
         keep = np.broadcast_to(self.inside_WT[:, None, :, None], (W, H, T, F)).ravel()
@@ -112,7 +113,8 @@ class Explanation:
 
     def parts_frame(self) -> pd.DataFrame | None:
         """What every forecast step is made of, None for models that do not tell: unique_id, cutoff, step, ds, forecast, and
-        its summands ``skip`` (the linear path), ``attended`` (what look-ups and recurrence added) and ``repeated`` (floors).
+        its summands ``skip`` (the linear path), ``attended`` (what look-ups and recurrence added), ``repeated`` (floors) and
+        ``bounded`` (what a lower bound added).
         """
         if self.parts is None:
             return None

@@ -33,7 +33,7 @@ from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
 from openbook.forecast.recent import recent_of, rows_followed
-from openbook.forecast.running import blind, forecasts, outputs
+from openbook.forecast.running import forecasts, outputs
 from openbook.forecast.setup import Asked
 from openbook.forecast.start import decided_config, error_of
 from openbook.models.base import ModelConfig, check_choice
@@ -43,6 +43,7 @@ from openbook.training.loop import History, Progress, TrainConfig, pick_device
 from openbook.windows.sampler import (
     Split,
     WindowIndex,
+    blind,
     spread,
 )
 from openbook.windows.scaling import SCALINGS, Scaling
@@ -247,7 +248,7 @@ class Forecaster(FrameForecaster):
     def _limits(self, panel: Panel, origins: Origins) -> tuple[np.ndarray, np.ndarray]:
         """The lower bound of every window [W, 1], and which windows [W] hold no observed value at all."""
         fitted = self.fitted()
-        sightless = blind(panel, origins, fitted.windows.input_size)
+        sightless = blind(panel, WindowIndex(*origins), fitted.windows.input_size)
         if sightless.any():
             names = ", ".join(np.unique(panel.ids[origins.series[sightless]].astype(str))[:10])
             log.warning("%d forecast(s) are NaN, nothing was observed in their window: %s", sightless.sum(), names)
@@ -263,10 +264,12 @@ class Forecaster(FrameForecaster):
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""
         fitted, maps, parts = self.fitted(), [], []
+        least_W1, _ = self._limits(panel, origins)
         for piece, batch, output in outputs(fitted, panel, WindowIndex(*origins), read=True):
+            told, least_B1 = told_of(batch, output, fitted.windows), least_W1[: len(piece.end_W)]
+            least_W1 = least_W1[len(piece.end_W) :]
             maps.append(output.attention)
-            told = told_of(batch, output, fitted.windows)
-            parts.append(parts_of(fitted.choice, panel, Origins(*piece), told, fitted.shape.median))
+            parts.append(parts_of(fitted.choice, panel, Origins(*piece), told, fitted.shape.median, least_B1))
         found = make_explanation(
             panel,
             origins,

@@ -76,7 +76,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     """Closed-form decisions first, then short trials of the parts, then the members with the time that is left."""
     begin, asked, train, decided = time.perf_counter(), learner.asked, learner.train, learner.decided
     made = set_up(panel, asked, decided)
-    shortest = WindowShape(1, asked.h)
+    shortest = WindowShape(int(panel.lengths.max()), asked.h, least_context=1)
     check_windows(panel, split_windows(panel, shortest, validation_size=train.validation_size), shortest)
     window = config.window or asked.input_size
     first, decisions = choose_start(panel, made, replace(config, window=window), train, asked.scaling)

@@ -11,8 +11,8 @@ from openbook.data.panel import Panel
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
-from openbook.forecast.running import blind, forecasts
-from openbook.windows.sampler import WindowIndex
+from openbook.forecast.running import forecasts
+from openbook.windows.sampler import WindowIndex, blind
 
 log = logging.getLogger("openbook")
 
@@ -106,7 +106,7 @@ def recent_of(fitted: Fitted, panel: Panel, origins: Origins) -> Recent | None:
         return None
     least = fitted.windows.least_context or fitted.windows.input_size
     windows = windows_since(panel, clock, origins, fitted.shape.h, least)
-    windows = windows.take(~blind(panel, Origins(*windows), fitted.windows.input_size))
+    windows = windows.take(~blind(panel, windows, fitted.windows.input_size))
     if not windows:
         return None
     log.info("bands follow %d windows of %d series since training", len(windows.end_W), len(clock.series))
@@ -138,43 +138,39 @@ class Recent:
         """
         old_CH = self.calibration.scores(level)
         new_EH = self.calibration.outside(self.quantile_EHQ, self.truth_EH, level)
-        static_H = self.calibration.margins(level)
+        score_HN = np.ascontiguousarray(np.concatenate([old_CH, new_EH]).T)
+        seen_HN, order_HN = np.isfinite(score_HN), np.argsort(score_HN, axis=1)
+        sorted_HN = np.take_along_axis(score_HN, order_HN, axis=1)
         updates, place_W = np.unique(self.clock.update(step_W), return_inverse=True)
-        found = np.array([self._margin(old_CH, new_EH, int(now), level) for now in updates])
-        return np.where(np.isfinite(found), found, static_H)[place_W]
+        found = np.full((len(updates), len(score_HN)), np.nan)
+        for place, now in enumerate(updates):
+            weight_HN, fresh_H = self._weights(seen_HN, int(now))
+            stretches = float(fresh_H.max(initial=0.0)) * len(self.clock.series) / len(score_HN)
+            weight_HN = np.take_along_axis(weight_HN, order_HN, axis=1)
+            told_H = weighted_quantile(sorted_HN, weight_HN, self.calibration.raised(level, stretches))
+            found[place] = np.where(fresh_H > 0, told_H, np.nan)
+        return np.where(np.isfinite(found), found, self.calibration.margins(level))[place_W]
 
-    def _margin(self, old_CH: np.ndarray, new_EH: np.ndarray, now: int, level: float) -> np.ndarray:
-        """The margin of one update, [H]; NaN where nothing new is known."""
-        life, H = self.clock.half_life, new_EH.shape[1]
-        begin_E = self.step_EH[:, 0]
-        near_E = (begin_E < now) & (begin_E >= self.clock.oldest(now, H))
-        age_EH = now - self.step_EH[near_E]
-        new_EH = np.where(age_EH > 0, new_EH[near_E], np.nan)
-        fresh_EH = np.isfinite(new_EH) * self.clock.stride / len(self.clock.series) * 0.5 ** (age_EH / life)
-        before_H = life / np.log(2) * 0.5 ** ((now - 1) / life) / np.maximum(np.isfinite(old_CH).sum(0), 1)
-        weight_NH = np.concatenate([np.isfinite(old_CH) * before_H, fresh_EH])
-        stretches = float(fresh_EH.sum(0).max(initial=0.0)) * len(self.clock.series) / H
-        told_H = weighted_quantile(
-            np.concatenate([old_CH, new_EH]), weight_NH, self.calibration.raised(level, stretches)
-        )
-        return np.where(fresh_EH.sum(0) > 0, told_H, np.nan)
+    def _weights(self, seen_HN: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
+        """What scores count at an update, validation's first [H, N], and the sum over the new ones [H], 0: nothing is known."""
+        life, C, H = self.clock.half_life, len(seen_HN[0]) - len(self.step_EH), len(seen_HN)
+        begin_E, age_HE = self.step_EH[:, 0], now - self.step_EH.T
+        counts_HE = (begin_E < now) & (begin_E >= self.clock.oldest(now, H)) & (age_HE > 0) & seen_HN[:, C:]
+        fresh_HE = np.where(counts_HE, 0.5 ** (age_HE / life), 0.0) * self.clock.stride / len(self.clock.series)
+        before_H = life / np.log(2) * 0.5 ** ((now - 1) / life) / np.maximum(seen_HN[:, :C].sum(1), 1)
+        return np.concatenate([seen_HN[:, :C] * before_H[:, None], fresh_HE], axis=1), fresh_HE.sum(1)
 
 
-def weighted_quantile(score_NH: np.ndarray, weight_NH: np.ndarray, level: float) -> np.ndarray:
-    """The smallest score of each column up to which ``level`` percent of the weight lies, a typical weight more counted
-    above all of them; the largest where there is none, NaN where nothing has weight.
+def weighted_quantile(score_HN: np.ndarray, weight_HN: np.ndarray, level: float) -> np.ndarray:
+    """The smallest score of each row, sorted, up to which ``level`` percent of the row's weight lies; NaN without weight.
 
-    >>> weighted_quantile(np.arange(19.0)[:, None], np.ones((19, 1)), 80)
+    >>> weighted_quantile(np.arange(20.0)[None], np.ones((1, 20)), 80)
     array([15.])
     """
-    score_NH = np.where(weight_NH > 0, score_NH, np.inf)
-    order_NH = np.argsort(score_NH, axis=0)
-    weight_NH = np.take_along_axis(weight_NH, order_NH, axis=0)
-    total_H = weight_NH.sum(0)
-    unseen_H = (weight_NH**2).sum(0) / np.where(total_H > 0, total_H, 1.0)
+    counted_HN = np.cumsum(weight_HN, axis=1)
+    total_H = counted_HN[:, -1]
     # Rounding in sums must not move an exact rank to the next score.
-    wanted_H = level / 100 * (total_H + unseen_H) * (1 - 1e-12)
-    last_H = np.maximum((weight_NH > 0).sum(0) - 1, 0)
-    place_H = np.minimum((np.cumsum(weight_NH, axis=0) < wanted_H).sum(0), last_H)
-    found_H = np.take_along_axis(np.take_along_axis(score_NH, order_NH, axis=0), place_H[None], axis=0)[0]
-    return np.where(total_H > 0, found_H, np.nan)
+    wanted_H = level / 100 * total_H * (1 - 1e-12)
+    last_H = weight_HN.shape[1] - 1 - np.argmax(weight_HN[:, ::-1] > 0, axis=1)
+    place_H = np.minimum((counted_HN < wanted_H[:, None]).sum(1), last_H)
+    return np.where(total_H > 0, np.take_along_axis(score_HN, place_H[:, None], axis=1)[:, 0], np.nan)

@@ -38,10 +38,3 @@ def forecasts(fitted: Fitted, panel: Panel, windows: WindowIndex) -> Iterator[To
     for piece, batch, output in outputs(fitted, panel, windows):
         told = told_of(batch, output, fitted.windows)
         yield mixed(fitted.choice, panel, Origins(*piece), told, fitted.shape.median)
-
-
-def blind(panel: Panel, origins: Origins, input_size: int) -> np.ndarray:
-    """Which windows [W] of ``input_size`` steps hold no observed value of the target at all."""
-    seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
-    begin = np.maximum(origins.end - input_size, panel.offsets[origins.series])
-    return seen[origins.end] == seen[begin]

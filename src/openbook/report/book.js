@@ -34,13 +34,14 @@ OB.list = (texts) => (texts.length > 1 ? `${texts.slice(0, -1).join(", ")} and $
 /** The sentence saying what a forecast is made of, for models that tell; step null means the mean of all steps. */
 OB.partsWords = (data, entry, step) => {
   if (!entry.parts.length) return "";
-  const [skip, attended, repeated] = step === null ? OB.meanRow(entry.parts) : entry.parts[step];
+  const [skip, attended, repeated, bounded] = step === null ? OB.meanRow(entry.parts) : entry.parts[step];
   const unit = data.unit ? ` ${data.unit}` : "";
   const floors = repeated ? `, ${OB.number(repeated)} from repeating past values` : "";
+  const held = bounded ? `, ${OB.number(bounded)} to stay at the lowest value there has been` : "";
   const signed = `${attended < 0 ? "−" : "+"}${OB.number(Math.abs(attended))}`;
-  const size = entry.parts.reduce((sum, row) => sum + Math.abs(row[1]), 0) / entry.parts.reduce((sum, row) => sum + Math.abs(row[0] + row[1] + row[2]), 0);
+  const size = entry.parts.reduce((sum, row) => sum + Math.abs(row[1]), 0) / entry.parts.reduce((sum, row) => sum + Math.abs(row[0] + row[1] + row[2] + row[3]), 0);
   const share = step === null && isFinite(size) ? ` (${OB.percent(size)} of the forecast's size)` : "";
-  return ` ${step === null ? "On average the" : "The"} forecast of ${OB.number(skip + attended + repeated)}${unit} is ${OB.number(skip)} from the linear path, ${signed} from what was looked up and remembered${share}${floors}.`;
+  return ` ${step === null ? "On average the" : "The"} forecast of ${OB.number(skip + attended + repeated + bounded)}${unit} is ${OB.number(skip)} from the linear path, ${signed} from what was looked up and remembered${share}${floors}${held}.`;
 };
 
 /** The sentence naming the three places looked at most; step null means all steps together. */

@@ -125,8 +125,9 @@ def _memory(frame: pd.DataFrame) -> list[float]:
 
 
 def _parts(frame: pd.DataFrame) -> list[list[float]]:
-    """Per step what the forecast is made of: linear path, what the look-up added, repeated seasons; empty where not told."""
-    names = ["skip", "attended", "repeated"]
+    """Per step what the forecast is made of: linear path, what the look-up added, repeated seasons, what a lower bound added;
+    empty where not told."""
+    names = ["skip", "attended", "repeated", "bounded"]
     if not set(names) <= set(frame.columns) or frame[names].isna().any().any():
         return []
     each = frame.groupby("step", sort=True)[names].first().to_numpy(np.float64)

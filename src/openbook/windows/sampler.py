@@ -169,7 +169,7 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
     The held-out tail is ``validation_size`` steps, by default a sixth of the typical series, at least one horizon and at
     most 28 horizons or 7 seasons, whichever are longer: a single day can not say when to stop. A series too short to give
     its tail away only trains. If none is long enough, every fifth of at least ten series is held out whole; with fewer,
-    nothing is held out.
+    nothing is held out. Windows in whose context nothing was observed are left out: they have no level to be scaled by.
     """
     h, lengths = shape.h, panel.lengths
     typical = int(np.median(lengths))
@@ -183,7 +183,7 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
     first = np.where(stop > h, np.maximum(first, 1), stop + 1)
     train = _spans(panel, first, stop - h)
     validation = _spans(panel, np.where(held > 0, stop, lengths + 1), lengths - h)
-    train, validation = train.take(_has_target(panel, train, h)), validation.take(_has_target(panel, validation, h))
+    train, validation = (part.take(_tells(panel, part, shape)) for part in (train, validation))
     if validation or len(panel) < _SERIES_TO_SPARE or validation_size == 0:
         return Split(train, validation, int(held.max(initial=0)))
     spared = train.series_W % 5 == 4
@@ -200,12 +200,18 @@ def _spans(panel: Panel, first_N: np.ndarray, last_N: np.ndarray) -> WindowIndex
     return WindowIndex(series_W.astype(np.int64), end_W.astype(np.int64))
 
 
-def _has_target(panel: Panel, windows: WindowIndex, h: int) -> np.ndarray:
-    """Places of the windows with at least one observed step behind and one ahead."""
+def _tells(panel: Panel, windows: WindowIndex, shape: WindowShape) -> np.ndarray:
+    """Which windows have at least one observed step in their context and one ahead."""
     seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
-    ahead = seen[np.minimum(windows.end_W + h, len(panel.target))] - seen[windows.end_W]
-    behind = seen[windows.end_W] - seen[panel.offsets[windows.series_W]]
-    return np.flatnonzero((ahead > 0) & (behind > 0))
+    ahead = seen[np.minimum(windows.end_W + shape.h, len(panel.target))] - seen[windows.end_W]
+    return (ahead > 0) & ~blind(panel, windows, shape.input_size)
+
+
+def blind(panel: Panel, windows: WindowIndex, input_size: int) -> np.ndarray:
+    """Which windows [W] hold no observed value of the target in their ``input_size`` steps: they have no level at all."""
+    seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
+    begin = np.maximum(windows.end_W - input_size, panel.offsets[windows.series_W])
+    return seen[windows.end_W] == seen[begin]
 
 
 def spread(windows: WindowIndex, most: int) -> WindowIndex:
