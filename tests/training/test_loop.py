@@ -233,3 +233,30 @@ def test_training_on_a_gpu_comes_close_to_the_cpu() -> None:
 def test_gaps_that_are_no_steps_are_refused(gap: object) -> None:
     with pytest.raises(UsageError, match="whole number"):
         TrainConfig(gap=gap)  # type: ignore[arg-type]
+
+
+def test_a_budget_that_is_never_short_does_not_touch_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainConfig(max_steps=40, batch_size=4, val_every=20)
+    wanted, _ = run(config)
+    ticks = itertools.chain([0.0, 8.0], itertools.count(16.0, 0.5))  # the first steps compile
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    model, history = run(replace(config, budget_s=60.0))
+    assert history.stopped_by == "max_steps"
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, wanted.state_dict()[name]), name
+
+
+def test_a_budget_that_will_be_short_lowers_the_rate_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step, ticks = torch.optim.AdamW.step, itertools.count(0.0, 1.0)
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self, *a: (rates.append(self.param_groups[0]["lr"]), step(self, *a))[1]
+    )
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    _, history = run(
+        TrainConfig(max_steps=10_000, warmup=1, learning_rate=1.0, batch_size=4, val_every=50, budget_s=40)
+    )
+    assert history.stopped_by == "budget_s"
+    assert history.steps == 40
+    assert np.all(np.diff(rates[10:]) < 0)
+    assert rates[-1] == pytest.approx(0.02)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,6 +22,7 @@ from openbook.windows.batch import Batch
 from openbook.windows.sampler import Resident, Split, WindowIndex, WindowShape, batches, gather, spread
 
 Device = Literal["auto", "cpu", "cuda"]
+_UNPACED = 5  # steps of a run that say nothing about how long the next will take
 SHOWN = 0.75  # share of training windows a reconstruction is shown in part; of the others it sees nothing
 Progress = Callable[[int, int, float | None], None]
 Hopeless = Callable[["History"], bool]
@@ -216,11 +217,11 @@ class Training:
         return self.run(progress)
 
     def _steps(self, progress: Progress | None, hopeless: Hopeless | None, begin: float) -> None:
-        config, history = self.config, self.history
+        config, history, clock = self.config, self.history, list[float]()
         for step in range(history.steps + 1, config.max_steps + 1):
-            elapsed = time.perf_counter() - begin
+            clock.append(time.perf_counter() - begin)
             done = (step - config.hold) / (config.max_steps - config.hold) if step > config.hold else 0.0
-            spent = max(done, elapsed / config.budget_s if config.budget_s else 0.0)
+            spent = max(done, self._time_spent(clock, config.max_steps - step))
             loss = self._step(step, spent)
             history.steps = step
             history.train_loss.append((step, loss))
@@ -238,6 +239,20 @@ class Training:
             if last:
                 history.stopped_by = "budget_s" if spent >= 1 and step < config.max_steps else "max_steps"
                 return
+
+    def _time_spent(self, clock: Sequence[float], left: int) -> float:
+        """Share of the budget that is gone at the beginning of a step; 0 as long as the ``left`` ones will fit in.
+
+        Time that is never short must not touch the result: the first steps, in which kernels compile, set no pace.
+        """
+        budget, elapsed, paced = self.config.budget_s, clock[-1], len(clock) - 1 - _UNPACED
+        if not budget:
+            return 0.0
+        if elapsed < budget and (
+            paced < _UNPACED or elapsed + (elapsed - clock[_UNPACED]) / paced * (left + 1) <= budget
+        ):
+            return 0.0
+        return elapsed / budget
 
     def _step(self, step: int, spent: float) -> float:
         self.model.train()
