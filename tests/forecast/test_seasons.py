@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.panel import Panel, make_panel
+from openbook.forecast.choice import Choice
 from openbook.forecast.origins import Origins
 from openbook.forecast.seasons import repeat_season, season_candidates
 
@@ -42,3 +43,12 @@ def test_history_shorter_than_a_season_is_naive_and_no_history_is_nan() -> None:
 def test_candidates_are_day_and_week_below_a_day() -> None:
     assert season_candidates("30min") == [48, 336]
     assert season_candidates("D") == [7]
+
+
+def test_a_value_is_carried_over_gaps_as_far_as_was_asked() -> None:
+    y = [1.0, 2.0, np.nan, 4.0, np.nan, 6.0, np.nan, 8.0]
+    panel, at = panel_of(y), Origins(np.array([0]), np.array([8]))
+    assert repeat_season(panel, at, 2, 2).tolist() == [[1.0, 8.0]]
+    assert repeat_season(panel, at, 2, 2, most=4).tolist() == [[1.0, 8.0]]
+    assert repeat_season(panel, at, 2, 2, most=3).tolist() == [[8.0, 8.0]]
+    assert Choice(("model", "repeat 1", "repeat 2"), (0.5, 0.0, 0.5)).reach == 8  # as much history as is read

@@ -73,12 +73,6 @@ def test_neighbours_are_one_step_apart(freq: str) -> None:
     assert steps_between(last, stamps, clock).tolist() == list(range(-29, 1))
 
 
-def test_steps_follow_the_clock_on_the_wall() -> None:
-    stamps = pd.Series(pd.to_datetime(["2024-03-30 12:00", "2024-03-31 12:00"]).tz_localize("Europe/Berlin"))
-    assert steps_between(stamps[:1], stamps[1:], Clock("hour")).tolist() == [24]
-    assert steps_between(pd.Series([3]), pd.Series([10]), Clock("step")).tolist() == [7]
-
-
 @pytest.mark.parametrize(
     ("steps", "clock", "words"),
     [
@@ -114,3 +108,13 @@ def test_ticks_are_round(high: int, clock: Clock, every: int) -> None:
     ticks = span_ticks(0, high, clock)
     assert ticks == list(range(0, high + 1, every))
     assert 2 <= len(ticks) <= 9
+
+
+def test_below_a_day_time_is_counted_and_from_a_day_on_the_wall_clock_is() -> None:
+    hours = pd.Series(pd.date_range("2024-10-27 00:00", periods=5, freq="h", tz="Europe/Berlin"))
+    last = pd.Series([hours[4]] * 5)
+    assert steps_between(hours, last, Clock("hour")).tolist() == [4, 3, 2, 1, 0]
+    assert distance_words(hours[2], hours[3], Clock("hour")) == "1 hour before"  # both at 02:00
+    days = pd.Series(pd.date_range("2024-10-26", periods=3, freq="D", tz="Europe/Berlin"))
+    assert steps_between(days, pd.Series([days[2]] * 3), Clock("day")).tolist() == [2, 1, 0]
+    assert distance_words(days[0], days[2], Clock("day")) == "2 days before"

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from openbook.plots.cube import weight_cube
+from openbook.plots.times import Clock
 from openbook.report import book
 from openbook.report.book import book_part
+from openbook.report.payload import page_clock
 from openbook.report.source import read_backtest
 
 
@@ -20,6 +22,27 @@ def unpack(packed: dict[str, Any]) -> np.ndarray:
 
 def real(packed: dict[str, Any]) -> np.ndarray:
     return unpack(packed) * packed["largest"] / 65_535
+
+
+def opened(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    backtest = read_backtest(folder)
+    return book_part(backtest, page_clock(backtest))
+
+
+def test_distances_are_counted_across_a_change_of_clocks() -> None:
+    stamps = pd.Series(pd.date_range("2024-10-26 22:00", periods=8, freq="30min", tz="UTC").tz_convert("Europe/Berlin"))
+    frame = pd.DataFrame({"step": 1, "ds": stamps[7], "source_ds": stamps[:7], "feature": "y", "weight": 1 / 7})
+    frame.loc[6, "weight"] = 1.0  # the step before: 02:30 summer time, before 02:30 winter time... one row earlier
+    clock = Clock("minute", 30)
+    entry, _, _ = book._entry("m", "a", stamps[6], frame, clock)
+    counted = entry["counted"]
+    assert counted["targets"][0] - unpack(counted["top"])[1, 0] == 30 * 60_000
+    assert np.diff(unpack(counted["sources"])).tolist() == [30 * 60_000] * 6
+    source, target, weight = entry["lags"][0]
+    assert (target - source, weight) == (30 * 60_000, 1.0)
+    assert np.diff(unpack(entry["sources"])).min() < 0  # labels go back by an hour
+    plain = frame.assign(ds=frame["ds"].dt.tz_localize(None), source_ds=frame["source_ds"].dt.tz_localize(None))
+    assert book._entry("m", "a", stamps[6], plain[:3], clock)[0]["counted"] is None
 
 
 def test_cube_has_every_cell_in_its_place() -> None:
@@ -41,7 +64,7 @@ def test_cube_has_every_cell_in_its_place() -> None:
 
 def test_page_weights_are_the_file_s_weights(nasty_folder: Path) -> None:
     backtest = read_backtest(nasty_folder)
-    entries, notes = book_part(backtest)
+    entries, notes = book_part(backtest, page_clock(backtest))
     assert len(entries) == 18
     assert notes == []
     frame = pd.read_parquet(nasty_folder / "explanation.parquet")
@@ -60,14 +83,14 @@ def test_page_weights_are_the_file_s_weights(nasty_folder: Path) -> None:
 
 
 def test_lags_name_the_day_before(nasty_folder: Path) -> None:
-    entries, _ = book_part(read_backtest(nasty_folder))
+    entries, _ = opened(nasty_folder)
     source, target, weight = entries[0]["lags"][0]
     assert target - source == 24 * 3_600_000
     assert 0 < weight < 1
 
 
 def test_worst_best_and_latest_come_first(nasty_folder: Path) -> None:
-    entries, _ = book_part(read_backtest(nasty_folder))
+    entries, _ = opened(nasty_folder)
     tags = " ".join(dict.fromkeys(entry["tag"] for entry in entries))
     assert all(tag in tags for tag in ("latest", "largest error", "smallest error"))
     assert "latest" in entries[0]["tag"]
@@ -76,13 +99,13 @@ def test_worst_best_and_latest_come_first(nasty_folder: Path) -> None:
 def test_limits_are_kept_and_said(nasty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backtest = read_backtest(nasty_folder)
     monkeypatch.setattr(book, "MAX_FORECASTS", 4)
-    entries, notes = book_part(backtest)
+    entries, notes = book_part(backtest, page_clock(backtest))
     assert len({(entry["id"], entry["cutoff"]) for entry in entries}) == 4
     assert "4 forecasts of 9" in notes[0]
     monkeypatch.setattr(book, "MAX_CELLS", 24 * 72 * 5 * 2)
-    assert len(book_part(backtest)[0]) == 4
+    assert len(book_part(backtest, page_clock(backtest))[0]) == 4
     monkeypatch.setattr(book, "MAX_CUBE", 100)
-    entry = book_part(backtest)[0][0]
+    entry = book_part(backtest, page_clock(backtest))[0][0]
     assert "cube" not in entry
     np.testing.assert_allclose(real(entry["time"]).sum(1), 1.0, atol=1e-3)
     np.testing.assert_allclose(real(entry["input"]).sum(1), 1.0, atol=1e-3)
@@ -90,7 +113,7 @@ def test_limits_are_kept_and_said(nasty_folder: Path, monkeypatch: pytest.Monkey
 
 def test_long_pasts_share_columns(nasty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(book, "MAX_COLUMNS", 20)
-    entries, notes = book_part(read_backtest(nasty_folder))
+    entries, notes = opened(nasty_folder)
     assert (entries[0]["bin"], entries[0]["stamps"]) == (4, 72)
     assert entries[0]["cube"]["shape"][:2] == [24, 18]
     np.testing.assert_allclose(real(entries[0]["cube"]).sum((1, 2)), 1.0, atol=1e-3)
@@ -99,9 +122,9 @@ def test_long_pasts_share_columns(nasty_folder: Path, monkeypatch: pytest.Monkey
 
 def test_no_explanation_no_book(small_folder: Path) -> None:
     pd.read_parquet(small_folder / "explanation.parquet").iloc[:0].to_parquet(small_folder / "explanation.parquet")
-    assert book_part(read_backtest(small_folder)) == ([], [])
+    assert opened(small_folder) == ([], [])
     (small_folder / "explanation.parquet").unlink()
-    assert book_part(read_backtest(small_folder)) == ([], [])
+    assert opened(small_folder) == ([], [])
 
 
 def test_whole_number_ids_and_stamps(small_folder: Path) -> None:
@@ -110,7 +133,7 @@ def test_whole_number_ids_and_stamps(small_folder: Path) -> None:
         for column in {"ds", "cutoff", "source_ds"} & set(frame):
             frame[column] = (frame[column] - pd.Timestamp("2025-05-12")) // pd.Timedelta(hours=1)
         frame.assign(unique_id=7).to_parquet(small_folder / f"{name}.parquet")
-    entries, _ = book_part(read_backtest(small_folder))
+    entries, _ = opened(small_folder)
     assert {entry["id"] for entry in entries} == {"7"}
     assert entries[0]["targets"] == [8.0, 9.0, 10.0, 11.0]
 

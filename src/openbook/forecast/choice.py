@@ -24,6 +24,7 @@ _WORTH = 0.99  # a mixture, or a floor by itself, has to lower the error below t
 # One-sided 5 % points of Student's t with 1 to 8 degrees of freedom: what a mean of 2 to 9 gains has to exceed.
 _STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860)
 _CLEARLY = 0.9  # a forecast whose error is below this share of repeating the last value is taken, whatever a test says
+_SEASONS_BACK = 4  # how far a repeated value may be carried over gaps: as far as the history that is kept
 _ENOUGH = 10  # stretches of a horizon, before a series may choose for itself: windows that overlap are no evidence
 
 
@@ -46,7 +47,7 @@ class Choice(NamedTuple):
     def reach(self) -> int:
         """Rows of history the floors of the mixture read."""
         lags = [int(name.split()[1]) for name in self.names if name.startswith(REPEAT)]
-        return max(lags, default=0)
+        return _SEASONS_BACK * max(lags, default=0)
 
     def shares_of(self, panel: Panel, series_W: np.ndarray) -> np.ndarray:
         """Shares of the windows, [W, K]."""
@@ -163,7 +164,7 @@ def parts_of(
 def repeats(panel: Panel, origins: Origins, h: int, names: Sequence[str]) -> np.ndarray:
     """The forecasts of the ``repeat N`` members, [K, W, h]."""
     lags = [int(name.split()[1]) for name in names if name.startswith(REPEAT)]
-    made = [repeat_season(panel, origins, h, lag) for lag in lags]
+    made = [repeat_season(panel, origins, h, lag, most=_SEASONS_BACK) for lag in lags]
     return np.stack(made) if made else np.empty((0, len(origins.end), h))
 
 

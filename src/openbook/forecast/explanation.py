@@ -49,6 +49,11 @@ class Explanation:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether steps can look at different places (``axis`` "gaps", and long books): what they could not has weight 0."""
+        return self.axis == "gaps" or self.parts is not None
+
     def frame(self) -> pd.DataFrame:
         """One row per forecast step, past step and feature: unique_id, cutoff, step, ds, source_ds, feature, weight, memory.
 
@@ -59,9 +64,10 @@ class Explanation:
         """
         W, H, T, F = self.weight_WHTF.shape
         keep = np.broadcast_to(self.inside_WT[:, None, :, None], (W, H, T, F)).ravel()
-        if self.axis == "gaps" or self.parts is not None:
+        if self.sparse:
             keep = keep & (self.weight_WHTF.ravel() > 0)
         window, step, past, feature = (index.ravel()[keep] for index in np.indices((W, H, T, F), dtype=np.int32))
+        names = pd.Categorical.from_codes(feature, list(self.features))
         parts = {} if self.parts is None else self.parts._asdict()
         return pd.DataFrame(
             {
@@ -70,7 +76,7 @@ class Explanation:
                 "step": step + 1,
                 self.columns[1]: self.ds[window, step],
                 "source_ds": self.source_ds[window, past],
-                "feature": pd.Categorical.from_codes(feature, list(self.features)),
+                "feature": names if self.parts is None else names.remove_unused_categories(),
                 "weight": self.weight_WHTF.ravel()[keep],
                 "memory": self.memory_WH[window, step],
                 **{name: part[window, step].astype(np.float32) for name, part in parts.items()},
@@ -84,25 +90,40 @@ class Explanation:
     def by_lag(self) -> pd.DataFrame:
         """Mean weight of every (lag, feature): lag 1 is the last past step seen from the first forecast step.
 
-        The mean runs over windows and over the forecast steps that can reach the lag, memory taken off; ``lag`` 1 …
-        T + H − 1, or from 0 and below where a nowcast reads the steps it tells.
+        The mean runs over windows and over the forecast steps that can look there, memory taken off; ``lag`` 1 …
+        T + H − 1, or from 0 and below where a nowcast reads the steps it tells. Lags where no step can look have weight 0.
         """
         _, H, T, F = self.weight_WHTF.shape
         mean_HTF = self.looked_up().mean(axis=0)
         row_HT = T - np.arange(T) + np.arange(H)[:, None]
+        can_HT = mean_HTF.sum(-1) > 0 if self.sparse else np.ones((H, T), bool)
         total, count = np.zeros((T + H, F)), np.zeros(T + H)
         np.add.at(total, row_HT.ravel(), mean_HTF.reshape(-1, F))
-        np.add.at(count, row_HT.ravel(), 1)
-        mean = total[1:] / count[1:, None]
+        np.add.at(count, row_HT.ravel(), can_HT.ravel())
+        mean = total[1:] / np.maximum(count[1:, None], 1)
         lags = range(1 - self.shift, T + H - self.shift)
         grid = pd.MultiIndex.from_product([lags, self.features], names=["lag", "feature"])
         return pd.DataFrame({"weight": mean.ravel()}, index=grid).reset_index()
 
     def by_feature(self) -> pd.Series:
-        """Share of the look-ups that went to each feature, largest first; sums to one (memory taken off)."""
+        """Share of the look-ups that went to each feature, largest first; sums to one (memory taken off).
+
+        Where ``parts`` tell what else a forecast is made of, inputs that no look-up can hold are left out: they act through
+        the linear path and what is known ahead, and a share of 0 would say that they do not count.
+        """
         share = self.looked_up().sum((0, 1, 2), dtype=np.float64)
         total = share.sum()
-        return pd.Series(share / total if total > 0 else share, index=list(self.features)).sort_values(ascending=False)
+        told = pd.Series(share / total if total > 0 else share, index=list(self.features)).sort_values(ascending=False)
+        return told if self.parts is None else told[told > 0]
+
+    def attended_size(self) -> float:
+        """By what share of its size the forecasts were moved by what was looked up and remembered, 0 and above.
+
+        NaN for models that do not tell: Σ |attended| / Σ |forecast| over all windows and steps.
+        """
+        if self.parts is None:
+            return float("nan")
+        return float(np.abs(self.parts.attended).sum() / max(np.abs(self.parts.forecast).sum(), np.finfo(float).tiny))
 
     def select(self, keep_W: np.ndarray) -> Explanation:
         """The windows where ``keep_W`` is true."""

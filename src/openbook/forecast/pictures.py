@@ -59,7 +59,7 @@ def weights_average(found: Explanation, clock: Clock) -> Average:
     weight_WHTF = found.looked_up()
     weight_WHT = weight_WHTF.sum(-1)
     keep_WHT = np.broadcast_to(found.inside_WT[:, None], weight_WHT.shape)
-    if found.axis == "gaps":
+    if found.sparse:
         keep_WHT = keep_WHT & (weight_WHT > 0)
     share_WF = weight_WHTF.sum((1, 2), dtype=np.float64)
     total_W1 = share_WF.sum(-1, keepdims=True)
@@ -95,7 +95,7 @@ def _places(found: Explanation, clock: Clock) -> tuple[np.ndarray, np.ndarray]:
 
     def ahead(stamps: np.ndarray) -> np.ndarray:
         cutoff = np.broadcast_to(found.cutoff[:, None], stamps.shape).ravel()
-        return steps_between(_stamps(cutoff), _stamps(stamps.ravel()), clock).reshape(stamps.shape)
+        return steps_between(pd.Series(cutoff), pd.Series(stamps.ravel()), clock).reshape(stamps.shape)
 
     return -ahead(found.source_ds), ahead(found.ds)
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from openbook.data.frequency import Freq, season_length, step_seconds
 from openbook.data.panel import Panel
-from openbook.forecast.bands import carried_forward
 from openbook.forecast.origins import Origins
 
 
@@ -22,8 +21,10 @@ def season_candidates(freq: Freq) -> list[int]:
     return [season]
 
 
-def repeat_season(panel: Panel, origins: Origins, h: int, season_length: int) -> np.ndarray:
+def repeat_season(panel: Panel, origins: Origins, h: int, season_length: int, *, most: int | None = None) -> np.ndarray:
     """The last observed value of each step's phase before each origin, [W, h]; the last value at all where there is none.
+
+    ``most``: how many seasons to look back for one at most (None: to the beginning of the series).
 
     >>> from openbook.data.panel import make_panel
     >>> import pandas as pd
@@ -31,25 +32,26 @@ def repeat_season(panel: Panel, origins: Origins, h: int, season_length: int) ->
     >>> repeat_season(panel, Origins(np.array([0]), np.array([4])), 2, 2)
     array([[3., 2.]])
     """
-    start = panel.offsets[origins.series]
-    last = np.where(origins.end > start, carried_forward(panel, panel.target)[origins.end - 1], np.nan)
-    step = np.arange(h)
-    source = origins.end[:, None] + step - season_length * (step // season_length + 1)
-    whole = (origins.end - start >= season_length)[:, None]
-    value = _carried_by_phase(panel, season_length)[np.maximum(source, 0)]
-    return np.where(whole & np.isfinite(value), value, last[:, None])
+    start_W, step = panel.offsets[origins.series], np.arange(h)
+    row_WH = origins.end[:, None] + step - season_length * (step // season_length + 1)
+    value_WH = np.repeat(_last_observed(panel, origins)[:, None], h, axis=1)
+    open_K = np.flatnonzero(np.repeat(origins.end - start_W >= season_length, h))  # cells not found yet
+    row_K, start_K = row_WH.ravel()[open_K], np.repeat(start_W, h)[open_K]
+    back = 0
+    while len(open_K) and (most is None or back < most):
+        found_K = panel.target[row_K]
+        seen_K = np.isfinite(found_K)
+        value_WH.flat[open_K[seen_K]] = found_K[seen_K]
+        left_K = ~seen_K & (row_K - season_length >= start_K)
+        open_K, row_K, start_K = open_K[left_K], row_K[left_K] - season_length, start_K[left_K]
+        back += 1
+    return value_WH
 
 
-def _carried_by_phase(panel: Panel, season_length: int) -> np.ndarray:
-    """The target [R], each gap filled with the last observation of the same phase of the season in the same series."""
-    start = np.repeat(panel.offsets[:-1], panel.lengths)
-    row = np.arange(len(panel.target))
-    position = row - start
-    order = np.lexsort((position, position % season_length, start))
-    group = (start + position % season_length)[order]
-    last = np.maximum.accumulate(np.where(np.isnan(panel.target[order]), -1, row))
-    source = np.maximum(last, 0)
-    carried = np.empty(len(row))
-    # Sorted rows of one phase are neighbours: a source of another group means nothing was observed in this one yet.
-    carried[order] = np.where((last >= 0) & (group[source] == group), panel.target[order][source], np.nan)
-    return carried
+def _last_observed(panel: Panel, origins: Origins) -> np.ndarray:
+    """The last observed value before each origin in its series, [W]; NaN where there is none."""
+    seen = np.flatnonzero(np.isfinite(panel.target))
+    if not len(seen):
+        return np.full(len(origins.end), np.nan)
+    last = seen[np.searchsorted(seen, origins.end) - 1]
+    return np.where((last < origins.end) & (last >= panel.offsets[origins.series]), panel.target[last], np.nan)

@@ -119,7 +119,19 @@ def plot_weights(
     which = "mean of all steps" if step is None else f"step {step}"
     darkest = f"{cube.weight.sum(2).max():.1%}"
     title = f"{escape(str(table['unique_id'].iloc[0]))}: where the model read (bars: {which}; darkest: {darkest})"
+    if {"skip", "attended", "repeated", "bounded"} <= set(table.columns):
+        title += f"<br><sup>{_made_of(table)}</sup>"
     return figure.update_layout(**figure_layout(title), bargap=0.15)
+
+
+def _made_of(table: pd.DataFrame) -> str:
+    """How much of one forecast the look-up is, in words."""
+    each = table.drop_duplicates("step")
+    whole = each[["skip", "attended", "repeated", "bounded"]].sum(axis=1).abs().sum()
+    if not each["attended"].any():
+        return "none of it entered the forecast, which is the linear path or repeated values"
+    share = each["attended"].abs().sum() / whole
+    return f"looked up and remembered: {share:.0%} of the forecast's size; the rest needs no book"
 
 
 def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None = None) -> go.Figure:
@@ -162,7 +174,7 @@ def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None 
 
 
 def _heat(cube: Cube, past: list[str], clock: Clock) -> dict[str, Any]:
-    sources, targets = list(wall_clock(cube.sources)), list(wall_clock(cube.targets))
+    sources, targets = list(cube.sources), list(cube.targets)
     words = [
         [f"{past[t]}, {distance_words(source, target, clock)}" for t, source in enumerate(sources)]
         for target in targets
@@ -172,7 +184,7 @@ def _heat(cube: Cube, past: list[str], clock: Clock) -> dict[str, Any]:
         "x": np.arange(len(sources)),
         "y": np.arange(1, len(targets) + 1),
         "text": words,
-        "customdata": [[stamp_label(target, clock)] * len(sources) for target in targets],
+        "customdata": [[stamp_label(target, clock)] * len(sources) for target in wall_clock(cube.targets)],
         "hovertemplate": "for %{customdata}<br>read %{text}<br>%{z:.1%} of the look-up<extra></extra>",
         "colorscale": weight_scale(),
         "zmin": 0,

@@ -96,7 +96,7 @@ def distance_words(source: object, target: object, clock: Clock) -> str:
         distance = int(target) - int(source)  # type: ignore[call-overload]
         words = _count(abs(distance), "step")
     else:
-        begin, end = pd.Timestamp(source), pd.Timestamp(target)  # type: ignore[arg-type]
+        begin, end = counted(pd.Series([source, target]), clock)
         distance = int((end - begin) / pd.Timedelta(seconds=1))
         words = (
             _month_words(begin, end, clock.unit) if clock.unit in _MONTHS else _span_words(abs(distance), clock.unit)
@@ -113,7 +113,7 @@ def steps_between(source: pd.Series, target: pd.Series, clock: Clock) -> np.ndar
     >>> steps_between(days, pd.Series(pd.to_datetime(["2025-05-08"] * 2)), Clock("day"))
     array([ 7, -3])
     """
-    source, target = wall_clock(source).reset_index(drop=True), wall_clock(target).reset_index(drop=True)
+    source, target = (counted(stamps, clock).reset_index(drop=True) for stamps in (source, target))
     if clock.unit == "step":
         return target.to_numpy(np.int64) - source.to_numpy(np.int64)
     if clock.unit in _MONTHS:
@@ -170,6 +170,19 @@ def _span_words(seconds: int, unit: str) -> str:
     hours, minutes = divmod(rest // 60, 60)
     parts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
     return " ".join(_count(number, name) for number, name in parts if number) or "less than a minute"
+
+
+def counted(stamps: pd.Series, clock: Clock) -> pd.Series:
+    """Stamps as distances between them are counted, without time zone: steps below a day in UTC, so that an hour is an hour
+    when clocks change; longer ones on the wall clock, where a day is a day.
+
+    >>> stamps = pd.Series(pd.date_range("2024-10-26", periods=3, freq="D", tz="Europe/Berlin"))
+    >>> [counted(stamps, Clock(unit)).diff().max() / pd.Timedelta(hours=1) for unit in ("hour", "day")]
+    [25.0, 24.0]
+    """
+    if isinstance(stamps.dtype, pd.DatetimeTZDtype) and clock.unit in ("minute", "hour"):
+        return stamps.dt.tz_convert("UTC").dt.tz_localize(None)
+    return wall_clock(stamps)
 
 
 def wall_clock(stamps: pd.Series) -> pd.Series:

@@ -6,7 +6,9 @@ OB.openEntry = (entry) => {
   const sources = Array.from(OB.unpack(entry.sources));
   const real = (packed) => Float64Array.from(OB.unpack(packed), (value) => (value * packed.largest) / 65535);
   const grid = (width, value) => Array.from({ length: steps }, (_, h) => Array.from({ length: width }, (_, i) => value(h, i)));
-  const page = { sources, hasCube: Boolean(entry.cube) };
+  // Distances across a change of clocks are not those between labels.
+  const counted = entry.counted ? Array.from(OB.unpack(entry.counted.sources)) : sources;
+  const page = { sources, counted, hasCube: Boolean(entry.cube) };
   if (!entry.cube) {
     const [time, input] = [real(entry.time), real(entry.input)];
     page.byTime = () => grid(sources.length, (h, t) => time[h * sources.length + t]);
@@ -49,6 +51,7 @@ OB.readingWords = (data, entry, step) => {
   const row = step === null ? 0 : step + 1;
   const [source, weight] = [OB.unpack(entry.top.source), OB.unpack(entry.top.weight)];
   const [feature, share] = [OB.unpack(entry.top.feature), OB.unpack(entry.top.share)];
+  const [from, to] = entry.counted ? [OB.unpack(entry.counted.top), entry.counted.targets] : [source, entry.targets];
   const width = entry.top.source.shape[1];
   const model = data.models.find((one) => one.name === entry.model);
   const name = model ? model.shown : entry.model;
@@ -57,7 +60,7 @@ OB.readingWords = (data, entry, step) => {
   let total = 0;
   for (let i = row * width; i < (row + 1) * width; i += 1) {
     total += weight[i];
-    const far = step === null ? "" : `${OB.distance(source[i], entry.targets[step], data.clock)}; `;
+    const far = step === null ? "" : `${OB.distance(from[i], to[step], data.clock)}; `;
     const input = !entry.timeOnly && entry.features.length > 1 && share[i] > 0.5 ? `, mostly ${entry.features[feature[i]]}` : "";
     places.push(`${OB.stamp(source[i], data.clock)} (${far}${OB.percent(weight[i])}${input})`);
   }
@@ -89,8 +92,8 @@ OB.bookTraces = (data, entry, page, weights, bars, line) => {
   const at = page.sources.map((_, index) => index);
   const past = page.sources.map((stamp) => OB.stamp(stamp, clock));
   const more = entry.bin > 1 ? ` and the ${OB.count(entry.bin - 1, clock.noun)} after it` : "";
-  const say = (target) => page.sources.map((source, t) => `${past[t]}${more}, ${OB.distance(source, target, clock)}`);
-  const text = entry.targets.map(say);
+  const say = (target) => page.counted.map((source, t) => `${past[t]}${more}, ${OB.distance(source, target, clock)}`);
+  const text = (entry.counted ?? entry).targets.map(say);
   const heat = {
     type: "heatmap", x: at, y: entry.targets.map((_, h) => h + 1), z: weights, text, zmin: 0, showscale: false,
     zmax: weights.reduce((most, row) => row.reduce((top, value) => Math.max(top, value), most), 0) || 1,

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
-from openbook.report.payload import pack, stamp_numbers
+from openbook.plots.times import Clock
+from openbook.report.payload import counted_numbers, pack, stamp_numbers
 from openbook.report.source import Backtest, explained_pairs, read_weights
 from openbook.report.words import plural, shown, window_errors
 
@@ -20,7 +21,7 @@ MAX_CELLS = 1_600_000
 MAX_CUBE = 300_000
 
 
-def book_part(backtest: Backtest) -> tuple[list[dict[str, Any]], list[str]]:
+def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], list[str]]:
     """The forecasts whose weights the page shows, each as one dictionary, and what was left out, in words."""
     pairs = explained_pairs(backtest)
     if pairs.empty:
@@ -38,7 +39,7 @@ def book_part(backtest: Backtest) -> tuple[list[dict[str, Any]], list[str]]:
         unique_id, cutoff = spots.iloc[row]
         by_model = dict(tuple(read_weights(backtest, unique_id, cutoff).groupby("model")))
         for model in filter(by_model.__contains__, models):
-            entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model])
+            entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model], clock)
             entry["tag"] = tag
             book.append(entry)
             used, merged, margins = used + cells, max(merged, bins), margins or "cube" not in entry
@@ -89,9 +90,11 @@ def _bit_reversed(index: int) -> int:
     return int(f"{index:08b}"[::-1], 2)
 
 
-def _entry(model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame) -> tuple[dict[str, Any], int, int]:
+def _entry(
+    model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame, clock: Clock
+) -> tuple[dict[str, Any], int, int]:
     """One forecast of one model for the page, the weights it takes and how many stamps share a column."""
-    cube = weight_cube(frame)
+    cube, zoned = weight_cube(frame), isinstance(frame["ds"].dtype, pd.DatetimeTZDtype)
     bins = -(-len(cube.sources) // MAX_COLUMNS)
     drawn = _binned(cube.weight, bins)
     entry: dict[str, Any] = {
@@ -105,7 +108,8 @@ def _entry(model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame) -> tupl
         "features": cube.features,
         "timeOnly": cube.features == [ALL_INPUTS],
         "top": _top_places(cube),
-        "lags": _top_lags(cube),
+        "counted": _counted(cube, bins, clock) if zoned else None,
+        "lags": _top_lags(cube, clock),
         "memory": _memory(frame),
         "parts": _parts(frame),
     }
@@ -146,12 +150,12 @@ def whole_numbers(weight: np.ndarray) -> dict[str, Any]:
     return {"largest": largest, **pack(np.round(weight / largest * 65_535), "u2")}
 
 
-def _top_lags(cube: Cube) -> list[list[float]]:
+def _top_lags(cube: Cube, clock: Clock) -> list[list[float]]:
     """The three distances back from the target with most weight on average: [an example's source, its target, weight].
 
     A distance counts where at least half of the steps can look that far; its mean is taken over those steps.
     """
-    sources, targets = stamp_numbers(cube.sources), stamp_numbers(cube.targets)
+    sources, targets = counted_numbers(cube.sources, clock), counted_numbers(cube.targets, clock)
     by_time = cube.weight.sum(2)
     lag = np.broadcast_to(targets[:, None] - sources[None, :], by_time.shape)
     _, group = np.unique(lag, return_inverse=True)
@@ -165,11 +169,30 @@ def _top_lags(cube: Cube) -> list[list[float]]:
     return [[float(sources[t]), float(targets[h]), float(f"{mean[place]:.4g}")] for place, (h, t) in pairs]
 
 
+def _with_mean(cube: Cube) -> np.ndarray:
+    return np.concatenate([cube.weight.mean(0, keepdims=True), cube.weight])
+
+
+def _best_places(cube: Cube) -> np.ndarray:
+    """The three stamps with most weight in the mean of all steps and in each, [H + 1, 3]."""
+    return np.argsort(-_with_mean(cube).sum(2), axis=1, kind="stable")[:, :3]
+
+
+def _counted(cube: Cube, bins: int, clock: Clock) -> dict[str, Any]:
+    """The entry's stamps as distances are counted, where time zones make that another number than what a label shows."""
+    sources = counted_numbers(cube.sources, clock)
+    top = pack(sources[_best_places(cube)], "f8")
+    return {
+        "targets": counted_numbers(cube.targets, clock).tolist(),
+        "sources": pack(sources[::bins], "f8"),
+        "top": top,
+    }
+
+
 def _top_places(cube: Cube) -> dict[str, Any]:
     """The three stamps with most weight, for each step and for the mean of all ([H + 1, 3]), with their leading input."""
-    weight = np.concatenate([cube.weight.mean(0, keepdims=True), cube.weight])
-    by_time = weight.sum(2)
-    best = np.argsort(-by_time, axis=1, kind="stable")[:, :3]
+    weight = _with_mean(cube)
+    by_time, best = weight.sum(2), _best_places(cube)
     rows = np.arange(len(weight))[:, None]
     cells = weight[rows, best]
     return {

@@ -64,7 +64,7 @@ def _page_data(backtest: Backtest) -> tuple[dict[str, Any], dict[str, Any]]:
     clock = page_clock(backtest)
     run = backtest.run
     forecasts, left_forecasts = forecast_part(backtest)
-    book, left_book = book_part(backtest)
+    book, left_book = book_part(backtest, clock)
     averages = average_part(backtest, clock)
     series, left_series = series_table(backtest)
     data = {**common_part(backtest, clock), "forecasts": forecasts, "book": book, "averages": averages}

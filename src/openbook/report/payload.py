@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.plots.colors import FONT, WEIGHT_SCALE, line_styles
-from openbook.plots.times import Clock, clock_of, wall_clock
+from openbook.plots.times import Clock, clock_of, counted, wall_clock
 from openbook.report.source import Backtest
 from openbook.report.words import shown, window_errors
 
@@ -47,6 +47,11 @@ def stamp_numbers(stamps: pd.Series) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(wall):
         return wall.to_numpy("datetime64[ms]").astype(np.int64).astype(np.float64)
     return wall.to_numpy(np.float64)
+
+
+def counted_numbers(stamps: pd.Series, clock: Clock) -> np.ndarray:
+    """Stamps as numbers between which distances are counted; see ``counted``."""
+    return stamp_numbers(counted(stamps, clock))
 
 
 def page_clock(backtest: Backtest) -> Clock:
