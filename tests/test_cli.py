@@ -92,7 +92,10 @@ def test_backtest_and_report(files: Path, tmp_path: Path) -> None:
 def test_explain(files: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"explain{suffix}"
     ran = openbook("explain", files / "calls.ob", "--futr", files / "next.csv", "--out", out, "--json")
-    assert set(json.loads(ran.stdout)["features"]) == {"y", "promo", "wind"}
+    told = json.loads(ran.stdout)
+    assert {*told["features"], *told["not_looked_up"]} == {"y", "promo", "wind"}
+    assert all(share > 0 for share in told["features"].values())
+    assert told["attended_size"] >= 0
     if suffix == ".parquet":
         frame = pd.read_parquet(out)
         assert frame.groupby(["unique_id", "step"])["weight"].sum().between(0.999, 1.001).all()
@@ -114,7 +117,9 @@ def test_explain_draws_pictures(files: Path, tmp_path: Path) -> None:
 
 def test_explain_writes_averages_as_a_page(files: Path, tmp_path: Path) -> None:
     command = ["explain", files / "calls.ob", "--futr", files / "next.csv", "--out", tmp_path / "all.html"]
-    openbook(*command, "--average")
+    said = openbook(*command, "--average").stdout
+    assert "looked up and remembered" in said
+    assert ": 0.0%" not in said
     assert "median and middle half of 3 forecasts of 3 series" in (tmp_path / "all.html").read_text()
     refused = openbook(*command, "--view", "inputs", code=2)
     assert "the two stages of the model darnn" in refused.stderr
@@ -259,7 +264,10 @@ def test_an_interrupt_elsewhere_is_130_without_a_trace(
 
     monkeypatch.setattr(ob.Forecaster, "predict", stop)
     assert run_here(monkeypatch, "predict", files / "calls.ob") == 130
-    assert "bug" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "openbook: interrupted\n")
+    assert run_here(monkeypatch, "predict", files / "calls.ob", "--json") == 130
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "interrupted"
 
 
 def test_anomalies_marks_a_spike(files: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from openbook.console import (
     check_explain_out,
     check_out,
     config_of,
+    explained,
     fail,
     freq_of,
     levels_of,
@@ -158,7 +159,7 @@ def fit(
     show_result({"model": str(out), "decisions": told, "interrupted": stopped}, lines, as_json)
     if stopped:
         say("openbook: training was interrupted; the best weights so far were saved", False)
-        raise typer.Exit(INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 @app.command()
@@ -224,8 +225,9 @@ def backtest(
     )
     table = only_series(read_table(data, id_col=id_col, time_col=time_col, target_col=target_col), names_of(only))
     told: dict[str, Any] = {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "hist_exog": hist_exog}
-    told |= {"stat_exog": stat_exog, "country": country, "only": only or None}
-    told |= {"input_size": input_size, "max_steps": max_steps, "seed": seed}
+    told |= {"id_col": id_col, "time_col": time_col, "freq": freq, "stat_exog": stat_exog, "country": country}
+    told |= {"only": only or None, "input_size": input_size, "max_steps": max_steps, "budget_s": budget_s}
+    told |= {"limit_s": limit_s, "device": device, "seed": seed}
     facts: dict[str, Any] = {
         "target": target_col,
         "arguments": told,
@@ -256,11 +258,8 @@ def explain(
         write_figure(explanation.plot(view=view, average=average), out)
     else:
         write_table(explanation.frame(), out)
-    shares = explanation.by_feature()
-    lines = [] if quiet else [f"wrote {out}", *(f"  {name}: {share:.1%}" for name, share in shares.items())]
-    show_result(
-        {"out": str(out), "features": {str(name): float(share) for name, share in shares.items()}}, lines, as_json
-    )
+    told, lines = explained(explanation)
+    show_result({"out": str(out), **told}, [] if quiet else [f"wrote {out}", *lines], as_json)
 
 
 @app.command()
@@ -374,16 +373,18 @@ def main() -> None:
     """Entry point: runs the command and turns errors into messages and exit codes."""
     as_json = "--json" in sys.argv
     try:
-        # Returns the code of typer.Exit (--help, --version, inspect), raises everything else.
-        sys.exit(app(standalone_mode=False) or 0)
+        # Returns the code of typer.Exit (--help, --version, inspect); of an interrupt too, which typer takes for one.
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code)
     except _ClickError as error:
         if as_json:
             fail(True, {"code": "usage", "message": error.format_message()}, "", error.exit_code)
         error.show()
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        say("openbook: interrupted", False)
-        sys.exit(INTERRUPTED)
+        fail(as_json, {"code": "interrupted", "message": "interrupted"}, "openbook: interrupted", INTERRUPTED)
     except OpenBookError as error:
         told = {"code": error.code, "message": str(error), "expected": error.expected, "got": error.got}
         fail(as_json, told | {"where": error.where, "fix": error.fix}, f"openbook: {error}", error.exit_code)

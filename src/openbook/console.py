@@ -17,6 +17,7 @@ from openbook.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from openbook.forecast.explanation import Explanation
     from openbook.forecast.forecaster import Forecaster
     from openbook.models.base import ModelConfig
 
@@ -330,6 +331,22 @@ def load_model(path: Path) -> Forecaster:
     from openbook.forecast.forecaster import Forecaster
 
     return Forecaster.load(path)
+
+
+def explained(explanation: Explanation) -> tuple[dict[str, Any], list[str]]:
+    """Shares of the inputs in all look-ups, and how much of the forecasts these are: as values, and in words."""
+    shares, size = explanation.by_feature(), explanation.attended_size()
+    told: dict[str, Any] = {"features": {str(name): float(share) for name, share in shares.items()}}
+    lines = [f"  {name}: {share:.1%}" for name, share in shares.items()]
+    if explanation.parts is None:
+        return told, lines
+    beside = [name for name in explanation.features if name not in shares.index]
+    if beside:
+        lines.append(f"  not looked up, but read by the linear path and ahead: {', '.join(beside)}")
+    lines.append(
+        f"  looked up and remembered: {size:.0%} of the forecast's size, the rest is linear path or repeated values"
+    )
+    return told | {"not_looked_up": beside, "attended_size": size}, lines
 
 
 def fail(as_json: bool, told: dict[str, Any], message: str, code: int) -> None:

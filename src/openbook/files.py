@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import difflib
 import errno
 import json
 import math
@@ -22,6 +23,15 @@ from openbook.errors import UsageError
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 # A write to an open file fails without a name; these say that the disk is the reason.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
+
+def absent(path: Path) -> tuple[str, str]:
+    """What is missing of a path that does not exist, and what may have been meant."""
+    folder = path.parent
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    hint = f"did you mean {str(folder / close[0])!r}?" if close else "check the path"
+    return "no such file" if folder.is_dir() else f"no such folder {str(folder)!r}", hint
 
 
 def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:

@@ -252,3 +252,15 @@ def test_csv_round_trip(
     assert frame["name"].tolist() == [name for name, _, _ in rows]
     assert frame["real"].tolist() == pytest.approx([real for _, real, _ in rows], abs=1e-9)
     assert frame["whole"].tolist() == [whole for _, _, whole in rows]
+
+
+def test_dashes_and_quotes_between_plain_letters_are_western(tmp_path: Path) -> None:
+    text = "unique_id,ds,y\nK\u00f6ln \u2013 S\u00fcd,2024-01-01,1\nRue de l\u2019\u00c9cole,2024-01-01,2\n"
+    (tmp_path / "western.csv").write_bytes("unique_id,ds,y\nK\u00f6ln \u2013 S\u00fcd,2024-01-01,1\n".encode("cp1252"))
+    assert read_file(tmp_path / "western.csv")["unique_id"].tolist() == ["K\u00f6ln \u2013 S\u00fcd"]
+    (tmp_path / "odd.csv").write_bytes(text.encode("cp1252"))
+    with pytest.raises(DataError, match="encoding="):
+        read_file(tmp_path / "odd.csv")
+    (tmp_path / "japanese.csv").write_bytes("unique_id,ds,y\n\u65e5\u672c,2024-01-01,1\n".encode("shift_jis"))
+    with pytest.raises(DataError, match="encoding="):
+        read_file(tmp_path / "japanese.csv")

@@ -224,3 +224,22 @@ def test_polars_and_torch_stay_unloaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("ids", [["north", "south"], [7, 8]])
+def test_a_forgotten_id_column_is_named(ids: list[object]) -> None:
+    stamps = pd.date_range("2024-01-01", periods=30)
+    parts = [pd.DataFrame({"day": stamps, "sold": np.arange(30.0) + k, "price": 9.5, "store": ids[k]}) for k in (0, 1)]
+    table = pd.concat(parts)
+    for target in ({}, {"target_col": "sold"}):
+        with pytest.raises(DataError, match=r"one row for each of the 2 values of column 'store'.*--id-col store"):
+            read_table(table, time_col="day", **target)  # type: ignore[arg-type]
+    assert read_table(table, id_col="store", time_col="day", target_col="sold")["unique_id"].nunique() == 2
+
+
+def test_repeated_stamps_that_no_column_tells_apart_are_left_to_the_checks() -> None:
+    stamps = pd.date_range("2024-01-01", periods=30)
+    table = pd.DataFrame({"ds": [*stamps, *stamps], "y": np.arange(60.0), "kind": ["a", "b", "c"] * 20})
+    assert len(read_table(table)) == 60
+    few = pd.concat([table[:30].assign(kind="a"), table[:3].assign(y=-1.0, kind="b")])
+    assert len(read_table(few)) == 33  # three stamps twice are an hour of autumn, not two series

@@ -218,3 +218,11 @@ def test_scores_tell_lag_mase_in_units_of_each_window(hourly: pd.DataFrame, resu
     scores = result.scores.set_index("model")
     assert scores.loc["ridge", "lag_mase"] == pytest.approx(by_hand)
     assert scores["lag_mase"].notna().all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n_windows": 0}, {"step_size": 0}, {"step_size": -1}, {"h": 0}, {"n_windows": True}]
+)
+def test_windows_that_can_not_be_are_refused_before_anything_runs(wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Plan(**{"h": 6, **wrong})  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ def test_every_score_by_hand() -> None:
     assert score["mae"] == pytest.approx((2 + 20) / 2)
     assert score["rmse"] == pytest.approx((np.sqrt(20 / 3) + np.sqrt(500)) / 2)
     assert score["mase"] == pytest.approx((2 / 2 + 20 / 10) / 2)
-    assert score["wape"] == pytest.approx((6 / 60 + 40 / 400) / 2)
+    assert score["wape"] == pytest.approx((6 + 40) / (60 + 400))
     assert score["smape"] == pytest.approx(((2 / 22 + 0 + 4 / 56) / 3 + (10 / 190 + 30 / 630) / 2) / 2)
     assert score["coverage_80"] == pytest.approx((2 / 3 + 1) / 2)
     low_a = (0.9 * 1 + 0.1 * 10 + 0.1 * 10) / 3  # 10 lies below 11, 20 above 10, 30 above 20
@@ -105,10 +105,18 @@ def test_other_levels_and_unknown_scales() -> None:
     assert score["mase"] == 1
 
 
-def test_series_of_zeros_have_no_wape() -> None:
+def test_wape_is_the_share_of_all_volume() -> None:
+    frame = pd.DataFrame({"unique_id": ["a", "b"], "ds": 1, "cutoff": 0, "y": [1000.0, 1.0], "m": [1000.0, 2.0]})
+    assert score_frame(frame, models=["m"], scale=SCALE).loc[0, "wape"] == pytest.approx(1 / 1001)
+    by_series = score_frame(frame, models=["m"], scale=SCALE, by=["unique_id"])
+    assert by_series["wape"].tolist() == [0, 1]
+
+
+def test_series_of_zeros_have_no_wape_of_their_own() -> None:
     frame = pd.DataFrame({"unique_id": ["a", "b"], "ds": 1, "cutoff": 0, "y": [0.0, 4.0], "m": [1.0, 2.0]})
     score = score_frame(frame, models=["m"], scale=SCALE).iloc[0]
-    assert score["wape"] == 0.5
+    assert score["wape"] == pytest.approx((1 + 2) / 4)
+    assert score_frame(frame, models=["m"], scale=SCALE, by=["unique_id"])["wape"].isna().tolist() == [True, False]
     assert score["smape"] == pytest.approx((1 + 2 / 6) / 2)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openbook.errors import UsageError
-from openbook.forecast.conformal import Calibration, check_levels, level_name
+from openbook.forecast.conformal import Calibration, check_levels, level_name, nested
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -92,13 +92,21 @@ def test_one_level_is_a_list_of_one_and_every_level_counts_once() -> None:
     assert check_levels(80) == check_levels(np.float32(80)) == (80.0,)
     assert check_levels(np.array([80, 95])) == (80.0, 95.0)
     assert check_levels([95, 80, 95.0]) == (95.0, 80.0)
-    assert check_levels(()) == ()
+    assert check_levels(()) == check_levels(None) == ()
 
 
-@pytest.mark.parametrize("level", ["80", ["80"], True, [True], [np.True_], None, [None], float("nan"), [[80]]])
+@pytest.mark.parametrize("level", ["80", ["80"], True, [True], [np.True_], [None], float("nan"), [[80]]])
 def test_levels_that_are_no_numbers_are_refused(level: object) -> None:
     with pytest.raises(UsageError) as caught:
         check_levels(level)  # type: ignore[arg-type]
     assert caught.value.code == "bad_level"
     if isinstance(level, str):
         assert "write [80]" in caught.value.fix
+
+
+def test_levels_are_nested_in_those_that_were_trained() -> None:
+    quantiles = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+    assert nested(quantiles, [95, 80]) == nested(quantiles, [95]) == (50.0, 80.0, 95.0)
+    assert nested(quantiles, [40]) == (40.0,)
+    assert nested(quantiles, ()) == nested((0.5,), ()) == ()
+    assert nested((0.5,), [90, 60]) == (60.0, 90.0)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import openbook as ob
-from openbook.errors import UsageError
+from openbook.errors import ModelFileError, UsageError
 from openbook.forecast.decisions import Decision
 from openbook.forecast.saving import check_target
 
@@ -82,3 +82,11 @@ def test_a_decision_that_is_not_finite_is_stored_as_null(tmp_path: Path) -> None
     config = json.loads((path / "config.json").read_text(), parse_constant=pytest.fail)
     assert config["decisions"]["lower_bound"] == {"value": None, "why": "no bound"}
     assert ob.load(path).decisions["lower_bound"] == Decision(None, "no bound")
+
+
+def test_a_model_that_is_not_there_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "demand.ob").write_bytes(b"")
+    with pytest.raises(ModelFileError, match=r"no such file.*did you mean '.*demand.ob'"):
+        ob.load(tmp_path / "demnad.ob")
+    with pytest.raises(ModelFileError, match="no such folder"):
+        ob.load(tmp_path / "nowhere" / "demand.ob")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 
 from openbook.data.conventions import number_columns
 from openbook.errors import DataError, UsageError
+from openbook.files import absent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +30,10 @@ _BOMS = (
 )
 # No quotes, dashes and bullets: in bytes of other scripts they are as frequent as letters.
 _WESTERN = set("ŒœŠšŽžŸ°µ²³€£¥§±·ºª½¼¾×÷®©")
+# But for those that stand between plain letters or spaces.
+_MARKS = re.compile(r"(?<=[\x00-\x7f])[–—‘’“”„…](?=[\x00-\x7f])")
 _SAMPLE_ROWS, _SAMPLE_LETTERS = 200, 500_000
+_ENCODED = "read it with openbook.read_table(path, encoding=...)"
 
 
 class Decoded(NamedTuple):
@@ -87,11 +91,7 @@ def _bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        folder = path.parent
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-        hint = f"did you mean {str(folder / close[0])!r}?" if close else "check the path"
-        got = "no such file" if folder.is_dir() else f"no such folder {str(folder)!r}"
+        got, hint = absent(path)
         raise DataError("missing_file", expected="a readable file", got=got, where=str(path), fix=hint) from error
     except OSError as error:
         got = "a folder" if path.is_dir() else (error.strerror or "an unreadable file")
@@ -191,8 +191,9 @@ def _recognised(data: bytes, path: Path, error: Exception) -> Decoded:
             text = data.decode(name)
         except UnicodeError:
             continue
-        if plausible({letter for letter in text[:_SAMPLE_LETTERS] if ord(letter) > 127}):
-            return Decoded(text, f"text read as {name.upper()}; if letters look wrong, pass encoding")
+        letters = set(_MARKS.sub("", text[:_SAMPLE_LETTERS]) if name == "cp1252" else text[:_SAMPLE_LETTERS])
+        if plausible({letter for letter in letters if ord(letter) > 127}):
+            return Decoded(text, f"text read as {name.upper()}; if letters look wrong: {_ENCODED}")
     raise _undecodable(path, "utf-8", data, error)
 
 
@@ -214,7 +215,7 @@ def _undecodable(path: Path, name: str, data: bytes, error: Exception) -> DataEr
         expected=f"text in {name}",
         got=f"byte 0x{data[place]:02x} at position {place}" if place < len(data) else "a cut-off character",
         where=f"{path}, line {data[:place].count(10) + 1}",
-        fix="save the file as UTF-8, or pass encoding",
+        fix=f"save the file as UTF-8, or {_ENCODED}",
     )
 
 

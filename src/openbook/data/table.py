@@ -25,6 +25,9 @@ class _Roles(NamedTuple):
     targets: tuple[str, ...]
 
 
+_REPEATED = 0.2  # share of stamps that repeat, from which a table without ids holds several series
+
+
 def read_table(
     source: Any,
     *,
@@ -48,7 +51,7 @@ def read_table(
     frame, where = _frame(source, encoding)
     notes = [*frame.attrs.get("notes", ())] if where != "table" else []
     asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else target_col))
-    frame = _plain_header(frame, asked, where, notes)
+    frame = plain_header(frame, asked, where, notes)
     roles = _find_roles(frame, id_col, time_col, target_col, where, notes)
     stamps, time_notes = parse_stamps(frame[roles.time], f"{where}, column {roles.time!r}")
     notes.extend(time_notes)
@@ -121,7 +124,7 @@ def _frame(source: Any, encoding: str | None) -> tuple[pd.DataFrame, str]:
     return frame, "table"
 
 
-def _plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: list[str]) -> pd.DataFrame:
+def plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: list[str]) -> pd.DataFrame:
     """Column names as text, each once; an index that holds stamps or a column that was asked for becomes columns."""
     index = frame.index
     named = [name for name in index.names if name is not None]
@@ -155,6 +158,8 @@ def _find_roles(
     targets = _named_targets(frame, target_col, where)
     if not targets:
         targets = _guess_targets(frame, id_name, time, where, notes)
+    if id_name is None:
+        _check_one_series(frame, time, () if target_col == TARGET else targets, where)
     chosen = [name for name in (id_name, time, *targets) if name is not None]
     twice = next((name for name in chosen if chosen.count(name) > 1), None)
     if twice is not None:
@@ -166,6 +171,23 @@ def _find_roles(
             fix="name each column once",
         )
     return _Roles(id_name, time, targets)
+
+
+def _check_one_series(frame: pd.DataFrame, time: str, targets: Sequence[str], where: str) -> None:
+    """Refuse a table without ids most of whose stamps repeat, where a column beside them tells its rows apart."""
+    rows = frame.drop_duplicates()
+    if not len(rows) or rows.duplicated(time).mean() < _REPEATED:
+        return
+    for name in rows.columns:
+        names = not pd.api.types.is_float_dtype(rows[name].dtype) and name not in (time, *targets)
+        if names and rows[name].nunique() < len(rows) / 2 and not rows.duplicated([name, time]).any():
+            raise DataError(
+                "no_id_column",
+                expected="one row per stamp, or a column that names the series",
+                got=f"stamps that repeat, with one row for each of the {rows[name].nunique()} values of column {name!r}",
+                where=where,
+                fix=f"pass id_col={name!r} (at the command line: --id-col {name})",
+            )
 
 
 def _absent(frame: pd.DataFrame, name: str, argument: str, where: str) -> DataError:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.panel import ID, TIME, Panel
-from openbook.errors import DataError, OpenBookError, UsageError
+from openbook.errors import DataError, OpenBookError, UsageError, whole_number
 from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
 from openbook.files import json_text, write_text_whole, write_whole
 from openbook.forecast.conformal import check_levels
@@ -48,6 +48,11 @@ class Plan:
     refit: bool | int = False
     limit_s: float = 120.0
 
+    def __post_init__(self) -> None:
+        for name in ("h", "n_windows", "step_size"):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), least=1)
+
     @property
     def windows(self) -> tuple[int, int, int]:
         """Horizon, number of windows, and rows between cutoffs."""
@@ -56,7 +61,7 @@ class Plan:
     @property
     def step(self) -> int:
         """Rows between cutoffs."""
-        return self.step_size or self.h
+        return self.h if self.step_size is None else self.step_size
 
 
 @dataclass

@@ -15,7 +15,7 @@ from openbook.forecast.bands import error_scale, lagged
 from openbook.forecast.origins import Origins
 
 CUTOFF, STEP = "cutoff", "step"
-_GROUP, _LAG = "_group", "_lag_scale"
+_GROUP, _LAG, _VOLUME = "_group", "_lag_scale", "_volume"
 _QUANTILES = {0.1: "-lo-80", 0.5: "", 0.9: "-hi-80"}
 
 
@@ -32,13 +32,14 @@ def score_frame(
 
     ``forecasts`` has ``unique_id, ds, cutoff, y``, a column per model and, where known, ``<model>-lo-80`` and
     ``<model>-hi-80``; ``scale`` gives each series' MASE denominator by id (see ``seasonal_scale``). Every score is
-    computed within a series first, over all its rows of all cutoffs, then averaged over series with equal weight; step
-    is the position after the cutoff, from 1, and a series counts once per step. Rows without y are left out. Rows
-    without a forecast are left out for that model: ``missing`` is their share, models compare fairly where it is 0.
+    computed within a series first, over all its rows of all cutoffs, then averaged over series with equal weight, but for
+    wape, which adds up errors and volumes of all series; step is the position after the cutoff, from 1, and a series counts
+    once per step. Rows without y are left out. Rows without a forecast are left out for that model: ``missing`` is their
+    share, models compare fairly where it is 0.
 
     Units: mae, rmse and pinball those of the target; wape, smape, coverage and missing 0..1 (smape as |e| / (|y| + |f|),
     half of the M4 definition). pinball is the mean over the quantiles 0.1, 0.5 (the point forecast) and 0.9, NaN
-    without an 80 % band; wape is NaN for a series whose y are all zero, mase where ``scale`` is NaN or absent. With
+    without an 80 % band; wape is NaN where all y are zero, mase where ``scale`` is NaN or absent. With
     ``lag_scale``, the windows' own denominators by id and cutoff (see ``gap_scale``), lag_mase is scored too.
     Raises ``DataError`` for missing columns or where no row has y, ``UsageError`` for another ``by``.
 
@@ -63,6 +64,7 @@ def score_frame(
     table["model"] = pd.Categorical(table["model"], categories=list(models))
     scored = table.drop(columns=[name for name in keys if name not in by])
     result = scored.groupby(order_by, observed=True).mean().reset_index()
+    result["wape"] = result["wape"] / result.pop(_VOLUME).replace(0.0, np.nan)  # of means as of sums
     return result.assign(model=result["model"].astype(object))[["model", *[c for c in result if c != "model"]]]
 
 
@@ -123,7 +125,8 @@ def _scores(
     table["mae"] = mean_of(losses.mae, told, [model])
     table["rmse"] = mean_of(losses.rmse, told, [model])
     table["mase"] = table["mae"] / groups[ID].map(scale).astype(float)
-    table["wape"] = mean_of(losses.nd, told, [model])
+    table["wape"] = (told[model] - told[TARGET]).abs().groupby(told[_GROUP]).sum().reindex(groups.index)
+    table[_VOLUME] = told[TARGET].abs().groupby(told[_GROUP]).sum().reindex(groups.index)
     table["smape"] = mean_of(losses.smape, told, [model])
     banded = _with_band(told, model, 80)
     parts = [
@@ -171,5 +174,5 @@ def _check(forecasts: pd.DataFrame, models: Sequence[str], by: Sequence[str]) ->
             expected=f"columns {ID}, {TIME}, {CUTOFF}, {TARGET} and one per model, with some {TARGET} known",
             got=f"no {', '.join(absent)}" if absent else f"no {TARGET} in {len(forecasts)} row(s)",
             where="forecast frame",
-            fix="pass the frame of a backtest",
+            fix="pass the frame of a backtest, over windows in which the target was observed",
         )

@@ -70,6 +70,19 @@ def check_names(names: Sequence[str], output: str) -> None:
             )
 
 
+def check_alias(alias: Any) -> str:
+    """The name of forecast columns as it was given; refuses what is no text, and names that results have already."""
+    if isinstance(alias, str) and alias.strip() and alias not in (*RESERVED, ID, TIME, TARGET):
+        return alias
+    raise UsageError(
+        "bad_alias",
+        expected=f"a name for the forecast columns, none of {', '.join(map(repr, (*RESERVED, ID, TIME, TARGET)))}",
+        got=repr(alias),
+        where="alias",
+        fix="e.g. alias='luong'",
+    )
+
+
 def not_fitted(name: str) -> UsageError:
     """The error of a call that needs a fitted forecaster."""
     return UsageError(

@@ -75,6 +75,16 @@ class Calibration:
         return bands[..., 0], bands[..., 1]
 
 
+def nested(quantiles: Sequence[float], level: Sequence[float]) -> tuple[float, ...]:
+    """Levels whose bands are made so that those of ``level`` lie within each other: these, and the trained ones below.
+
+    >>> nested((0.025, 0.1, 0.5, 0.9, 0.975), [90, 60])
+    (60.0, 80.0, 90.0)
+    """
+    trained = {round(100 * (1 - 2 * quantile), 6) for quantile in quantiles if quantile < 0.5}
+    return tuple(sorted({*map(float, level), *(one for one in trained if one < max(level, default=0.0))}))
+
+
 def _conformal_quantile(scores: np.ndarray, level: float, independent: int | None = None) -> float:
     """The ⌈n·level·(1 + 1/k)⌉-th smallest of n scores, k of them independent (None: all); the largest of fewer than 10, NaN
     of none."""
@@ -87,14 +97,16 @@ def _conformal_quantile(scores: np.ndarray, level: float, independent: int | Non
     return float(scores[min(rank, n) - 1])
 
 
-def check_levels(level: float | Sequence[float]) -> tuple[float, ...]:
-    """Levels as percentages between 0 and 100, each once; a single number is a list of one.
+def check_levels(level: float | Sequence[float] | None) -> tuple[float, ...]:
+    """Levels as percentages between 0 and 100, each once; a single number is a list of one, None one of none.
 
     Raises ``UsageError`` (``bad_level``) for anything else, text included.
 
     >>> check_levels([80, 95]), check_levels(80)
     ((80.0, 95.0), (80.0,))
     """
+    if level is None:
+        return ()
     if isinstance(level, str | bytes):
         raise _bad_level(level, "write [80] for the central 80 %")
     values: list[object] = list(level) if isinstance(level, Iterable) else [level]

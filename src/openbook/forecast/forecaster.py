@@ -15,7 +15,7 @@ from openbook.data.frequency import Freq
 from openbook.data.holidays import check_country
 from openbook.data.panel import Panel
 from openbook.errors import UsageError, whole_number
-from openbook.forecast.arguments import names_of, not_fitted
+from openbook.forecast.arguments import check_alias, names_of, not_fitted
 from openbook.forecast.choice import (
     Choice,
     Parts,
@@ -25,7 +25,7 @@ from openbook.forecast.choice import (
     parts_of,
     told_of,
 )
-from openbook.forecast.conformal import Calibration
+from openbook.forecast.conformal import Calibration, nested
 from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
 from openbook.forecast.explanation import Explanation, make_explanation
 from openbook.forecast.fitted import Fitted
@@ -73,6 +73,7 @@ class Forecaster(FrameForecaster):
     country : holidays to know ahead, such as ``AU`` or ``AU-VIC`` (needs ``openbook[holidays]``).
     train : ``TrainConfig``.
     seed : seed of initialisation and sampling; same seed and thread count, same bits on a CPU.
+    alias : name of the forecast columns, ``OpenBook`` where left open.
 
     After ``fit``: ``decisions`` (what was decided and why), ``training_`` (``History``).
 
@@ -99,6 +100,7 @@ class Forecaster(FrameForecaster):
         country: str | None = None,
         train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
         seed: int = 1,
+        alias: str | None = None,
     ) -> None:
         given = Inputs(names_of(futr_exog_list), names_of(hist_exog_list or ()), names_of(stat_exog_list))
         super().__init__(h, freq=freq, inputs=given)
@@ -109,6 +111,7 @@ class Forecaster(FrameForecaster):
         self.scaling = scaling
         self.country = None if country is None else check_country(country)
         self.seed = whole_number("seed", seed, least=0)
+        self.name = type(self).name if alias is None else check_alias(alias)
         self.futr_exog_list = given.futr
         self.hist_exog_list = None if hist_exog_list is None else given.hist
         self.decisions: dict[str, Decision] = {}
@@ -210,7 +213,10 @@ class Forecaster(FrameForecaster):
             self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, held_out.unit))
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
         if held_out is not None and held_out.learn_again is not None and not self.interrupted():
-            again = held_out.learn_again()
+            try:
+                again = held_out.learn_again()
+            except KeyboardInterrupt:  # before its first step; what was validated stays
+                again = None
             if again is None:
                 self.training_.stopped_by = "interrupt"
             else:
@@ -219,19 +225,24 @@ class Forecaster(FrameForecaster):
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Median and calibrated bands of every origin, [W, h], in original units; bands follow what came since training.
 
-        A window in which nothing was observed is forecast as NaN, and its series named in a warning.
+        A band holds those of smaller levels. A window in which nothing was observed is forecast as NaN, and its series named
+        in a warning.
         """
         fitted, points, place = self.fitted(), [], 0
-        bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {value: [] for value in level}
+        bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {
+            value: [] for value in nested(fitted.shape.quantiles, level)
+        }
         recent = recent_of(fitted, panel, origins) if bands else None
         margins = {value: recent.margins(recent.clock.step_R[origins.end], value) for value in bands} if recent else {}
         for told in forecasts(fitted, panel, WindowIndex(*origins)):
             quantile_BHQ, location_B1, scale_B1 = told.quantile_BHQ, told.location_B1, told.scale_B1
             points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)
             piece = slice(place, place := place + len(quantile_BHQ))
+            low = high = quantile_BHQ[..., fitted.shape.median]
             for value, parts in bands.items():
                 margin_BH = margins[value][piece] if margins else None
-                low, high = fitted.calibration.interval(quantile_BHQ, value, margin_BH)
+                own = fitted.calibration.interval(quantile_BHQ, value, margin_BH)
+                low, high = np.minimum(low, own[0]), np.maximum(high, own[1])
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
         least_W1, blind_W = self._limits(panel, origins)
 
@@ -240,9 +251,7 @@ class Forecaster(FrameForecaster):
             whole[blind_W] = np.nan
             return whole
 
-        pairs = {
-            value: (joined([p[0] for p in parts]), joined([p[1] for p in parts])) for value, parts in bands.items()
-        }
+        pairs = {value: (joined([p[0] for p in bands[value]]), joined([p[1] for p in bands[value]])) for value in level}
         return PanelForecast(joined(points), pairs)
 
     def _limits(self, panel: Panel, origins: Origins) -> tuple[np.ndarray, np.ndarray]:
@@ -335,7 +344,10 @@ class Forecaster(FrameForecaster):
         history = self.training_
         if history is None:
             return
-        best = f"best validation loss {history.best_loss:.4f}" if split.validation else "nothing held out"
+        validated = (
+            f"best validation loss {history.best_loss:.4f}" if history.val_loss else "ended before it was validated"
+        )
+        best = validated if split.validation else "nothing held out"
         why = f"{best}; {history.steps} steps in {history.seconds:.0f} s, ended by {history.stopped_by}"
         if history.skipped:
             why += f"; {len(history.skipped)} step(s) skipped for losses that were not finite (first: {history.skipped[0]})"

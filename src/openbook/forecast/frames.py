@@ -87,7 +87,7 @@ class FrameForecaster(ABC):
         self.__dict__.update(vars(learner))  # only now: a fit that fails leaves what was fitted before
         return self
 
-    def predict(self, df: Any = None, *, futr_df: Any = None, level: Sequence[float] = ()) -> Any:
+    def predict(self, df: Any = None, *, futr_df: Any = None, level: Sequence[float] | None = ()) -> Any:
         """The h steps after each series' last stamp: id, time, ``name`` and, per level, ``name-lo-80`` and ``name-hi-80``.
 
         ``df``: a table to forecast from, with series seen in training or not (default: the training data). ``futr_df``:
@@ -108,7 +108,7 @@ class FrameForecaster(ABC):
         n_windows: int = 1,
         step_size: int | None = None,
         refit: bool | int = False,
-        level: Sequence[float] = (),
+        level: Sequence[float] | None = (),
         id_col: str = ID,
         time_col: str = TIME,
         target_col: str | Sequence[str] = TARGET,
@@ -150,7 +150,9 @@ class FrameForecaster(ABC):
     def panel_to_learn(self, table: pd.DataFrame) -> Panel:
         """The panel of a canonical table being learned from; static text stays text until a part of it is learned."""
         self.inputs = self.resolve_inputs(table)
-        return self._lay_out(table, self.freq)
+        panel = self._lay_out(table, self.freq)
+        warn_of_open_ends(panel, self.h)
+        return panel
 
     def learn_categories(self, panel: Panel) -> Panel:
         """A training part as ``fit_panel`` takes it, with the categories of its static columns learned."""
@@ -210,6 +212,7 @@ class FrameForecaster(ABC):
         if df is None:
             return self.history_, self._restore
         panel, restore = self.table_panel(df)
+        warn_of_open_ends(panel, self.h)
         steps = self.history_steps()
         return _tail(panel, None if steps is None else steps + self.rows_followed()), restore
 
@@ -308,6 +311,22 @@ def _tail(panel: Panel, steps: int | None) -> Panel:
         return panel
     left = np.repeat(panel.offsets[1:], panel.lengths) - np.arange(len(panel.times))
     return panel.keep_rows(left <= steps)
+
+
+def warn_of_open_ends(panel: Panel, h: int) -> None:
+    """Say that rows without a target at the end of a series are history, too: a horizon of them looks like what to forecast."""
+    seen = np.flatnonzero(np.isfinite(panel.target))
+    last = seen[np.searchsorted(seen, panel.offsets[1:]) - 1] if len(seen) else np.full(len(panel), -1)
+    open_N = np.where(last >= panel.offsets[:-1], panel.offsets[1:] - 1 - last, 0)
+    if not len(open_N) or open_N.max() < h:
+        return
+    series = int(open_N.argmax())
+    first = panel.local_times(panel.times).iloc[panel.offsets[series + 1] - open_N[series]]
+    log.warning(
+        "the last %d rows of series %s, from %s on, have no target: forecasts begin behind them (%d series like this). "
+        "To forecast these steps leave the rows out, and pass them as futr_df where inputs are known ahead",
+        open_N[series], panel.ids[series], first, int((open_N >= h).sum()),
+    )  # fmt: skip
 
 
 def check_all_start(panel: Panel, origins: Origins, h: int) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from openbook.data.panel import ID, TIME, Panel, as_numbers
 from openbook.data.reading import read_file
-from openbook.data.table import as_input
+from openbook.data.table import as_input, plain_header
 from openbook.errors import DataError
 from openbook.forecast.arguments import ColumnNames, is_path
 from openbook.forecast.targets import for_every_target
@@ -18,6 +18,7 @@ from openbook.forecast.targets import for_every_target
 def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> pd.DataFrame:
     """futr_df with canonical id and time columns; a table without ids is meant for a single series."""
     frame = read_file(futr_df) if is_path(futr_df) else as_input(futr_df)[0]
+    frame = plain_header(frame, (names.id, names.time), "futr_df", [])
     frame = frame.rename(columns={names.id: ID, names.time: TIME})
     absent = [column for column in (TIME, *known) if column not in frame.columns]
     if absent:
@@ -48,7 +49,7 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
             )
         frame = frame.assign(**{ID: panel.ids[0]})
     stamps, wanted = panel.own_times(frame[TIME]), panel.future(h)
-    index = pd.MultiIndex.from_arrays([frame[ID].astype(str), stamps])
+    index = pd.MultiIndex.from_arrays([_as_text(frame[ID]), stamps])
     frame = _numbers_ahead(frame, known).set_axis(index)
     frame = frame[~frame.reset_index().duplicated().to_numpy()]
     if frame.index.has_duplicates:
@@ -60,18 +61,34 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
             where=f"futr_df, series {twice[0]!r}, {twice[1]}",
             fix="aggregate or drop the duplicates",
         )
-    asked = pd.MultiIndex.from_arrays([np.repeat(panel.ids.astype(str), h), wanted.ravel()])
+    own = _as_text(panel.ids)
+    asked = pd.MultiIndex.from_arrays([np.repeat(own, h), wanted.ravel()])
     place = frame.index.get_indexer(asked)
     if (place < 0).any():
         first = asked[int(np.argmax(place < 0))]
+        given = np.unique(index.get_level_values(0))
+        if not np.isin(own, given).any():
+            raise DataError(
+                "missing_future",
+                expected=f"rows of the series {', '.join(map(repr, own[:5]))}",
+                got=f"none of them, but of {', '.join(map(repr, given[:5]))}",
+                where=f"futr_df, column {names.id!r}",
+                fix="write ids as in the table that was learned from",
+            )
         raise DataError(
             "missing_future",
             expected=f"every stamp of the next {h} steps of {len(panel)} series",
             got=f"{int((place < 0).sum())} missing",
             where=f"futr_df, series {first[0]!r}, first missing {first[1]}",
-            fix="add these rows; stamps must continue each series' own grid",
+            fix="add these rows; stamps must continue each series' own grid, whose last row is "
+            f"{panel.times[panel.offsets[1 + int(np.argmax(own == first[0]))] - 1]}, also where its target is empty",
         )
     return frame.to_numpy(np.float64)[place].reshape(len(panel), h, len(known))
+
+
+def _as_text(ids: Any) -> np.ndarray:
+    """Ids as text, whole numbers alike whether a table holds them as 7 or 7.0."""
+    return np.array([str(int(one)) if isinstance(one, float) and one.is_integer() else str(one) for one in ids], object)
 
 
 def _numbers_ahead(frame: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:

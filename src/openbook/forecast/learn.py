@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,8 @@ from openbook.models.openbook import OpenBook, OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
 from openbook.windows.sampler import Split, WindowShape, make_resident, split_windows
+
+log = logging.getLogger("openbook")
 
 
 class Learner(NamedTuple):
@@ -94,8 +97,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     alike = search.usual(train, first.windows.input_size, len(split.train.end_W))
     bench = search.Bench(resident, made.shape, first, split, alike, learner.device, unit, learner.progress)
-    budget = search.BUDGET_S if train.budget_s is None else train.budget_s
-    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, budget)
+    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.time_left(train, begin))
     for name, decision in parts.items():
         decided(name, decision)
     chosen = best.config
@@ -118,6 +120,9 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         return model.eval()
 
     def again() -> nn.Module | None:
+        if search.seconds_again(trials) > search.time_left(train, begin, over=search.OVER):
+            log.info("no time is left to learn once more with the held-out tail")
+            return model
         whole: list[nn.Module] = []
         for trial in trials:
             trained = search.run_again(bench, trial, panel)

@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 
 from openbook.data.panel import Panel
 from openbook.errors import ModelFileError, UsageError
-from openbook.files import check_writable, json_text, write_folder_whole, write_whole
+from openbook.files import absent, check_writable, json_text, write_folder_whole, write_whole
 from openbook.forecast.arguments import ColumnNames
 from openbook.forecast.choice import Choice
 from openbook.forecast.conformal import Calibration
@@ -115,6 +115,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "futr_exog_list": forecaster.futr_exog_list,
         "train": asdict(forecaster.train),
         "seed": forecaster.seed,
+        "alias": forecaster.name,
         "scaling": forecaster.scaling,
         "country": forecaster.country,
         "columns": forecaster.columns._asdict(),
@@ -158,6 +159,11 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
 
 
 def _read(path: Path) -> dict[str, bytes]:
+    if not path.exists():
+        got, hint = absent(path)
+        raise ModelFileError(
+            "missing_file", expected="a folder or .ob file written by save", got=got, where=str(path), fix=hint
+        )
     try:
         if path.is_dir():
             return {name: (path / name).read_bytes() for name in _FILES}
@@ -199,6 +205,7 @@ def _rebuild(
         seed=config["seed"],
         scaling=config["scaling"],
         country=config.get("country"),
+        alias=config.get("alias"),
     )
     shape = ModelShape(**{**config["shape"], "quantiles": tuple(config["shape"]["quantiles"])})
     made = config_from_dict(config["fitted_model"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from openbook.training.loop import History, Progress, TrainConfig, Training, tra
 from openbook.windows.sampler import Resident, Split, WindowShape, split_windows
 
 BUDGET_S = 300.0
+OVER = 1.2  # times the budget a fit may take in all
 _WORTH = 0.99  # a part that is added has to lower the validation loss below this share
 _BEHIND = 1.02  # a trial is given up where its loss is above this multiple of the best one's after as many steps
 _SLOW = 0.2  # the other learning rate that is tried: small data are soon spoilt at the usual one
@@ -310,7 +312,12 @@ def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds:
     )
 
 
-def time_left(train: TrainConfig, begin: float) -> float:
-    """Seconds of the budget that are left."""
+def seconds_again(trials: Sequence[Trial]) -> float:
+    """What ``run_again`` of these will take, by the steps they took."""
+    return sum(trial.history.seconds * trial.history.best_step / max(1, trial.history.steps) for trial in trials)
+
+
+def time_left(train: TrainConfig, begin: float, *, over: float = 1.0) -> float:
+    """Seconds of ``over`` times the budget that are left, at least one."""
     budget = BUDGET_S if train.budget_s is None else train.budget_s
-    return max(1.0, budget - (time.perf_counter() - begin))
+    return max(1.0, over * budget - (time.perf_counter() - begin))

@@ -59,9 +59,9 @@ class LongBook(nn.Module):
         scores, values = [], []
         for ahead in range(blocks):
             # Day j and the last day before the origin, seen from ``ahead`` days later: ahead + 1 days before j.
-            back = ahead + 1
-            level_BJ1 = nn.functional.pad(level_BJ[:, : J - back], (back, 0))[..., None]
-            known_BJ1 = nn.functional.pad(count_BJ[:, : J - back] > 0, (back, 0))[..., None]
+            known = max(0, J - (ahead + 1))  # of a far step no day may have one so long before it
+            level_BJ1 = nn.functional.pad(level_BJ[:, :known], (J - known, 0))[..., None]
+            known_BJ1 = nn.functional.pad(count_BJ[:, :known] > 0, (J - known, 0))[..., None]
             values.append((value_BJP - level_BJ1)[:, 1:])
             open_BJP = (seen_BJP & known_BJ1)[:, 1:]
             scores.append(self._score(query_BMPA, key_BJPA, ahead, open_BJP))
