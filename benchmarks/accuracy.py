@@ -23,6 +23,7 @@ from benchmarks.jobs import Job
 from benchmarks.measures import LEVELS, Sums, added, cells, finished, summed
 from benchmarks.record import RESULTS, THREADS, write_result
 from benchmarks.suites import SUITES, Suite
+from openbook.data.panel import Panel
 from openbook.forecast.bands import error_scale
 from openbook.forecast.floor import Floor
 from openbook.forecast.floors import FLOORS
@@ -122,6 +123,11 @@ def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
     )
 
 
+def in_time(panel: Panel, origins: Origins) -> np.ndarray:
+    """The order of the windows by time: those forecast together share what their bands follow."""
+    return np.argsort(panel.times[origins.end], kind="stable")
+
+
 def chunks(origins: Origins, h: int) -> Iterator[slice]:
     """Pieces of the windows of a bounded number of cells."""
     size = max(1, _CELLS // h)
@@ -141,8 +147,9 @@ class Measured(NamedTuple):
 
 def measure(run: Run, job: Job, train: TrainConfig) -> Measured:
     """Learn from what lies before the test part, forecast every window of it."""
-    panel, origins, begin = job.panel, job.origins, time.perf_counter()
-    learning = job.learning
+    panel, begin, learning = job.panel, time.perf_counter(), job.learning
+    order = in_time(panel, job.origins)
+    origins = Origins(job.origins.series[order], job.origins.end[order])
     own = job.points.get(run.model)
     model = make_model(run, job, train)
     points = own() if own else None
@@ -155,7 +162,9 @@ def measure(run: Run, job: Job, train: TrainConfig) -> Measured:
         some = Origins(origins.series[piece], origins.end[piece])
         started = time.perf_counter()
         told = (
-            model.predict_origins(panel, some, LEVELS) if points is None else PanelForecast(points[piece][:, None], {})
+            model.predict_origins(panel, some, LEVELS)
+            if points is None
+            else PanelForecast(points[order[piece]][:, None], {})
         )
         taken += time.perf_counter() - started
         rows = some.end[:, None] + np.arange(job.h)

@@ -18,6 +18,22 @@ from openbook.nn.skip import skip_input, skip_shape
 DECIDED = OpenBookConfig(hidden_size=8, window=8, segment=2, mixing=True, book=1, cycle=True)
 
 
+@pytest.mark.parametrize("days", [1, 2, 3])
+def test_a_long_book_of_few_days_can_be_asked_far_ahead(days: int) -> None:
+    shape = replace(SHAPE, season=2, h=9, input_size=8)
+    batch = make_batch()
+    ahead = {name: getattr(batch, name) for name in ("decoder_BHK", "decoder_observed_BHK")}
+    ahead |= {name: getattr(batch, name) for name in ("target_BHM", "target_observed_BHM")}
+    longer = {name: part[:, :1].expand(-1, 9, *part.shape[2:]).contiguous() for name, part in ahead.items()}
+    net = OpenBookNet(replace(DECIDED, book=days, cycle=False), shape).eval()
+    found = net(batch._replace(**longer))
+    assert found.quantile_BHMQ.isfinite().all()
+    weight_BHTF = found.attention.weight_BHTF
+    near, far = weight_BHTF[:, :2, :, 0].sum((1, 2)), weight_BHTF[:, -1, :, 0].sum(1)
+    assert near.isfinite().all()
+    assert (far <= 1 + 1e-6).all()
+
+
 def test_before_training_the_median_is_the_skip_path() -> None:
     batch, net = make_batch(), OpenBookNet(DECIDED, SHAPE).eval()
     weight = torch.randn(net.skip_shape.width, H, generator=torch.Generator().manual_seed(1))

@@ -18,6 +18,9 @@ Mode = Literal["direct", "teacher_forcing", "scheduled", "free_running"]
 MODES: tuple[Mode, ...] = ("direct", "teacher_forcing", "scheduled", "free_running")
 
 
+_STEPS = 32_768  # forecast steps of all windows in one call
+
+
 def whole_seasons(season: int, h: int) -> int:
     """Steps of the fewest whole seasons that hold a horizon.
 
@@ -52,11 +55,12 @@ class ModelShape:
         return whole_seasons(self.season, self.h)
 
     def windows_at_once(self, places: int | None = None, *, most: int = 256, cells: int = 32_000_000) -> int:
-        """Windows to forecast in one call, so that their weights [B, H, T, F] stay within ``cells``.
+        """Windows to forecast in one call, so that their weights [B, H, T, F] stay within ``cells``, and what is made for each
+        of their steps within what a processor keeps near: 256 windows of 720 steps took half as long again each.
 
         ``places``: of a model whose weights are left compact, how many each step has in place of T; see ``unread``.
         """
-        return max(1, min(most, cells // (self.h * (places or self.input_size) * self.n_variables)))
+        return max(1, min(most, _STEPS // self.h, cells // (self.h * (places or self.input_size) * self.n_variables)))
 
     @property
     def median(self) -> int:

@@ -53,6 +53,8 @@ class LongBook(nn.Module):
         level_BJ = value_BJP.sum(-1) / count_BJ.clamp(min=1)
         past_BTK = nn.functional.pad(self._past(batch, n_variables), (0, 0, short, 0))[:, cut]
         key_BJPA = self._map(past_BTK)
+        key_BJPA = None if key_BJPA is None else key_BJPA[:, 1:]
+        length_BJP = None if key_BJPA is None else key_BJPA.square().sum(-1)
         ahead_BHK = torch.cat([batch.decoder_BHK[..., : self.n_known], self._calendar(batch.decoder_BHK)], dim=-1)
         blocks = -(-H // P)
         query_BMPA = self._map(nn.functional.pad(ahead_BHK, (0, 0, 0, blocks * P - H)), last=H - (blocks - 1) * P)
@@ -64,18 +66,12 @@ class LongBook(nn.Module):
             known_BJ1 = nn.functional.pad(count_BJ[:, :known] > 0, (J - known, 0))[..., None]
             values.append((value_BJP - level_BJ1)[:, 1:])
             open_BJP = (seen_BJP & known_BJ1)[:, 1:]
-            scores.append(self._score(query_BMPA, key_BJPA, ahead, open_BJP))
+            score_BJP = (_GAIN * self.liking_J)[None, :, None].expand(open_BJP.shape)
+            if query_BMPA is not None and key_BJPA is not None and length_BJP is not None:
+                score_BJP = score_BJP - _distance(query_BMPA[:, ahead], key_BJPA, length_BJP)
+            scores.append(score_BJP.masked_fill(~open_BJP, -torch.inf))
         score_BJH, value_BJH = (torch.cat(parts, dim=2)[..., :H] for parts in (scores, values))
         return Days(score_BJH.transpose(1, 2), value_BJH.transpose(1, 2), level_BJ[:, -1])
-
-    def _score(self, query_BMPA: Tensor | None, key_BJPA: Tensor | None, ahead: int, open_BJP: Tensor) -> Tensor:
-        score_BJP = (_GAIN * self.liking_J)[None, :, None].expand(open_BJP.shape)
-        if query_BMPA is not None and key_BJPA is not None:
-            key_BJPA, query_BPA = key_BJPA[:, 1:], query_BMPA[:, ahead]
-            product_BJP = torch.einsum("bpa,bjpa->bjp", query_BPA, key_BJPA)
-            distance_BJP = query_BPA.square().sum(-1)[:, None] + key_BJPA.square().sum(-1) - 2 * product_BJP
-            score_BJP = score_BJP - distance_BJP
-        return score_BJP.masked_fill(~open_BJP, -torch.inf)
 
     def _past(self, batch: Batch, n_variables: int) -> Tensor:
         """Known inputs and calendar of the context, [B, T, K]."""
@@ -98,3 +94,9 @@ class LongBook(nn.Module):
             steps_J11[-1] = last
         mean_BJPK = (total_BJ1K / steps_J11).expand(-1, -1, self.season, -1)
         return self.facts(torch.cat([day_BJPK, mean_BJPK], dim=-1)) / math.sqrt(2)
+
+
+def _distance(query_BPA: Tensor, key_BJPA: Tensor, length_BJP: Tensor) -> Tensor:
+    """|q − k|² of every day and hour [B, J, P]; ``length_BJP`` is |k|²."""
+    product_BJP = (key_BJPA * query_BPA[:, None]).sum(-1)  # as matrices of one row each it takes twice as long
+    return query_BPA.square().sum(-1)[:, None] + length_BJP - 2 * product_BJP
