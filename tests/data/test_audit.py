@@ -370,3 +370,15 @@ def test_a_zone_without_a_name_is_a_finding() -> None:
     days = pd.Series(pd.date_range("2024-01-01", periods=60, tz=zone))
     found = inspect_table(pd.DataFrame({"ds": days, "y": np.arange(60.0)}))
     assert next(one.severity for one in found.findings if one.code == "F15-time-zone") == "error"
+
+
+def test_text_that_tells_series_apart_is_static() -> None:
+    stamps = pd.date_range("2024-01-01", periods=60)
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": stamps, "y": np.arange(60.0), "kind": kind, "sky": ["sun", "rain"] * 30})
+        for name, kind in (("a", "kiosk"), ("b", None), ("c", "store"))
+    ]
+    for tables, role in ((parts, "stat"), (parts[:1], "drop")):
+        roles = {column.name: (column.role, column.missing) for column in inspect_table(pd.concat(tables)).columns}
+        assert roles["kind"] == (role, 60 if role == "stat" else 0)
+        assert roles["sky"][0] == "drop"

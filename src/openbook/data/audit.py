@@ -111,7 +111,7 @@ def inspect_table(
         Column(TIME, "time", "dates" if view.dated else "whole", 0, "it orders the rows"),
         Column(TARGET, "target", "real", int(np.isnan(view.target).sum()), "it is to be forecast"),
     ]
-    left = [Column(name, "drop", "text", int(table[name].isna().sum()), "it holds no numbers") for name in texts]
+    left = [_text_column(name, table) for name in texts]
     return Audit(
         rows=rows,
         series=len(view.names),
@@ -131,6 +131,14 @@ def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
 
 def _refusal(code: str, error: DataError) -> Finding:
     return Finding(code, "error", error.where, f"expected {error.expected}, got {error.got}", error.fix)
+
+
+def _text_column(name: str, table: pd.DataFrame) -> Column:
+    """Text may tell series apart; what changes within them has no role yet."""
+    missing, texts = int(table[name].isna().sum()), table.groupby(ID, observed=True)[name].nunique()
+    if texts.max() == 1 and table[name].nunique() > 1:
+        return Column(name, "stat", "text", missing, "one text per series")
+    return Column(name, "drop", "text", missing, "it holds no numbers")
 
 
 def _absent_column(name: str, table: pd.DataFrame) -> Finding:
