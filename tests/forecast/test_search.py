@@ -230,18 +230,44 @@ def test_a_member_that_validated_far_worse_is_left_out(
     assert [other.config.budget_s for other in made] == ([49.5, 49.5] if asked else [None, None])
 
 
-@pytest.mark.parametrize(("n_models", "seconds"), [(1, 12.0), (3, 7.5)])
+@pytest.mark.parametrize(("n_models", "seconds"), [(1, 10.0), (3, 6.25)])
 def test_trials_leave_time_for_all_members(monkeypatch: pytest.MonkeyPatch, n_models: int, seconds: float) -> None:
-    """Two trials in two fifths of sixty seconds; with three members, each learned twice, none more than an eighth."""
+    """Two trials in two fifths of the fifty seconds that the closed form left of sixty; with three members, each learned
+    twice, none more than an eighth."""
     told: list[float | None] = []
+    monkeypatch.setattr(search, "time_left", lambda train, begin, over=1.0: over * train.budget_s - 10)
     watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
     config, train = OpenBookConfig(window=48, n_models=n_models), replace(FAST, budget_s=60.0)
     Forecaster(24, model=config, train=train).fit(make_frame().drop(columns="warm"))
     assert told[:2] == [pytest.approx(seconds)] * 2
 
 
+def test_learning_once_more_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    again: list[object] = []
+    monkeypatch.setattr(search, "run_again", lambda bench, trial, panel: again.append(trial))
+    for needed in (71.0, 73.0):  # of sixty seconds and a fifth
+        monkeypatch.setattr(search, "seconds_again", lambda trials, needed=needed: needed)
+        monkeypatch.setattr(search, "time_left", lambda train, begin, over=1.0: over * train.budget_s)
+        model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
+        model.fit(make_frame().drop(columns="warm"))
+        assert model.interrupted() == (needed < 72)  # what gives no model was ended by the user
+    assert len(again) == 1
+
+
+def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "run_again", stop)
+    model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=FAST)
+    model.fit(make_frame().drop(columns="warm"))
+    assert model.interrupted()
+    assert model.predict()["OpenBook"].notna().all()
+
+
 def test_members_share_the_time_where_nothing_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = []
+    monkeypatch.setattr(search, "time_left", lambda train, begin, over=1.0: over * train.budget_s)
     watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
     train = TrainConfig(max_steps=3, validation_size=0, budget_s=60.0)
     Forecaster(24, model=OpenBookConfig(n_models=2), train=train).fit(make_frame(12).drop(columns="warm"))
