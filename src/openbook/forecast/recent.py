@@ -155,7 +155,7 @@ class Recent:
         """What scores count at an update, validation's first [H, N], and the sum over the new ones [H], 0: nothing is known."""
         life, C, H = self.clock.half_life, len(seen_HN[0]) - len(self.step_EH), len(seen_HN)
         begin_E, age_HE = self.step_EH[:, 0], now - self.step_EH.T
-        counts_HE = (begin_E < now) & (begin_E >= self.clock.oldest(now, H)) & (age_HE > 0) & seen_HN[:, C:]
+        counts_HE = (begin_E >= self.clock.oldest(now, H)) & (age_HE > 0) & seen_HN[:, C:]
         fresh_HE = np.where(counts_HE, 0.5 ** (age_HE / life), 0.0) * self.clock.stride / len(self.clock.series)
         before_H = life / np.log(2) * 0.5 ** ((now - 1) / life) / np.maximum(seen_HN[:, :C].sum(1), 1)
         return np.concatenate([seen_HN[:, :C] * before_H[:, None], fresh_HE], axis=1), fresh_HE.sum(1)
