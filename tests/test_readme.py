@@ -141,7 +141,7 @@ def test_the_guides_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     put_tables(tmp_path)
     names = run_python(GUIDE)
-    told = re.search(r"explanation\.frame\(\)  # (.+)", GUIDE.read_text(encoding="utf-8"))
+    told = re.search(r"book\.frame\(\)  # (.+)", GUIDE.read_text(encoding="utf-8"))
     assert told is not None
     assert list(names["looked"].columns) == told[1].split(", ")
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
