@@ -159,7 +159,7 @@ def fit(
     show_result({"model": str(out), "decisions": told, "interrupted": stopped}, lines, as_json)
     if stopped:
         say("openbook: training was interrupted; the best weights so far were saved", False)
-        sys.exit(INTERRUPTED)
+        sys.exit(INTERRUPTED)  # not typer's exit, of which main would say the same again
 
 
 @app.command()

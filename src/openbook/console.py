@@ -342,7 +342,7 @@ def explained(explanation: Explanation) -> tuple[dict[str, Any], list[str]]:
         return told, lines
     beside = [name for name in explanation.features if name not in shares.index]
     if beside:
-        lines.append(f"  not looked up, but read by the linear path and ahead: {', '.join(beside)}")
+        lines.append(f"  read elsewhere in the model, with no place in the look-up: {', '.join(beside)}")
     lines.append(
         f"  looked up and remembered: {size:.0%} of the forecast's size, the rest is linear path or repeated values"
     )

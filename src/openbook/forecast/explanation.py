@@ -108,8 +108,8 @@ class Explanation:
     def by_feature(self) -> pd.Series:
         """Share of the look-ups that went to each feature, largest first; sums to one (memory taken off).
 
-        Where ``parts`` tell what else a forecast is made of, inputs that no look-up can hold are left out: they act through
-        the linear path and what is known ahead, and a share of 0 would say that they do not count.
+        Where ``parts`` tell what else a forecast is made of, inputs that no look-up can hold are left out: they are read
+        elsewhere in the model, and a share of 0 would say that they do not count.
         """
         share = self.looked_up().sum((0, 1, 2), dtype=np.float64)
         total = share.sum()

@@ -243,16 +243,19 @@ class Training:
     def _time_spent(self, clock: Sequence[float], left: int) -> float:
         """Share of the budget that is gone at the beginning of a step; 0 as long as the ``left`` ones will fit in.
 
-        Time that is never short must not touch the result: the first steps, in which kernels compile, set no pace.
+        Time that is never short must not touch the result. The first steps, in which kernels compile, set no pace, and what
+        they took is no share of the schedule: it is laid out over the rest.
         """
         budget, elapsed, paced = self.config.budget_s, clock[-1], len(clock) - 1 - _UNPACED
         if not budget:
             return 0.0
-        if elapsed < budget and (
-            paced < _UNPACED or elapsed + (elapsed - clock[_UNPACED]) / paced * (left + 1) <= budget
-        ):
+        if elapsed >= budget:
+            return 1.0
+        if paced < _UNPACED:
             return 0.0
-        return elapsed / budget
+        begun = clock[_UNPACED]
+        fits = elapsed + (elapsed - begun) / paced * (left + 1) <= budget
+        return 0.0 if fits else (elapsed - begun) / (budget - begun)
 
     def _step(self, step: int, spent: float) -> float:
         self.model.train()
