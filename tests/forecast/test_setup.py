@@ -9,6 +9,7 @@ import pytest
 import openbook as ob
 from openbook.data.panel import make_panel
 from openbook.forecast.setup import loss_scale
+from openbook.training.losses import Loss
 from openbook.windows.sampler import Split, WindowIndex
 
 
@@ -18,10 +19,22 @@ def test_a_loss_measures_by_rows_before_the_held_out_ones() -> None:
     panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(len(values)), "y": values}))
     windows = [WindowIndex(np.zeros(4, np.int64), np.arange(first, first + 4)) for first in (5, 20)]
     split = Split(*windows, held_out=10)
-    found = loss_scale(panel, split, 1, "mase")
-    assert found is not None
-    assert found.tolist() == [1.0]
-    assert loss_scale(panel, split, 1, "pinball") is None
+    assert loss_scale(panel, split, 1, "mase").tolist() == [1.0]
+    assert loss_scale(panel, split, 1, "pinball").tolist() == [1.0]
+    assert loss_scale(panel, split, 1, "mse").tolist() == [0.5]
+
+
+def test_a_loss_counts_every_series_in_a_unit_that_is_neither_zero_nor_next_to_it() -> None:
+    """One series that never changes, one that repeats itself but for a rounding, one that wanders."""
+    step = np.arange(40)
+    values = {"flat": 0.0 * step, "repeats": step % 2 + 1e-9 * step, "wanders": np.cumsum(step % 3 - 1.0)}
+    panel = make_panel(pd.concat([pd.DataFrame({"unique_id": name, "ds": step, "y": y}) for name, y in values.items()]))
+    split = Split(WindowIndex(*np.zeros((2, 0), np.int64)), WindowIndex(*np.zeros((2, 0), np.int64)), held_out=0)
+    flat, repeats, wanders = loss_scale(panel, split, 2, "pinball")
+    assert flat == 1.0
+    assert repeats == pytest.approx(0.005)
+    assert wanders == pytest.approx(float(np.abs(values["wanders"][2:] - values["wanders"][:-2]).mean()))
+    assert np.isnan(loss_scale(panel, split, 2, "mase")[0])
 
 
 def test_windows_without_a_unit_are_counted() -> None:
@@ -50,3 +63,19 @@ def test_a_day_s_scaling_is_judged_on_the_day_it_is_scaled_by(model: str, wanted
         24, model=model, input_size=size, train=ob.TrainConfig(max_steps=1, batch_size=2, val_windows=2)
     )
     assert learner.fit(frame).decisions["scaling"].value == wanted
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        ("pinball", "in seasonal naive errors of each series, halfway to each window's own spread"),
+        ("mse", "in standard deviations of each series, halfway to each window's own spread"),
+        ("mase", "in seasonal naive errors of each series"),
+        ("lag_mase", "in differences from the steps a gap before, of each series"),
+    ],
+)
+def test_what_errors_are_counted_in_is_a_decision(loss: Loss, told: str) -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(80), "y": np.arange(80) % 7.0})
+    train = ob.TrainConfig(max_steps=1, loss=loss, batch_size=4)
+    decision = ob.Forecaster(4, model="luong", input_size=8, train=train).fit(frame).decisions["loss"]
+    assert (decision.value, decision.why) == (loss, told)

@@ -1,4 +1,4 @@
-"""Units of MASE losses against numbers worked out by hand."""
+"""Units of losses against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import pytest
 import torch
 
 from openbook.data.panel import Panel
+from openbook.models.base import ModelShape
+from openbook.models.registry import build_model
+from openbook.models.seq2seq import LuongConfig
+from openbook.training.loop import TrainConfig, Training
 from openbook.training.losses import loss_value
 from openbook.training.scales import loss_unit
-from openbook.windows.sampler import Layout, Resident, make_resident
+from openbook.windows.sampler import Layout, Resident, Split, WindowIndex, WindowShape, gather, make_resident
 from openbook.windows.scaling import fit_columns
 
 NAN = float("nan")
@@ -69,6 +73,23 @@ def test_without_units_laid_out_there_is_none_and_with_them_every_loss_takes_the
     found = loss_unit(where, *asked, h=1, loss="mae", gap=1)
     assert found is not None
     assert found.item() == 4.0
+
+
+@pytest.mark.parametrize(("halfway", "counted"), [(False, 8.0), (True, (8.0 * 0.5) ** 0.5)])
+def test_halfway_the_series_unit_and_the_window_s_own_scale_meet_at_their_geometric_mean(
+    halfway: bool, counted: float
+) -> None:
+    """A window whose context has a deviation of 0.5 in a series of unit 8: in scaled units, and back in the target's."""
+    where = resident([0.0, 1.0, 0.0, 1.0, 3.0], units=[8.0])._replace(halfway=halfway)
+    windows, shape = WindowShape(4, 1), ModelShape(1, 2, 1, 4, 1, (0.5,))
+    split = Split(WindowIndex(np.array([0]), np.array([4])), WindowIndex(*np.zeros((2, 0), np.int64)), held_out=0)
+    model = build_model(LuongConfig(hidden_size=2), shape, 1)
+    training = Training(model, where, split, windows, shape=shape, config=TrainConfig(loss="mae"), seed=1)
+    place = (torch.tensor([0]), torch.tensor([4]))
+    batch = gather(where, *place, windows)
+    found = training._unit(*place, batch)
+    assert found is not None
+    assert float(found * batch.scale_BM) == pytest.approx(counted)
 
 
 def test_squared_errors_are_counted_in_squared_units() -> None:

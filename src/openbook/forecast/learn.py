@@ -16,11 +16,12 @@ from openbook.data.panel import Panel
 from openbook.errors import DataError
 from openbook.forecast import search
 from openbook.forecast.decisions import Decision
-from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, set_up
-from openbook.forecast.start import choose_start, floor_error, series_unit
+from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, series_unit, set_up
+from openbook.forecast.start import choose_start, floor_error
 from openbook.models.openbook import OpenBook, OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
+from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Split, WindowShape, make_resident, split_windows
 
 log = logging.getLogger("openbook")
@@ -67,12 +68,21 @@ def learn(panel: Panel, learner: Learner) -> Learnt:
     split = split_windows(panel, made.windows, validation_size=train.validation_size, season=made.season)
     check_windows(panel, split, made.windows)
     model = build_model(made.config, made.shape, seed).to(learner.device)
-    scale = loss_scale(panel, split, made.season, train.loss)
-    resident = make_resident(panel, made.layout, made.columns, learner.device, scale)
+    halfway = train.loss not in SCALED
+    between = ", halfway to each window's own spread" if halfway else ""
+    learner.decided("loss", Decision(train.loss, f"in {_units_of(train.loss)} of each series{between}"))
+    unit = loss_scale(panel, split, made.season, train.loss)
+    resident = make_resident(panel, made.layout, made.columns, learner.device, unit, halfway=halfway)
     history = train_model(
         model, resident, split, made.windows, shape=made.shape, config=train, seed=seed, progress=learner.progress
     )
     return Learnt(model, made, split, history)
+
+
+def _units_of(loss: Loss) -> str:
+    """What a loss counts the errors of a series in, in words."""
+    names = {"mse": "standard deviations", "lag_mase": "differences from the steps a gap before,"}
+    return names.get(loss, "seasonal naive errors")
 
 
 def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> Learnt:
@@ -91,8 +101,9 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     )
     check_windows(panel, split, first.windows)
     unit = series_unit(panel, split, made.season, train.loss)
-    told = "standard deviations" if train.loss == "mse" else "seasonal naive errors"
-    decided("loss", Decision(train.loss, f"in {told} of each series, relative to the skip path's error"))
+    decided(
+        "loss", Decision(train.loss, f"in {_units_of(train.loss)} of each series, relative to the skip path's error")
+    )
     measure = unit * floor_error(first.solved, train.loss)
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     alike = search.usual(train, first.windows.input_size, len(split.train.end_W))

@@ -11,7 +11,7 @@ import numpy as np
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
-from openbook.forecast.bands import error_scale
+from openbook.forecast.bands import error_scale, known_or_one
 from openbook.forecast.decisions import (
     MOST_STEPS,
     Decision,
@@ -29,6 +29,7 @@ from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Layout, Split, WindowShape
 from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs
 
+_LEAST_UNIT = 1e-2  # of a series' deviation: one that repeats itself nearly exactly would outweigh all others
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 Decided = Callable[[str, Decision], Any]
 
@@ -117,10 +118,35 @@ def _decide_gaps(panel: Panel, gaps: tuple[int, ...], period: int, asked: Asked)
     return decision._replace(why=f"{decision.why}; a window of {size} steps does not reach {far}")
 
 
-def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray | None:
-    """What a MASE loss measures each series' errors by, [N], from its rows before the held-out ones; else None."""
+def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray:
+    """What errors of each series are measured by, [N], from its rows before the held-out tail; 1 where nothing moves.
+
+    For squared errors the standard deviation, else the in-sample seasonal naive error, as in MASE, but at least a hundredth
+    of the deviation: so every series counts by how well it could be forecast, not by its size, and all windows of a series
+    alike, however restless they are.
+    """
+    stop, spread = _stops(panel, split), np.zeros(len(panel))
+    for series, (begin, end) in enumerate(zip(panel.offsets[:-1], stop, strict=True)):
+        seen = panel.target[begin:end]
+        seen = seen[np.isfinite(seen)]
+        spread[series] = seen.std() if len(seen) > 1 else 0.0
+    if loss == "mse":
+        return known_or_one(spread)
+    return known_or_one(np.fmax(error_scale(panel, season, Origins(np.arange(len(panel)), stop)), _LEAST_UNIT * spread))
+
+
+def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray:
+    """What a loss counts errors of each series in, [N]: ``series_unit``, or for MASE losses what they are defined by.
+
+    NaN where nothing is known of a series: a MASE loss leaves it out.
+    """
     if loss not in SCALED:
-        return None
-    ends = panel.offsets[1:].copy()
-    np.minimum.at(ends, split.validation.series_W, split.validation.end_W)
-    return error_scale(panel, season, Origins(np.arange(len(panel)), ends))
+        return series_unit(panel, split, season, loss)
+    return error_scale(panel, season, Origins(np.arange(len(panel)), _stops(panel, split)))
+
+
+def _stops(panel: Panel, split: Split) -> np.ndarray:
+    """Where the held-out tail of each series begins, [N]: its end where nothing is held out."""
+    stop = panel.offsets[1:].copy()
+    np.minimum.at(stop, split.validation.series_W, split.validation.end_W)
+    return stop

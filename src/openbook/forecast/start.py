@@ -18,13 +18,13 @@ from openbook.forecast.bands import error_scale
 from openbook.forecast.closed_form import Averaged, Error, Solved, Table, absolute, average, solve, squared, tabulate
 from openbook.forecast.decisions import MOST_STEPS, Decision
 from openbook.forecast.origins import Origins
-from openbook.forecast.setup import Setup
+from openbook.forecast.setup import Setup, series_unit
 from openbook.models.base import ModelShape
 from openbook.models.openbook import OpenBookConfig, sizes_of
 from openbook.nn.skip import skip_shape
 from openbook.training.loop import TrainConfig
 from openbook.training.losses import Loss
-from openbook.windows.sampler import Resident, Split, WindowShape, make_resident, split_windows
+from openbook.windows.sampler import Resident, WindowShape, make_resident, split_windows
 from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs
 
 _FEW, MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chosen one on
@@ -60,26 +60,6 @@ class Start(NamedTuple):
 def error_of(loss: Loss) -> Error:
     """The error maps are compared by: squared where the loss is, else absolute."""
     return squared if loss == "mse" else absolute
-
-
-def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray:
-    """What errors of each series are measured by, [N], from its rows before the held-out tail; 1 where nothing moves.
-
-    For squared errors the standard deviation, else the in-sample seasonal naive error, as in MASE: so every series counts
-    by how well it could be forecast, not by its size.
-    """
-    stop = panel.offsets[1:].copy()
-    np.minimum.at(stop, split.validation.series_W, split.validation.end_W)
-    if loss != "mse":
-        found = error_scale(panel, season, Origins(np.arange(len(panel)), stop))
-        return np.where(np.isfinite(found) & (found > 0), found, 1.0)
-    unit = np.ones(len(panel))
-    for series, (begin, end) in enumerate(zip(panel.offsets[:-1], stop, strict=True)):
-        seen = panel.target[begin:end]
-        seen = seen[np.isfinite(seen)]
-        if len(seen) > 1 and seen.std() > 0:
-            unit[series] = seen.std()
-    return unit
 
 
 def floor_error(solved: Solved, loss: Loss) -> float:

@@ -289,10 +289,13 @@ class Training:
         return Teaching(shown, torch.Generator().manual_seed(0))
 
     def _unit(self, series_B: Tensor, end_B: Tensor, batch: Batch) -> Tensor | None:
-        """What a MASE loss measures the windows' errors by, in scaled units."""
+        """What the loss counts the windows' errors in, in scaled units."""
         gap = self.shape.season if self.config.gap is None else self.config.gap
         unit_BM = loss_unit(self.resident, series_B, end_B, h=self.shape.h, loss=self.config.loss, gap=gap)
-        return None if unit_BM is None else (unit_BM / batch.scale_BM).float()
+        if unit_BM is None:
+            return None
+        share_BM = (unit_BM / batch.scale_BM).float()
+        return share_BM.sqrt() if self.resident.halfway else share_BM
 
     def _forward(
         self, batch: Batch, teaching: Teaching, model: nn.Module, unit_BM: Tensor | None

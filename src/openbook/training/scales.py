@@ -1,4 +1,4 @@
-"""What a MASE loss measures errors by: of each series, or of each window and the one a gap before it."""
+"""What a loss counts errors in: a unit of each series, or of each window and the one a gap before it."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ class Layout:
 class Resident(NamedTuple):
     """All series on the device: ``data_RC`` float64 (target raw, inputs standardised, NaN where unknown), bounds [N].
 
-    ``calendar_RK`` float32, always known. ``error_N``: what an error of each series is measured by in a MASE loss, NaN where
-    nothing is known; None elsewhere.
+    ``calendar_RK`` float32, always known. ``error_N``: what a loss counts errors of each series in, NaN where
+    nothing is known; None for each window's own scale. ``halfway``: between the two, their geometric mean.
     """
 
     data_RC: Tensor
@@ -60,6 +60,7 @@ class Resident(NamedTuple):
     stop_N: Tensor
     layout: Layout
     error_N: Tensor | None = None
+    halfway: bool = False
 
 
 def make_resident(
@@ -68,6 +69,8 @@ def make_resident(
     columns: ColumnScaler,
     device: torch.device | str = "cpu",
     error_N: np.ndarray | None = None,
+    *,
+    halfway: bool = False,
 ) -> Resident:
     """Lay a panel out for gathering; ``columns`` scales the past-only and known-future columns together."""
     inputs_RC = columns.apply(np.concatenate([panel.hist, panel.futr], axis=1))
@@ -80,6 +83,7 @@ def make_resident(
         torch.from_numpy(panel.offsets[1:].copy()).to(device),
         layout,
         None if error_N is None else torch.from_numpy(error_N).to(device),
+        halfway,
     )
 
 
