@@ -97,6 +97,7 @@ def inspect(
     target_col: TargetCol = "y",
     futr_exog: FutrExog = "",
     hist_exog: HistExog = None,
+    stat_exog: StatExog = "",
     freq: FreqOption = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -112,6 +113,7 @@ def inspect(
         freq=freq_of(freq),
         futr=names_of(futr_exog),
         hist=names_of(hist_exog),
+        stat=names_of(stat_exog),
     )
     show_result(audit.to_dict(), [] if quiet else audit.lines(), as_json)
     if any(finding.severity == "error" for finding in audit.findings):

@@ -171,6 +171,31 @@ def test_roles() -> None:
     }
 
 
+def test_columns_are_named_as_the_table_names_them() -> None:
+    frame = pd.concat([_clean(unique_id="n"), _clean(unique_id=None)]).rename(
+        columns={"unique_id": "store", "ds": "day", "y": "sold"}
+    )
+    audit = inspect_table(frame, id_col="store", time_col="day", target_col="sold")
+    assert [column.name for column in audit.columns][:3] == ["store", "day", "sold"]
+    assert "no store" in _only(audit, "F29").message
+
+
+def test_static_columns_as_given_and_those_that_are_not() -> None:
+    """Numbers and text, one value per series or several; an empty cell is no other value."""
+    two = pd.concat([_clean(unique_id="n", size=3.0, kind="x"), _clean(unique_id="s", size=5.0, kind="y")])
+    row = np.arange(len(two))
+    hole = two.assign(size=two["size"].mask(row % 7 == 3), kind=two["kind"].mask(row % 5 == 2))
+    for frame in (two, hole):
+        audit = inspect_table(frame, stat=["size", "kind"])
+        assert (_role(audit, "size"), _role(audit, "kind")) == ("stat", "stat")
+        assert "F36" not in _codes(audit)
+    moving = two.assign(size=two["size"] + (row == 1500), kind=np.where(row == 1500, "z", two["kind"]))
+    found = [finding for finding in inspect_table(moving, stat=["size", "kind"]).findings if "F36" in finding.code]
+    assert {finding.where for finding in found} == {f"column {name!r}, series 's'" for name in ("kind", "size")}
+    assert {finding.severity for finding in found} == {"error"}
+    assert "'area'" in _only(inspect_table(two, stat=["area"]), "F34").message
+
+
 def test_what_goes_on_after_the_target_is_known_ahead() -> None:
     frame = _with("y", slice(HOURS - 24, None), np.nan)
     assert _role(inspect_table(frame), "wind") == "futr"

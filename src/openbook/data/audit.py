@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from openbook.data.checks_columns import Column, check_columns
+from openbook.data.checks_columns import Column, check_columns, not_static
 from openbook.data.checks_season import find_seasons
 from openbook.data.checks_time import check_repeated_hour, check_time
 from openbook.data.checks_values import check_values
@@ -75,9 +75,9 @@ def inspect_table(
     freq: Freq | None = None,
     futr: Sequence[str] = (),
     hist: Sequence[str] = (),
-    encoding: str | None = None,
+    stat: Sequence[str] = (),
 ) -> Audit:
-    """Audit a path, a pandas or a polars frame; arguments as ``read_table``, ``futr`` and ``hist`` name intended inputs.
+    """Audit a path, a pandas or a polars frame; arguments as ``read_table``; ``futr``, ``hist``, ``stat`` name intended inputs.
 
     Bad data does not raise: it becomes findings of severity ``error``. Only a file that does not exist, or is of no known
     kind, raises ``DataError``.
@@ -87,31 +87,32 @@ def inspect_table(
     ['F25-leak-copy']
     """
     try:
-        table = read_table(source, id_col=id_col, time_col=time_col, target_col=target_col, encoding=encoding)
+        table = read_table(source, id_col=id_col, time_col=time_col, target_col=target_col)
     except DataError as error:
         if error.code in _NO_TABLE:
             raise
         return Audit(0, 0, None, (), None, None, (), (_refusal("F00-unreadable", error),))
     findings: list[Finding] = []
     notes = tuple(table.attrs["notes"])
-    rows, absent = len(table), [name for name in (*futr, *hist) if name not in table.columns]
+    rows, absent = len(table), [name for name in (*futr, *hist, *stat) if name not in table.columns]
     findings.extend(_absent_column(name, table) for name in absent)
-    view = _view(table, freq, tuple(futr), findings)
+    own = {ID: id_col, TIME: time_col, TARGET: target_col if isinstance(target_col, str) else ", ".join(target_col)}
+    view = _view(table, own, freq, tuple(futr), findings)
     if view is None:
         return Audit(rows, int(table[ID].nunique()), None, (), None, None, (), _sorted(findings), notes)
     seasons, season_findings = find_seasons(view)
-    columns, column_findings = check_columns(view, tuple(futr), tuple(hist))
+    columns, column_findings = check_columns(view, tuple(futr), tuple(hist), tuple(stat))
     if view.freq is not None:
         findings.extend(check_time(view))
     findings.extend([*season_findings, *check_values(view), *column_findings])
     start, end = (str(pd.Timestamp(edge)) if view.dated else str(edge) for edge in (view.times.min(), view.times.max()))
     texts = [name for name in table.columns[3:] if name not in view.inputs]
     known = [
-        Column(ID, "id", "text", 0, "it names the series"),
-        Column(TIME, "time", "dates" if view.dated else "whole", 0, "it orders the rows"),
-        Column(TARGET, "target", "real", int(np.isnan(view.target).sum()), "it is to be forecast"),
+        Column(own[ID], "id", "text", 0, "it names the series"),
+        Column(own[TIME], "time", "dates" if view.dated else "whole", 0, "it orders the rows"),
+        Column(own[TARGET], "target", "real", int(np.isnan(view.target).sum()), "it is to be forecast"),
     ]
-    left = [_text_column(name, table) for name in texts]
+    left = [_text_column(name, table, name in stat, findings) for name in texts]
     return Audit(
         rows=rows,
         series=len(view.names),
@@ -133,9 +134,13 @@ def _refusal(code: str, error: DataError) -> Finding:
     return Finding(code, "error", error.where, f"expected {error.expected}, got {error.got}", error.fix)
 
 
-def _text_column(name: str, table: pd.DataFrame) -> Column:
+def _text_column(name: str, table: pd.DataFrame, given: bool, findings: list[Finding]) -> Column:
     """Text may tell series apart; what changes within them has no role yet."""
     missing, texts = int(table[name].isna().sum()), table.groupby(ID, observed=True)[name].nunique()
+    if given:
+        if texts.max() > 1:
+            findings.append(not_static(name, str(texts.idxmax())))
+        return Column(name, "stat", "text", missing, "as given")
     if texts.max() == 1 and table[name].nunique() > 1:
         return Column(name, "stat", "text", missing, "one text per series")
     return Column(name, "drop", "text", missing, "it holds no numbers")
@@ -148,13 +153,18 @@ def _absent_column(name: str, table: pd.DataFrame) -> Finding:
     )  # fmt: skip
 
 
-def _view(table: pd.DataFrame, freq: Freq | None, futr: tuple[str, ...], findings: list[Finding]) -> View | None:
-    """The sorted view of a table; what keeps rows out of it goes to ``findings``. None where nothing is left."""
+def _view(
+    table: pd.DataFrame, own: dict[str, str], freq: Freq | None, futr: tuple[str, ...], findings: list[Finding]
+) -> View | None:
+    """The sorted view of a table; what keeps rows out of it goes to ``findings``. None where nothing is left.
+
+    ``own``: what the user calls id, time and target.
+    """
     for column, code in ((ID, "F29-missing-ids"), (TIME, "F28-missing-stamps")):
         empty = table[column].isna()
         if empty.any():
             findings.append(Finding(
-                code, "error", f"row {int(np.argmax(empty))}", f"{int(empty.sum())} row(s) have no {column}",
+                code, "error", f"row {int(np.argmax(empty))}", f"{int(empty.sum())} row(s) have no {own[column]}",
                 "fill or drop these rows", int(empty.sum()),
             ))  # fmt: skip
             table = table[~empty]
@@ -215,7 +225,14 @@ def _numeric(table: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame
     if texts:
         where = several([repr(name) for name in texts], len(texts), "column(s)", most=8)
         findings.append(
-            Finding("F21-non-numeric", "info", where, "they hold text", "nothing: text is no input", len(texts))
+            Finding(
+                "F21-non-numeric",
+                "info",
+                where,
+                "they hold text",
+                "nothing: text is no input, unless it is static",
+                len(texts),
+            )
         )
     return pd.DataFrame(columns), [name for name in columns if name != TARGET]
 

@@ -34,7 +34,17 @@ class Column:
     why: str
 
 
-def check_columns(view: View, futr: tuple[str, ...], hist: tuple[str, ...]) -> tuple[list[Column], list[Finding]]:
+def not_static(column: str, series: str) -> Finding:
+    """A column named static that changes within a series."""
+    return Finding(
+        "F36-not-static", "error", f"column {column!r}, series {series!r}", "named static, but it changes within a series",
+        "name it known ahead or past only, or keep one value per series",
+    )  # fmt: skip
+
+
+def check_columns(
+    view: View, futr: tuple[str, ...], hist: tuple[str, ...], stat: tuple[str, ...] = ()
+) -> tuple[list[Column], list[Finding]]:
     """A role for every numeric input column, and the findings that led to it."""
     findings: list[Finding] = []
     leaks = _leaks(view, findings)
@@ -50,7 +60,12 @@ def check_columns(view: View, futr: tuple[str, ...], hist: tuple[str, ...]) -> t
             role, why = "drop", f"equal to column {twins[name]!r}"
         elif role == "drop" and kind != "constant":
             findings.append(_number_finding(name, why))
-        if name in futr or name in hist:
+        if name in stat:
+            role, why = "stat", "as given"
+            low, high = (extreme.reduceat(values, view.starts[:-1]) for extreme in (np.fmin, np.fmax))
+            if (low < high).any():
+                findings.append(not_static(name, str(view.names[int(np.argmax(low < high))])))
+        elif name in futr or name in hist:
             role, why = ("futr" if name in futr else "hist"), "as given" + (f"; but {why}" if role == "drop" else "")
         columns.append(Column(name, role, kind, int((~known).sum()), why))
     derived = [column for column in columns if column.role == "calendar"]
