@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from openbook.forecast.closed_form import Table, absolute, average, mean_error, solve, squared
+from openbook.data.panel import make_panel
+from openbook.forecast import closed_form
+from openbook.forecast.closed_form import Table, absolute, average, mean_error, solve, squared, tabulate
+from openbook.nn.skip import skip_input, skip_shape
+from openbook.windows.sampler import Layout, WindowShape, gather, make_resident, split_windows, spread
+from openbook.windows.scaling import fit_columns
 
 
 def make_table(rows: int, *, noise: float, seed: int = 0) -> Table:
@@ -22,6 +28,34 @@ def test_without_noise_the_map_is_found_and_the_smallest_penalty_taken() -> None
     torch.testing.assert_close(found.weight_DH, torch.arange(10.0).reshape(5, 2) / 5, atol=1e-3, rtol=0)
     torch.testing.assert_close(found.bias_H, torch.full((2,), 3.0), atol=1e-3, rtol=0)
     assert found.penalty == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize("cells", [1, 1_000_000])
+def test_a_row_of_the_table_is_what_the_skip_path_reads_of_the_window(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole windows gathered with their calendar, against the table's short cut; two series, one begins late."""
+    hour, rng = np.arange(24 * 9), np.random.default_rng(1)
+    stamps = pd.date_range("2024-03-01", periods=len(hour), freq="h")
+    both = [
+        pd.DataFrame(
+            {"unique_id": name, "ds": stamps, "y": rng.normal(5, 2, len(hour)), "heat": rng.normal(size=len(hour))}
+        )
+        for name in "ab"
+    ]
+    panel = make_panel(pd.concat([both[0], both[1][50:]]), futr=("heat",))
+    layout = Layout("y", futr=("heat",), calendar=("hour_sin_1", "hour_cos_1", "week_sin_2"))
+    resident = make_resident(panel, layout, fit_columns(panel.futr))
+    windows, unit = WindowShape(48, 6), np.array([2.0, 4.0])
+    index = split_windows(panel, windows, validation_size=24, season=24).train
+    skip = skip_shape(48, 6, n_variables=2, n_known=1, n_fixed=3)
+    monkeypatch.setattr(closed_form, "_CELLS", cells)
+    table = tabulate(resident, index, windows, skip, unit, 40)
+    chosen = spread(index, 40)
+    batch = gather(resident, torch.from_numpy(chosen.series_W), torch.from_numpy(chosen.end_W), windows)
+    torch.testing.assert_close(table.x_WD, skip_input(batch, skip), rtol=0, atol=0)
+    torch.testing.assert_close(table.y_WH, batch.target_BHM[..., 0], rtol=0, atol=0)
+    torch.testing.assert_close(table.size_W, batch.scale_BM[:, 0] / torch.from_numpy(unit[chosen.series_W]))
 
 
 def test_it_is_the_ridge_solution() -> None:
