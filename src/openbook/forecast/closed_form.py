@@ -53,7 +53,7 @@ def tabulate(
         series, end = torch.from_numpy(piece.series_W), torch.from_numpy(piece.end_W)
         batch = Batch(*(part.cpu() for part in gather(timeless, series.to(device), end.to(device), shape)))
         first_BHC = resident.calendar_RK[end.to(device)].cpu()[:, None].expand(-1, shape.h, -1)
-        known_BHK, position_BH1 = batch.decoder_BHK.split([batch.decoder_BHK.shape[2] - 1, 1], dim=2)
+        known_BHK, position_BH1 = batch.decoder_BHK[..., :-1], batch.decoder_BHK[..., -1:]
         batch = batch._replace(decoder_BHK=torch.cat([known_BHK, first_BHC, position_BH1], dim=2))
         y_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
         rows.append((skip_input(batch, skip), y_BH, batch.scale_BM[:, 0] / unit[series]))
