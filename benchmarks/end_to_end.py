@@ -31,6 +31,7 @@ from benchmarks.reach import Scored
 from benchmarks.record import DATA, RESULTS, ROOT, THREADS, write_result
 from openbook.data.panel import Panel, make_panel
 from openbook.forecast.forecaster import Forecaster
+from openbook.forecast.learn import laid_out
 from openbook.forecast.origins import Origins
 from openbook.forecast.setup import Asked, Setup, set_up
 from openbook.models.registry import build_model, make_config
@@ -100,7 +101,7 @@ def train_luong(series: Series, seed: int, train: TrainConfig) -> tuple[dict[str
     made = set_up(panel, asked, lambda _, decision: decision.value)
     split = split_windows(panel, made.windows, validation_size=train.validation_size)
     model = build_model(made.config, made.shape, seed)
-    resident = make_resident(panel, made.layout, made.columns)
+    resident = laid_out(panel, made, split, train.loss)
     watch = Watch(model, train.averaging, judge)
     watch.begin = begin
     told = {"shape": made.shape, "config": train, "seed": seed, "progress": watch}

@@ -41,7 +41,7 @@ def test_the_calendar_holds_the_columns_and_says_whose_they_are() -> None:
 def test_a_holiday_ahead_changes_the_forecast_of_its_day() -> None:
     """Learned on two years; Melbourne Cup 2024 lies three days ahead, as in no week before or after it."""
     frame = daily(673, start="2023-01-01")  # ends 2024-11-03
-    train = ob.TrainConfig(max_steps=250, batch_size=32, learning_rate=1e-2)
+    train = ob.TrainConfig(max_steps=500, batch_size=32, learning_rate=1e-2)
     options = {"train": train, "scaling": "standard", "model": ob.LuongConfig(hidden_size=16)}
     found = forecaster(**options).fit(frame).predict()
     assert found["ds"].iloc[1] == pd.Timestamp("2024-11-05")

@@ -22,7 +22,7 @@ from openbook.models.openbook import OpenBook, OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
 from openbook.training.losses import SCALED, Loss
-from openbook.windows.sampler import Split, WindowShape, make_resident, split_windows
+from openbook.windows.sampler import Resident, Split, WindowShape, make_resident, split_windows
 
 log = logging.getLogger("openbook")
 
@@ -68,15 +68,20 @@ def learn(panel: Panel, learner: Learner) -> Learnt:
     split = split_windows(panel, made.windows, validation_size=train.validation_size, season=made.season)
     check_windows(panel, split, made.windows)
     model = build_model(made.config, made.shape, seed).to(learner.device)
-    halfway = train.loss not in SCALED
-    between = ", halfway to each window's own spread" if halfway else ""
+    between = "" if train.loss in SCALED else ", halfway to each window's own spread"
     learner.decided("loss", Decision(train.loss, f"in {_units_of(train.loss)} of each series{between}"))
-    unit = loss_scale(panel, split, made.season, train.loss)
-    resident = make_resident(panel, made.layout, made.columns, learner.device, unit, halfway=halfway)
+    resident = laid_out(panel, made, split, train.loss, learner.device)
     history = train_model(
         model, resident, split, made.windows, shape=made.shape, config=train, seed=seed, progress=learner.progress
     )
     return Learnt(model, made, split, history)
+
+
+def laid_out(panel: Panel, made: Setup, split: Split, loss: Loss, device: torch.device | str = "cpu") -> Resident:
+    """The panel as all models but ``openbook`` learn from it: errors count halfway between the series' unit and the window's
+    spread, in a MASE loss as it is defined."""
+    unit = loss_scale(panel, split, made.season, loss)
+    return make_resident(panel, made.layout, made.columns, device, unit, halfway=loss not in SCALED)
 
 
 def _units_of(loss: Loss) -> str:
