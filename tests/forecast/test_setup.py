@@ -8,7 +8,9 @@ import pytest
 
 import openbook as ob
 from openbook.data.panel import make_panel
-from openbook.forecast.setup import loss_scale
+from openbook.forecast.learn import laid_out
+from openbook.forecast.setup import Asked, loss_scale, set_up
+from openbook.models.seq2seq import LuongConfig
 from openbook.training.losses import Loss
 from openbook.windows.sampler import Split, WindowIndex
 
@@ -35,6 +37,17 @@ def test_a_loss_counts_every_series_in_a_unit_that_is_neither_zero_nor_next_to_i
     assert repeats == pytest.approx(0.005)
     assert wanders == pytest.approx(float(np.abs(values["wanders"][2:] - values["wanders"][:-2]).mean()))
     assert np.isnan(loss_scale(panel, split, 2, "mase")[0])
+
+
+@pytest.mark.parametrize(("loss", "halfway"), [("pinball", True), ("mse", True), ("mase", False), ("lag_mase", False)])
+def test_all_losses_but_those_of_mase_count_halfway(loss: Loss, halfway: bool) -> None:
+    """Up and down by one: a deviation of a half, a naive error of one."""
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(30), "y": np.arange(30) % 2.0}))
+    made = set_up(panel, Asked(2, LuongConfig(), None, 4, None, loss, "y"), lambda _, decision: decision.value)
+    split = Split(WindowIndex(*np.zeros((2, 0), np.int64)), WindowIndex(*np.zeros((2, 0), np.int64)), held_out=0)
+    found = laid_out(panel, made, split, loss)
+    assert found.error_N is not None
+    assert (found.halfway, found.error_N.tolist()) == (halfway, [0.5 if loss == "mse" else 1.0])
 
 
 def test_windows_without_a_unit_are_counted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -246,33 +247,31 @@ def test_a_budget_that_is_never_short_does_not_touch_the_result(monkeypatch: pyt
         assert torch.equal(value, wanted.state_dict()[name]), name
 
 
-def test_a_budget_that_will_be_short_lowers_the_rate_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def rates_within(
+    monkeypatch: pytest.MonkeyPatch, ticks: Iterator[float], budget_s: float
+) -> tuple[list[float], History]:
+    """The learning rate of every step of a training that its budget ends, by a clock that tells ``ticks``."""
     rates: list[float] = []
-    step, ticks = torch.optim.AdamW.step, itertools.count(0.0, 1.0)
+    step = torch.optim.AdamW.step
     monkeypatch.setattr(
         torch.optim.AdamW, "step", lambda self, *a: (rates.append(self.param_groups[0]["lr"]), step(self, *a))[1]
     )
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-    _, history = run(
-        TrainConfig(max_steps=10_000, warmup=1, learning_rate=1.0, batch_size=4, val_every=50, budget_s=40)
-    )
+    config = TrainConfig(max_steps=10_000, warmup=1, learning_rate=1.0, batch_size=4, val_every=50, budget_s=budget_s)
+    _, history = run(config)
     assert history.stopped_by == "budget_s"
+    return rates, history
+
+
+def test_a_budget_that_will_be_short_lowers_the_rate_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, history = rates_within(monkeypatch, itertools.count(0.0, 1.0), 40)
     assert history.steps == 40
     assert np.all(np.diff(rates[10:]) < 0)
     assert rates[-1] == pytest.approx(0.02)
 
 
 def test_what_the_first_steps_took_is_no_share_of_a_short_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates: list[float] = []
-    step, ticks = torch.optim.AdamW.step, itertools.chain([0.0, 0.0], itertools.count(30.0, 1.0))
-    monkeypatch.setattr(
-        torch.optim.AdamW, "step", lambda self, *a: (rates.append(self.param_groups[0]["lr"]), step(self, *a))[1]
-    )
-    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-    _, history = run(
-        TrainConfig(max_steps=10_000, warmup=1, learning_rate=1.0, batch_size=4, val_every=50, budget_s=60)
-    )
-    assert history.stopped_by == "budget_s"
+    rates, _ = rates_within(monkeypatch, itertools.chain([0.0, 0.0], itertools.count(30.0, 1.0)), 60)
     # The sixth step begins after 34 seconds, the eleventh after 39: 5 of the 26 that were left.
     assert rates[10] == pytest.approx(0.02 + 0.49 * (1 + math.cos(math.pi * 5 / 26)))
     assert rates[-1] == pytest.approx(0.02)

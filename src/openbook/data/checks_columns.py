@@ -62,9 +62,9 @@ def check_columns(
             findings.append(_number_finding(name, why))
         if name in stat:
             role, why = "stat", "as given"
-            low, high = (extreme.reduceat(values, view.starts[:-1]) for extreme in (np.fmin, np.fmax))
-            if (low < high).any():
-                findings.append(not_static(name, str(view.names[int(np.argmax(low < high))])))
+            changing = _changes(values, view)
+            if changing.any():
+                findings.append(not_static(name, str(view.names[int(np.argmax(changing))])))
         elif name in futr or name in hist:
             role, why = ("futr" if name in futr else "hist"), "as given" + (f"; but {why}" if role == "drop" else "")
         columns.append(Column(name, role, kind, int((~known).sum()), why))
@@ -96,7 +96,7 @@ def _kind(seen: np.ndarray) -> str:
 def _role(name: str, values: np.ndarray, kind: str, view: View) -> tuple[str, str]:
     if kind == "constant":
         return "drop", "constant"
-    if len(view.names) > 1 and _is_static(values, view):
+    if len(view.names) > 1 and not _changes(values, view).any():
         return "stat", "one value per series"
     if kind == "whole" and _counts_up(values, view):
         return "drop", "it counts rows"
@@ -111,9 +111,10 @@ def _role(name: str, values: np.ndarray, kind: str, view: View) -> tuple[str, st
     return "hist", "known until now, as far as the table shows"
 
 
-def _is_static(values: np.ndarray, view: View) -> bool:
+def _changes(values: np.ndarray, view: View) -> np.ndarray:
+    """Whether a column has different values within a series, [N]; missing ones are none."""
     low, high = (extreme.reduceat(values, view.starts[:-1]) for extreme in (np.fmin, np.fmax))
-    return bool(((low == high) | np.isnan(low)).all())
+    return low < high
 
 
 def _counts_up(values: np.ndarray, view: View) -> bool:
