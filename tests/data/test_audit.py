@@ -185,7 +185,8 @@ def test_static_columns_as_given_and_those_that_are_not() -> None:
     two = pd.concat([_clean(unique_id="n", size=3.0, kind="x"), _clean(unique_id="s", size=5.0, kind="y")])
     row = np.arange(len(two))
     hole = two.assign(size=two["size"].mask(row % 7 == 3), kind=two["kind"].mask(row % 5 == 2))
-    for frame in (two, hole):
+    unknown = two.assign(size=two["size"].where(two["unique_id"] == "n"))  # of one series nothing is known
+    for frame in (two, hole, unknown):
         audit = inspect_table(frame, stat=["size", "kind"])
         assert (_role(audit, "size"), _role(audit, "kind")) == ("stat", "stat")
         assert "F36" not in _codes(audit)
