@@ -63,11 +63,16 @@ bench-speed: $(STAMP)
 $(PEERS_STAMP): $(PEERS_PINS)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS_PIP) "torch==$$(sed -n 's/^torch==//p' $(PEERS_PINS))"
-	$(PEERS_PIP) neuralforecast darts pytorch-forecasting
+	$(PEERS_PIP) neuralforecast mlforecast lightgbm darts pytorch-forecasting
 	touch $(PEERS_STAMP)
+
+# LightGBM on the suites that its cost allows: not 720 steps of quarters of an hour, one by one.
+TREES := etth1 etth2 illness exchange epf_np_past epf_np_known epf_pjm_past epf_pjm_known epf_de_past epf_de_known \
+	sml2010_forecast sml2010_nowcast pm25 m4_hourly small_demand vic_elec
 
 bench-peers: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python -m benchmarks.end_to_end $(FORCE)
+	$(BIN)/python -m benchmarks.accuracy --model lightgbm $(addprefix --suite ,$(TREES)) $(FORCE)
 	$(BIN)/python -m benchmarks.tables
 
 clean:

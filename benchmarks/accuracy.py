@@ -21,6 +21,8 @@ import torch
 
 from benchmarks.jobs import Job
 from benchmarks.measures import LEVELS, Sums, added, cells, finished, summed
+from benchmarks.peer_jobs import PEERS, ask_peer
+from benchmarks.peers.launch import ABSENT, PEERS_PYTHON
 from benchmarks.record import RESULTS, THREADS, write_result
 from benchmarks.suites import SUITES, Suite
 from openbook.data.panel import Panel
@@ -59,7 +61,7 @@ _CELLS = 24_000_000  # windows forecast at once also share what their bands foll
 
 
 class Run(NamedTuple):
-    """One measurement: a model on a case of a suite. ``seed`` is None for floors, which have none."""
+    """One measurement: a model on a case of a suite. ``seed`` is None for what has none."""
 
     suite: str
     case: str
@@ -70,6 +72,8 @@ class Run(NamedTuple):
     @property
     def label(self) -> str:
         """The model, and how it was changed."""
+        if self.model in PEERS:
+            return PEERS[self.model].label
         return self.model if self.variant is None else f"{self.model}, {self.variant}"
 
     @property
@@ -87,11 +91,16 @@ def runs(suite: Suite, asked: argparse.Namespace) -> Iterator[Run]:
         if (asked.case and case not in asked.case) or (asked.horizon and case not in map(str, asked.horizon)):
             continue
         for model in [] if variants else models:
-            for seed in [None] if model in FLOORS else asked.seed or SEEDS:
+            for seed in asked.seed or SEEDS if seeded(model) else [None]:
                 yield Run(suite.name, case, model, None, seed)
         for variant in variants or ():
             for seed in asked.seed or SEEDS:
                 yield Run(suite.name, case, OURS, variant, seed)
+
+
+def seeded(model: str) -> bool:
+    """Whether a model has a seed: floors have none."""
+    return PEERS[model].seeded if model in PEERS else model not in FLOORS
 
 
 def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
@@ -150,10 +159,11 @@ def measure(run: Run, job: Job, train: TrainConfig) -> Measured:
     panel, begin, learning = job.panel, time.perf_counter(), job.learning
     order = in_time(panel, job.origins)
     origins = Origins(job.origins.series[order], job.origins.end[order])
+    peer = ask_peer(run.model, job, run.seed, torch.get_num_threads()) if run.model in PEERS else None
     own = job.points.get(run.model)
-    model = make_model(run, job, train)
-    points = own() if own else None
-    if points is None:
+    model = None if peer or own else make_model(run, job, train)
+    points = peer.point if peer else own() if own else None
+    if model is not None:
         model.fit_panel(learning)
     fitted, sums, clean = time.perf_counter(), Sums(), Sums()
     scale = error_scale(learning, job.season, Origins(np.arange(len(learning)), learning.offsets[1:]))
@@ -163,8 +173,8 @@ def measure(run: Run, job: Job, train: TrainConfig) -> Measured:
         started = time.perf_counter()
         told = (
             model.predict_origins(panel, some, LEVELS)
-            if points is None
-            else PanelForecast(points[order[piece]][:, None], {})
+            if model is not None
+            else PanelForecast(points[order[piece]].reshape(-1, job.h), {})
         )
         taken += time.perf_counter() - started
         rows = some.end[:, None] + np.arange(job.h)
@@ -175,17 +185,18 @@ def measure(run: Run, job: Job, train: TrainConfig) -> Measured:
             clean = added(clean, summed(cells(kept, told), some.series, len(panel)))
     scores = finished(sums, scale)
     scores |= {f"{name}_without_sentinels": finished(clean, scale)[name] for name in ("mse", "mae") if clean}
-    decisions = decided(model) if points is None else {}
-    return Measured(scores, decisions, fitted - begin, taken, told_of(model))
+    if peer:
+        return Measured(scores, {}, peer.seconds_fit, peer.seconds_predict, peer.told)
+    return Measured(scores, decided(model), fitted - begin, taken, told_of(model))
 
 
-def decided(model: FrameForecaster) -> dict[str, Any]:
+def decided(model: FrameForecaster | None) -> dict[str, Any]:
     """Every decision with its reason where there is one, as plain values."""
     found = getattr(model, "decisions", {})
     return {name: decision._asdict() if hasattr(decision, "_asdict") else decision for name, decision in found.items()}
 
 
-def told_of(model: FrameForecaster) -> dict[str, Any]:
+def told_of(model: FrameForecaster | None) -> dict[str, Any]:
     """What repeats a model of ours: its config and training, and what it ran on; nothing for a floor."""
     if not isinstance(model, Forecaster):
         return {}
@@ -244,7 +255,7 @@ def command(run: Run, train: TrainConfig, threads: int) -> str:
     words = ["python", "-m", "benchmarks.accuracy", "--suite", run.suite, "--case", run.case]
     words += ["--variant", run.variant] if run.variant else ["--model", run.model]
     words += ["--seed", str(run.seed)] if run.seed is not None else []
-    if run.model not in FLOORS:
+    if run.model in MODELS:
         words += ["--budget-s", f"{train.budget_s:g}"] if train.budget_s is not None else []
         words += ["--max-steps", str(train.max_steps)] if train.max_steps != TrainConfig().max_steps else []
     return shlex.join([*words, "--threads", str(threads), "--force"])
@@ -257,6 +268,9 @@ def run_suite(suite: Suite, asked: argparse.Namespace, folder: Path = FOLDER) ->
     for run in runs(suite, asked):
         if (folder / f"{run.key}.json").exists() and not asked.force:
             print(f"{run.key}: kept")
+            continue
+        if run.model in PEERS and not PEERS_PYTHON.exists():
+            print(f"{run.key}: skipped, {ABSENT}")
             continue
         if run.case != case or job is None:
             job, case = suite.cases[run.case](), run.case
@@ -277,7 +291,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--horizon", type=int, action="append")
     parser.add_argument("--case", action="append", help="a horizon, or for small_demand data_days_origin")
-    parser.add_argument("--model", choices=[*FLOORS, *MODELS], action="append")
+    parser.add_argument("--model", choices=[*FLOORS, *MODELS, *PEERS], action="append")
     parser.add_argument("--variant", choices=["all", *VARIANTS], action="append", help=f"an ablation of {OURS}")
     parser.add_argument("--budget-s", type=float, help="seconds after which a training ends")
     parser.add_argument("--max-steps", type=int, help="steps after which a training ends")

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 
 from benchmarks.accuracy_results import Results
 from benchmarks.markdown import table
+from benchmarks.peer_jobs import PEERS
 from benchmarks.published import AGAIN, NAMES, NEITHER, OURS, PUBLISHED, accuracy_targets, ratios
 from benchmarks.suites import SUITES
 from benchmarks.targets import Target, percent, spread
@@ -19,7 +20,11 @@ are in seconds, so what else ran on the machine moves them. Where a protocol has
 published do not learn them, and neither does `openbook`; floors do, as they need none. What a user gets, and the fair
 opponent of such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard deviation over the
 seeds; a mean over the cases is told only where all of them were measured. A difference below two standard deviations is no
-difference. The price data hold three of the five markets that the papers average over."""
+difference. The price data hold three of the five markets that the papers average over. Other libraries (peers) forecast the
+same windows in an environment of their own (`make bench-peers`, then `ARGS="--model lightgbm --model nhits"`): LightGBM
+with the lags of seven seasons, calendar and inputs, levels or differences and 100 or 500 trees by validation, validation rows
+learned as by floors; NHITS with its defaults, windows scaled one by one, the suite's kind of error. They make no bands here."""
+PEER_LABELS = tuple(peer.label for peer in PEERS.values())
 _WORDS = {False: "**missed**", None: "not measured", True: "met"}
 _DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
 
@@ -81,7 +86,7 @@ def lost(found: Results) -> list[str]:
 
 def suite_section(found: Results) -> str:
     """What a suite is, how it was measured, a row a model, published rows last."""
-    suite, case = SUITES[found.suite], found.case(*found.labels)
+    suite, case = SUITES[found.suite], found.case(*(label for label in found.labels if label not in PEER_LABELS))
     facts = (
         f"Commit {case.facts('commit')}; {case.facts('machine', 'threads')} threads on {case.facts('machine', 'system')} "
         f"{case.facts('machine', 'processor')} with {case.facts('machine', 'cores')} cores; torch "
@@ -108,7 +113,7 @@ def score_table(found: Results) -> str:
     labels = [label for label in found.labels if label == AGAIN or label not in _variants(found)]
     for label in sorted(labels, key=lambda label: _order(found, label, metrics[0])):
         case = found.case(label)
-        windows = case.facts("decisions", "window" if label in FLOORS else "input_size", *_VALUE[label in FLOORS])
+        windows = case.facts(*_window(label))
         row = [_name(label), "–" if windows == "?" else windows, ", ".join(map(str, case.seeds)) or "–"]
         if several:
             row += [_shown(found.mean(label, metrics[0], cases), metrics[0]) for cases in groups.values()]
@@ -164,7 +169,11 @@ def _worth_of_attention(suites: Sequence[Results]) -> str:
     )
 
 
-_VALUE = {True: (), False: ("value",)}
+def _window(label: str) -> tuple[str, ...]:
+    """Where a result tells the window of a model."""
+    if label in PEER_LABELS:
+        return ("settings", "window")
+    return ("decisions", "window") if label in FLOORS else ("decisions", "input_size", "value")
 
 
 def _against(found: Results, label: str) -> str:
@@ -230,7 +239,9 @@ def _order(found: Results, label: str, metric: str) -> float:
 
 
 def _name(label: str) -> str:
-    return f"{label} (floor)" if label in FLOORS else f"**{label}**"
+    if label in FLOORS:
+        return f"{label} (floor)"
+    return f"{label} (peer)" if label in PEER_LABELS else f"**{label}**"
 
 
 def _title(metric: str) -> str:

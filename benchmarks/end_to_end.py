@@ -27,8 +27,9 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from benchmarks.etth1 import FILE, INPUT_SIZE, PARTS, TRAIN_END, H, Series, origins, read_etth1, score, yardstick_ms
+from benchmarks.peers.launch import ABSENT, PEERS_PYTHON, PeerFailed, call_peer, environment
 from benchmarks.reach import Scored
-from benchmarks.record import DATA, RESULTS, ROOT, THREADS, write_result
+from benchmarks.record import DATA, RESULTS, THREADS, write_result
 from openbook.data.panel import Panel, make_panel
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.learn import laid_out
@@ -38,7 +39,6 @@ from openbook.models.registry import build_model, make_config
 from openbook.training.loop import TrainConfig, index_to, moving_average, train_model
 from openbook.windows.sampler import WindowIndex, batches, gather, make_resident, split_windows
 
-PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 PEERS = ("nf_lstm", "nf_nhits", "nf_patchtst", "nf_nhits_100", "nf_patchtst_100", "nf_tft", "darts_lstm", "pf_tft")
 OURS = ("luong", "openbook")
 OPENBOOK_S = 10.0
@@ -164,18 +164,13 @@ def run_peer(name: str, seed: int, steps: int, budget_s: float) -> dict[str, Any
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
         told = {"--data": DATA.resolve(), "--out": out, "--steps": steps, "--budget-s": budget_s, "--seed": seed}
-        line = [str(PEERS_PYTHON), "-m", "benchmarks.peers.measure", name]
-        line += [str(word) for pair in told.items() for word in pair]
-        env = os.environ | threads() | {"PYTHONPATH": str(ROOT)}
-        ran = subprocess.run(line, cwd=folder, env=env, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            return {"failed": (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1]}
+        try:
+            call_peer(
+                "benchmarks.peers.measure", [name, *(w for pair in told.items() for w in pair)], Path(folder), THREADS
+            )
+        except PeerFailed as failure:
+            return {"failed": str(failure)}
         return json.loads(out.read_text(encoding="utf-8"))
-
-
-def threads() -> dict[str, str]:
-    """The benchmark's threads as processes are told of them."""
-    return {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
 
 
 def not_possible(name: str) -> str | None:
@@ -183,7 +178,7 @@ def not_possible(name: str) -> str | None:
     if not (DATA / FILE).is_file():
         return f"no {FILE} in the data folder"
     if name in PEERS and not PEERS_PYTHON.exists():
-        return "no .venv-peers, which `make bench-peers` makes"
+        return ABSENT
     return None
 
 
@@ -228,7 +223,7 @@ def main() -> None:
         elif len(pairs) > 1 and name not in PEERS:  # a process each, so that memory and caches are its own
             again = ["--case", name, "--seed", str(seed), "--out", str(told.out), *(["--force"] if told.force else [])]
             line = [sys.executable, "-m", "benchmarks.end_to_end", *again]
-            subprocess.run(line, check=False, env=os.environ | threads())
+            subprocess.run(line, check=False, env=os.environ | environment(THREADS))
         else:
             measure(name, seed, told)
 

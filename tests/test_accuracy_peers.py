@@ -1,0 +1,179 @@
+"""Other libraries on the accuracy suites: what they are handed, that nothing of the horizon is in it, and their rows."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openbook.data.panel import make_panel
+
+ROOT = Path(__file__).parents[1]
+ROWS = (120, 40, 40)
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Files of the benchmarks, which live beside the package."""
+    monkeypatch.syspath_prepend(ROOT)
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+def job_of(module: Callable[[str], Any], **settings: Any) -> Any:
+    """Two series with an input known ahead and one of the past, four hours ahead."""
+    step, rng = np.arange(200), np.random.default_rng(0)
+    frames = [
+        pd.DataFrame(
+            {
+                "unique_id": name,
+                "ds": pd.date_range("2024-01-01", periods=200, freq="h"),
+                "y": rng.normal(size=200) + step,
+                "price": rng.normal(size=200),
+                "wind": rng.normal(size=200),
+            }
+        )
+        for name in "ab"
+    ]
+    panel = make_panel(pd.concat(frames), futr=("price",), hist=("wind",), freq="h")
+    return module("jobs").split_job(panel, ROWS, 4, season=8, **settings)
+
+
+def test_what_was_handed_over_comes_back(module: Callable[[str], Any], tmp_path: Path) -> None:
+    given = module("peer_jobs").handed(job_of(module, input_size=50))
+    given.write(tmp_path / "job.npz")
+    back = module("peers.handed").read_handed(tmp_path / "job.npz")
+    for name, value in vars(given).items():
+        assert type(getattr(back, name)) is type(value), name
+        np.testing.assert_array_equal(getattr(back, name), value)
+    assert (back.h, back.season, back.validation, back.window, back.squared) == (4, 8, 40, 50, True)
+
+
+def test_the_calendar_is_the_clock_on_the_wall_and_holds_what_varies(module: Callable[[str], Any]) -> None:
+    calendar = module("peer_jobs").calendar
+    stamps = pd.date_range("2024-03-30", periods=72, freq="h", tz="Europe/Vienna")  # summer begins on the 31st
+    found = calendar(make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": 1.0}), freq="h"))
+    np.testing.assert_array_equal(found, np.stack([stamps.hour, stamps.dayofweek, stamps.month], axis=1))
+    day = calendar(
+        make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps[:20].tz_localize(None), "y": 1.0}), freq="h")
+    )
+    np.testing.assert_array_equal(day.ravel(), stamps[:20].hour)
+    assert calendar(make_panel(pd.DataFrame({"unique_id": "a", "ds": range(9), "y": 1.0}))).shape == (9, 0)
+
+
+def test_choices_are_made_one_validation_part_earlier(module: Callable[[str], Any]) -> None:
+    handed = module("peers.handed")
+    job = module("peer_jobs").handed(job_of(module))
+    earlier = handed.held_back(job)
+    np.testing.assert_array_equal(earlier.learn, [120, 120])
+    rows = (earlier.end[:, None] + np.arange(4)).ravel()
+    np.testing.assert_array_equal(rows, [*range(120, 160), *range(320, 360)])
+    np.testing.assert_array_equal(earlier.series, np.repeat([0, 1], 10))
+    free = handed.held_back(replace(job, validation=0))
+    assert set(free.learn) == {160 - 160 // 6}
+
+
+def test_windows_are_rows_before_their_end(module: Callable[[str], Any]) -> None:
+    table = module("peers.forecast").table
+    target, inputs = np.arange(10.0), np.arange(20.0).reshape(10, 2)
+    begin, end = np.array([1, 6]), np.array([4, 8])
+    found = table(target, inputs, begin, end, end)
+    assert list(found) == ["unique_id", "ds", "y", "x0", "x1"]
+    np.testing.assert_array_equal(found["unique_id"], [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(found["ds"], [-3, -2, -1, -2, -1])
+    np.testing.assert_array_equal(found["y"], [1, 2, 3, 6, 7])
+    np.testing.assert_array_equal(found["x1"], [3, 5, 7, 13, 15])
+
+
+def test_trees_are_told_nothing_of_past_inputs_within_the_horizon(module: Callable[[str], Any]) -> None:
+    forecast = module("peers.forecast")
+    job = module("peer_jobs").handed(job_of(module))
+    end = int(job.end[3])
+    later = job.past.copy()
+    later[end:] += 100
+    usual, moved = (
+        forecast.inputs_of(given, forecast.BACK)[end : end + job.h] for given in (job, replace(job, past=later))
+    )
+    np.testing.assert_array_equal(usual, moved)
+    newest = job.known.shape[1] + job.calendar.shape[1]
+    np.testing.assert_array_equal(usual[-1, newest], job.past[end - 1, 0])  # of the last step the newest row
+    first = forecast.inputs_of(job, forecast.BACK)[200:204, newest:]
+    assert np.isnan(first).all()  # nothing of the first series stands before the second
+
+
+def test_lags_stay_within_the_protocols_window(module: Callable[[str], Any]) -> None:
+    lags_of = module("peers.forecast").lags_of
+    job = module("peer_jobs").handed(job_of(module))
+    assert lags_of(replace(job, learn=np.array([500]))) == [*range(1, 9), 16, 24, 32, 40, 48, 56]
+    assert lags_of(replace(job, learn=np.array([500]), window=20)) == [*range(1, 9), 16]
+    assert lags_of(replace(job, learn=np.array([60]))) == [*range(1, 9), 16]
+    assert lags_of(replace(job, learn=np.array([500]), season=1)) == list(range(1, 11))
+    assert lags_of(replace(job, learn=np.array([5000]), season=96)) == [*range(1, 11), *range(96, 673, 96)]
+
+
+def perfect(module: Callable[[str], Any], asked: list[Any]) -> Callable[..., None]:
+    """A peer that knows the truth of every window it is asked for."""
+
+    def call(name: str, words: list[Any], folder: Path, threads: int) -> None:
+        asked.append((name, words[0], threads))
+        job = module("peers.handed").read_handed(folder / "job.npz")
+        np.save(folder / "point.npy", job.target[job.end[:, None] + np.arange(job.h)])
+        told = {"seconds_fit": 3.0, "seconds_predict": 0.5, "settings": {"window": 57}, "versions": {"lightgbm": "4"}}
+        (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
+
+    return call
+
+
+def test_forecasts_are_scored_window_by_window(
+    module: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracy, suites, asked = module("accuracy"), module("suites"), []
+    suite = suites.Suite("tiny", (), {"4": lambda: job_of(module)}, ("mse", "mae"), "made up")
+    words = accuracy.parse(["--model", "lightgbm", "--model", "nhits", "--seed", "2", "--threads", "1"])
+    monkeypatch.setattr(accuracy, "PEERS_PYTHON", tmp_path / "absent")
+    assert accuracy.run_suite(suite, words, tmp_path) == []
+    assert not list(tmp_path.glob("*.json"))
+    monkeypatch.setattr(accuracy, "PEERS_PYTHON", ROOT)
+    monkeypatch.setattr(module("peer_jobs"), "call_peer", perfect(module, asked))
+    assert accuracy.run_suite(suite, words, tmp_path) == []
+    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert set(found) == {"tiny-4-mlforecast_LightGBM", "tiny-4-neuralforecast_NHITS-seed2"}
+    told = found["tiny-4-mlforecast_LightGBM"]
+    assert told["scores"]["mse"] == told["scores"]["missing"] == 0.0  # in the order they were asked for
+    assert (told["label"], told["seed"], told["seconds_fit"]) == ("mlforecast LightGBM", None, 3.0)
+    assert told["versions"] == {"lightgbm": "4"}
+    assert told["command"].endswith("--case 4 --model lightgbm --threads 1 --force")
+    assert "--seed 2" in found["tiny-4-neuralforecast_NHITS-seed2"]["command"]
+    assert [name for _, name, _ in asked] == ["lightgbm", "nhits"]
+
+
+def test_forecasts_of_a_wrong_shape_are_a_failure(
+    module: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = module("peer_jobs")
+    usual = perfect(module, [])
+
+    def short(name: str, words: list[Any], folder: Path, threads: int) -> None:
+        usual(name, words, folder, threads)
+        np.save(folder / "point.npy", np.load(folder / "point.npy")[1:])
+
+    monkeypatch.setattr(jobs, "call_peer", short)
+    with pytest.raises(ValueError, match="expected"):
+        jobs.ask_peer("lightgbm", job_of(module), None, 1)
+
+
+def test_a_process_that_fails_says_its_last_line(
+    module: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    launch = module("peers.launch")
+    monkeypatch.setattr(launch, "PEERS_PYTHON", Path(sys.executable))
+    with pytest.raises(launch.PeerFailed, match="the following arguments are required"):
+        launch.call_peer("benchmarks.peers.forecast", ["lightgbm"], tmp_path, 1)
