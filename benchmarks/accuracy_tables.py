@@ -23,7 +23,8 @@ seeds; a mean over the cases is told only where all of them were measured. A dif
 difference. The price data hold three of the five markets that the papers average over. Other libraries (peers) forecast the
 same windows in an environment of their own (`make bench-peers`, then `ARGS="--model lightgbm --model nhits"`): LightGBM
 with the lags of seven seasons, calendar and inputs, levels or differences and 100 or 500 trees by validation, validation rows
-learned as by floors; NHITS with its defaults, windows scaled one by one, the suite's kind of error. They make no bands here."""
+learned as by floors; NHITS with its defaults, windows scaled one by one, the suite's kind of error. They make no bands here,
+and where a peer has no row it was not measured."""
 PEER_LABELS = tuple(peer.label for peer in PEERS.values())
 _WORDS = {False: "**missed**", None: "not measured", True: "met"}
 _DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
