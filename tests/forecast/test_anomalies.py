@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 import openbook as ob
+from openbook.data.panel import make_panel
 from openbook.errors import DataError, UsageError
-from openbook.forecast.anomalies import Anomalies, peaks_over_threshold
+from openbook.forecast.anomalies import Anomalies, _scores, peaks_over_threshold
 from openbook.forecast.forecaster import Forecaster
 
 SPIKES = (150, 301, 402)
@@ -133,3 +134,10 @@ def test_a_period_after_a_long_outage_is_not_scored(model: Forecaster, table: pd
 
 def test_a_risk_within_the_body_is_a_quantile() -> None:
     assert peaks_over_threshold(np.arange(101.0), 0.3) == pytest.approx(70.0)
+
+
+def test_a_band_much_narrower_than_usual_does_not_blow_a_rounding_up() -> None:
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(5), "y": [1.0, -1.0, 2.0, 0.001, 0.0]}))
+    half = np.array([1.0, 1.0, 1.0, 1e-6, 1.0])
+    scores = _scores(panel, np.stack([-half, np.zeros(5), half], axis=1))
+    np.testing.assert_allclose(scores, [1.0, 1.0, 2.0, 0.01, 0.0])

@@ -110,3 +110,10 @@ def test_levels_are_nested_in_those_that_were_trained() -> None:
     assert nested(quantiles, [40]) == (40.0,)
     assert nested(quantiles, ()) == nested((0.5,), ()) == ()
     assert nested((0.5,), [90, 60]) == (60.0, 90.0)
+
+
+def test_of_fewer_than_ten_scores_the_largest_counts() -> None:
+    for n, expected in ((9, 8.0), (10, 5.0)):  # the sixth smallest of ten is that of 50 % with its finite-sample factor
+        truth = np.arange(float(n))[:, None]
+        found = Calibration((0.1, 0.5, 0.9), np.zeros((n, 1, 3)), truth).margins(50.0)
+        assert found.tolist() == [expected]

@@ -213,3 +213,12 @@ def test_series_of_other_times_are_compared_by_the_clock() -> None:
     assert clock is not None
     assert clock.series.tolist() == [1]  # the first one ends before what was learned
     assert clock.step_R[panel.rows(1)][50] == 1
+
+
+def test_the_bands_of_many_series_follow_some_of_them() -> None:
+    step = np.arange(6)
+    panel = make_panel(pd.concat([pd.DataFrame({"unique_id": k, "ds": step, "y": 1.0 * step}) for k in range(100)]))
+    clock = clock_of(panel, 3, 1, 1)
+    assert clock is not None
+    assert len(clock.series) == 32
+    assert (clock.series[0], clock.series[-1]) == (0, 99)

@@ -275,3 +275,29 @@ def test_what_the_first_steps_took_is_no_share_of_a_short_schedule(monkeypatch: 
     # The sixth step begins after 34 seconds, the eleventh after 39: 5 of the 26 that were left.
     assert rates[10] == pytest.approx(0.02 + 0.49 * (1 + math.cos(math.pi * 5 / 26)))
     assert rates[-1] == pytest.approx(0.02)
+
+
+def test_validation_drops_nothing_out() -> None:
+    model, resident, split, shape = setting(LuongConfig(hidden_size=8, dropout=0.9))
+    training = loop.Training(model, resident, split, WINDOWS, shape=shape, config=TrainConfig(), seed=1)
+    training.average.train()
+    training._validate(1)
+    training.average.train()
+    training._validate(2)
+    (_, first), (_, second) = training.history.val_loss
+    assert first == second
+
+
+def test_a_validation_loss_is_the_mean_over_observed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever windows are scored together: one of them knows a single step of its horizon."""
+    model, resident, split, shape = setting()
+    last = int(split.validation.end_W[-1])
+    resident.data_RC[last + 1 :, 0] = torch.nan  # type: ignore[attr-defined]
+    resident.data_RC[last, 0] = 1000.0  # type: ignore[attr-defined]
+    losses = []
+    for at_once in (1, 1000):
+        monkeypatch.setattr(ModelShape, "windows_at_once", lambda self, places, n=at_once: n)
+        training = loop.Training(model, resident, split, WINDOWS, shape=shape, config=TrainConfig(), seed=1)
+        training._validate(1)
+        losses.append(training.history.val_loss[0][1])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
