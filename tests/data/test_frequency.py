@@ -18,7 +18,7 @@ from openbook.data.frequency import (
     season_length,
     step_seconds,
 )
-from openbook.errors import DataError
+from openbook.errors import DataError, UsageError
 
 FREQS = ["s", "15min", "30min", "h", "2h", "6h", "D", "2D", "W-SUN", "W-WED", "14D", "B", "MS", "ME", "2MS", "6MS"]
 FREQS += ["QS-JAN", "QS-FEB", "QE-DEC", "YS-JAN", "YS-APR", "YE-DEC", "BME", "28D"]
@@ -176,7 +176,7 @@ def test_spellings(freq: str, dated: bool, expected: object) -> None:
     ("freq", "dated"), [("zz", True), ("", True), (1, True), ("-1h", True), ("h", False), (0, False)]
 )
 def test_frequencies_that_do_not_fit(freq: object, dated: bool) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UsageError) as caught:
         check_freq(freq, dated=dated)  # type: ignore[arg-type]
     assert caught.value.code == "bad_frequency"
     assert repr(freq) in str(caught.value)
@@ -237,5 +237,5 @@ def test_frequencies_are_compared_by_their_steps(one: str | int, other: str | in
 
 
 def test_only_known_frequencies_are_compared() -> None:
-    with pytest.raises(DataError, match="zz"):
+    with pytest.raises(UsageError, match="zz"):
         same_freq("D", "zz")

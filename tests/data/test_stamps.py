@@ -30,6 +30,8 @@ from openbook.errors import DataError
         (["31 May 2024", "June 1, 2024"], ["2024-05-31", "2024-06-01"]),
         (["2024-05-31 24:00", "2024-06-01 01:00"], ["2024-06-01 00:00", "2024-06-01 01:00"]),
         (["20240531", "20240601"], ["2024-05-31", "2024-06-01"]),
+        (["202405", "202406"], ["2024-05-01", "2024-06-01"]),
+        ([202412, 202501], ["2024-12-01", "2025-01-01"]),
     ],
 )
 def test_texts_read_as_dates(texts: list[str], expected: list[str]) -> None:
@@ -95,7 +97,7 @@ def test_dates_beyond_nanoseconds_are_refused() -> None:
         parse_stamps(far)
 
 
-@pytest.mark.parametrize("numbers", [[2019, 2020], [1717113600, 1717117200], [202401, 202402], [0, 1]])
+@pytest.mark.parametrize("numbers", [[2019, 2020], [1717113600, 1717117200], [202401, 202453], [0, 1]])
 def test_other_whole_numbers_stay(numbers: list[int]) -> None:
     for stamps in (pd.Series(numbers), pd.Series(numbers).astype(float), pd.Series(numbers).astype(str)):
         parsed, _ = parse_stamps(stamps)
@@ -149,3 +151,9 @@ def test_time_zones_are_kept() -> None:
 )
 def test_looks_like_dates(values: list[object], dates: bool) -> None:
     assert looks_like_dates(pd.Series(values)) is dates
+
+
+def test_numbers_that_are_no_months_stay_numbers() -> None:
+    for numbers in ([202412, 202413], [202400, 202401], [189912, 190001], [20241, 20242]):
+        parsed, notes = parse_stamps(pd.Series(numbers))
+        assert (parsed.tolist(), notes) == (numbers, ())

@@ -226,3 +226,9 @@ def test_scores_tell_lag_mase_in_units_of_each_window(hourly: pd.DataFrame, resu
 def test_windows_that_can_not_be_are_refused_before_anything_runs(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Plan(**{"h": 6, **wrong})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"refit": -1}, {"n_windows": 0}, {"step_size": 0}])
+def test_a_plan_that_can_not_be_followed_is_refused_before_anything_runs(wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Plan(H, **wrong)

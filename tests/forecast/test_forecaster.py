@@ -6,6 +6,7 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -478,3 +479,34 @@ def test_lags_of_a_nowcast_longer_than_its_window(hourly: pd.DataFrame) -> None:
     model = forecaster("nowcast", input_size=4).fit(hourly)
     lags = model.explain().by_lag()["lag"]
     assert (lags.min(), lags.max()) == (1 - H, 3)
+
+
+@pytest.mark.parametrize("method", ["cross_validation", "fit"])
+def test_rows_to_test_on_do_not_say_which_columns_are_inputs(hourly: pd.DataFrame, method: str) -> None:
+    """A fault that is first reported behind the first cutoff."""
+    table = hourly.drop(columns="wind").assign(fault=0.0)
+    late = table.groupby("unique_id").cumcount(ascending=False) == H + 1
+    table.loc[late, "fault"] = 1000.0
+    model = forecaster(hist_exog_list=None)
+    if method == "fit":
+        assert model.fit(table).decisions["hist_exog_list"].value == ("fault",)
+        return
+    told, quiet = (
+        forecaster(hist_exog_list=None).cross_validation(part, n_windows=2) for part in (table, table.assign(fault=0.0))
+    )
+    pd.testing.assert_frame_equal(told, quiet)
+
+
+@pytest.mark.parametrize("make", [forecaster, lambda **told: ob.Floor("seasonal_naive", H, **told)])
+def test_a_frequency_that_was_told_holds_for_later_tables(make: Any, tmp_path: Path) -> None:
+    """Weekdays, as days with gaps: rows alone look like business days."""
+    stamps = pd.bdate_range("2024-01-01", periods=120)
+    table = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": np.arange(120) % 5 + 0.0})
+    model = make(freq="D", futr_exog_list=()) if make is forecaster else make(freq="D")
+    model.fit(table)
+    pd.testing.assert_frame_equal(model.predict(table), model.predict())
+    assert model.predict(table)["ds"].iloc[0] == stamps[-1] + pd.Timedelta(days=1)
+    sparse = table.assign(ds=pd.date_range("2024-01-01", periods=120, freq="6D"))
+    with pytest.raises(DataError, match="apart") as caught:
+        model.predict(sparse)
+    assert caught.value.code == "other_frequency"

@@ -17,7 +17,7 @@ from openbook.data.findings import SEVERITIES, Finding, View, several
 from openbook.data.frequency import Freq, check_freq, grid_gaps, infer_freq, season_length, step_seconds
 from openbook.data.panel import ID, TARGET, TIME, as_numbers, wall_times, zone_name
 from openbook.data.table import read_table
-from openbook.errors import DataError
+from openbook.errors import DataError, OpenBookError, UsageError
 
 # Without a file or with a wrong name there is nothing to audit: these errors are the caller's to see.
 _NO_TABLE = {"missing_file", "unreadable_file", "unknown_format"}
@@ -130,7 +130,7 @@ def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.code)))
 
 
-def _refusal(code: str, error: DataError) -> Finding:
+def _refusal(code: str, error: OpenBookError) -> Finding:
     return Finding(code, "error", error.where, f"expected {error.expected}, got {error.got}", error.fix)
 
 
@@ -246,7 +246,7 @@ def _clock(
     if freq is not None:
         try:
             freq = check_freq(freq, dated=dated)
-        except DataError as error:
+        except UsageError as error:
             findings.append(_refusal("F01-frequency", error))
             freq = None
     if not dated:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from openbook.errors import DataError
+from openbook.errors import DataError, UsageError
 
 Freq = str | int
 
@@ -38,7 +38,7 @@ _MAX_GROWTH, _MAX_FREE_ROWS = 20, 1_000_000
 def check_freq(freq: Freq, *, dated: bool) -> Freq:
     """A frequency given by the user in the spelling pandas knows today; ``dated`` says whether stamps are dates.
 
-    Raises ``DataError`` (``bad_frequency``) for unknown names, steps below one, dates with a whole number and whole
+    Raises ``UsageError`` (``bad_frequency``) for unknown names, steps below one, dates with a whole number and whole
     numbers with a name.
 
     >>> check_freq("H", dated=True), check_freq("2", dated=False)
@@ -57,7 +57,7 @@ def check_freq(freq: Freq, *, dated: bool) -> Freq:
                 return text
         except (ValueError, AttributeError) as error:
             got = f"{freq!r} ({str(error).split(',')[0]})"
-    raise DataError(
+    raise UsageError(
         "bad_frequency",
         expected="a frequency such as 'h', '30min', 'D', 'MS'" if dated else "a whole number of steps above zero",
         got=got,
@@ -69,7 +69,7 @@ def check_freq(freq: Freq, *, dated: bool) -> Freq:
 def same_freq(one: Freq, other: Freq) -> bool:
     """Whether two frequencies step alike: other names of one step are the same, a day is 24 hours.
 
-    Raises ``DataError`` (``bad_frequency``) for unknown names.
+    Raises ``UsageError`` (``bad_frequency``) for unknown names.
 
     >>> same_freq("H", "60min"), same_freq("D", "24h"), same_freq("W", "W-SUN"), same_freq("MS", "ME")
     (True, True, True, False)
@@ -192,7 +192,7 @@ def _month_alias(times: pd.DatetimeIndex, months: int) -> str:
         expected="monthly stamps on the first or the last day of a month",
         got=f"steps of about {months} month(s) on other days, such as {times[0]}",
         where="time column",
-        fix="move every stamp to the first of its month (ds.dt.to_period('M').dt.to_timestamp()), or pass freq",
+        fix="move every stamp to the first of its month: ds.dt.to_period('M').dt.to_timestamp()",
     )
 
 

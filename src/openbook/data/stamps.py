@@ -20,7 +20,7 @@ _YEAR_FIRST = re.compile(
 )
 _YEAR_LAST = re.compile(r"^(?P<one>\d{1,2})(?P<mark>[./-])\s*(?P<two>\d{1,2})[./-]\s*(?P<year>\d{4}),?" + _CLOCK + "$")
 _MONTH_NAME = re.compile(r"(?i)^(?=.*\b\d{4}\b)(?=.*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)).+$")
-_COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_COMPACT = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})\s*$")
 
 
@@ -78,7 +78,7 @@ def _nanoseconds(stamps: pd.Series, where: str) -> pd.Series:
 
 
 def _whole_numbers(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
-    """Whole-number time, or dates written as one number (20240531, 2024053113)."""
+    """Whole-number time, or dates written as one number (202405, 20240531, 2024053113)."""
     numbers = stamps.astype("Float64" if pd.api.types.is_float_dtype(stamps.dtype) else "Int64")
     known = numbers.dropna()
     whole = (known % 1 == 0) & (known.abs() < 2**63)

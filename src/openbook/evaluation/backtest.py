@@ -24,7 +24,7 @@ from openbook.forecast.explanation import Explanation
 from openbook.forecast.floor import Floor
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
-from openbook.forecast.frames import Rolled, roll, training_part
+from openbook.forecast.frames import Rolled, roll, rows_tested, training_part
 from openbook.forecast.limits import run_limited
 from openbook.forecast.origins import Origins, rolling_origins
 from openbook.models.registry import MODELS
@@ -52,6 +52,7 @@ class Plan:
         for name in ("h", "n_windows", "step_size"):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least=1)
+        whole_number("refit", int(self.refit), least=0)
 
     @property
     def windows(self) -> tuple[int, int, int]:
@@ -108,7 +109,7 @@ def run_backtest(
     levels = check_levels(plan.level)
     plan = replace(plan, level=levels if SCORED in levels else (*levels, SCORED))
     probe = make_model("luong")
-    panel = probe.panel_to_learn(table)
+    panel = probe.panel_to_learn(table, rows_tested(*plan.windows))
     train = training_part(panel, plan.h, plan.n_windows, plan.step)
     season = decide_season(train).value
     ran: dict[str, _Ran] = {}

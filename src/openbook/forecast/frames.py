@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -122,7 +123,7 @@ class FrameForecaster(ABC):
         learner = self.fresh()
         table, restore = learner._read(df, id_col, time_col, target_col)
         step = learner.h if step_size is None else step_size
-        panel, levels = learner.panel_to_learn(table), check_levels(level)
+        panel, levels = learner.panel_to_learn(table, rows_tested(learner.h, n_windows, step)), check_levels(level)
         rolled = roll(learner, panel, n_windows=n_windows, step_size=step, refit=refit, level=levels)
         return restore(learner._rename(rolled.frame))
 
@@ -147,9 +148,13 @@ class FrameForecaster(ABC):
         """The input columns to read from a table being fitted; a model may decide more here."""
         return self.inputs
 
-    def panel_to_learn(self, table: pd.DataFrame) -> Panel:
-        """The panel of a canonical table being learned from; static text stays text until a part of it is learned."""
-        self.inputs = self.resolve_inputs(table)
+    def panel_to_learn(self, table: pd.DataFrame, tested: int = 0) -> Panel:
+        """The panel of a canonical table being learned from; static text stays text until a part of it is learned.
+
+        The newest ``tested`` rows of every series are there to test on: which columns count as inputs is not theirs to say.
+        """
+        known = table.sort_values(TIME, kind="stable").groupby(ID, observed=True).head(-tested) if tested else table
+        self.inputs = self.resolve_inputs(known)
         panel = self._lay_out(table, self.freq)
         warn_of_open_ends(panel, self.h)
         return panel
@@ -175,15 +180,20 @@ class FrameForecaster(ABC):
             return self._lay_out(table, learned)
         if learned is None or same_freq(panel.freq, learned):
             return panel
-        if panel.lengths.max() >= 10:
-            raise DataError(
-                "other_frequency",
-                expected=f"rows {learned} apart, as in training",
-                got=f"rows {panel.freq} apart",
-                where="the table to forecast from",
-                fix="resample it, or fit on data of its frequency",
-            )
-        return self._lay_out(table, learned)
+        if panel.lengths.max() < 10:
+            return self._lay_out(table, learned)
+        if self.freq is not None:  # told, not guessed: weekdays as days with gaps, say
+            with contextlib.suppress(DataError):
+                told = self._lay_out(table, learned)
+                if len(told.times) <= 2 * len(panel.times):
+                    return told
+        raise DataError(
+            "other_frequency",
+            expected=f"rows {learned} apart, as in training",
+            got=f"rows {panel.freq} apart",
+            where="the table to forecast from",
+            fix="resample it, or fit on data of its frequency",
+        )
 
     def table_panel(self, df: Any) -> tuple[Panel, Restore]:
         """The whole panel of a table like the one learned from, and what gives results the caller's kind of frame."""
@@ -291,13 +301,23 @@ def roll(
     return Rolled(frame, fit_seconds, predict_seconds)
 
 
+def rows_tested(h: int, n_windows: int, step_size: int) -> int:
+    """Rows behind the first of ``n_windows`` cutoffs.
+
+    >>> rows_tested(24, 7, 24)
+    168
+    """
+    return h + step_size * (n_windows - 1)
+
+
 def training_part(panel: Panel, h: int, n_windows: int, step_size: int) -> Panel:
     """What lies before the first of ``n_windows`` cutoffs of every series; series that begin later are left out."""
-    ends = panel.lengths - h - step_size * (n_windows - 1)
+    tested = rows_tested(h, n_windows, step_size)
+    ends = panel.lengths - tested
     if (ends < 1).all():
         raise DataError(
             "too_short",
-            expected=f"more than {h + step_size * (n_windows - 1)} rows in some series",
+            expected=f"more than {tested} rows in some series",
             got=f"at most {int(panel.lengths.max())}",
             where=f"{n_windows} window(s), step {step_size}, horizon {h}",
             fix="use fewer windows, a smaller step_size or a shorter horizon",
