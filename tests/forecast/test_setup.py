@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import openbook as ob
 from openbook.data.panel import make_panel
 from openbook.forecast.learn import laid_out
-from openbook.forecast.setup import Asked, loss_scale, set_up
+from openbook.forecast.setup import Asked, loss_scale, series_unit, set_up
 from openbook.models.seq2seq import LuongConfig
 from openbook.training.losses import Loss
-from openbook.windows.sampler import Split, WindowIndex
+from openbook.training.scales import loss_unit
+from openbook.windows.sampler import Split, WindowIndex, WindowShape, gather, split_windows
+from openbook.windows.scaling import SCALINGS, Scaling
 
 
 def test_a_loss_measures_by_rows_before_the_held_out_ones() -> None:
@@ -33,7 +36,7 @@ def test_a_loss_counts_every_series_in_a_unit_that_is_neither_zero_nor_next_to_i
     panel = make_panel(pd.concat([pd.DataFrame({"unique_id": name, "ds": step, "y": y}) for name, y in values.items()]))
     split = Split(WindowIndex(*np.zeros((2, 0), np.int64)), WindowIndex(*np.zeros((2, 0), np.int64)), held_out=0)
     flat, repeats, wanders = loss_scale(panel, split, 2, "pinball")
-    assert flat == 1.0
+    assert flat == np.median([repeats, wanders])
     assert repeats == pytest.approx(0.005)
     assert wanders == pytest.approx(float(np.abs(values["wanders"][2:] - values["wanders"][:-2]).mean()))
     assert np.isnan(loss_scale(panel, split, 2, "mase")[0])
@@ -92,3 +95,55 @@ def test_what_errors_are_counted_in_is_a_decision(loss: Loss, told: str) -> None
     train = ob.TrainConfig(max_steps=1, loss=loss, batch_size=4)
     decision = ob.Forecaster(4, model="luong", input_size=8, train=train).fit(frame).decisions["loss"]
     assert (decision.value, decision.why) == (loss, told)
+
+
+def units_of(frame: pd.DataFrame, scaling: Scaling, h: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per training window: its series, whether its context is zero, and its share of the loss of forecasting its location."""
+    panel = make_panel(frame)
+    asked = Asked(h, LuongConfig(), None, 28, scaling, "pinball", "y")
+    made = set_up(panel, asked, lambda _, decision: decision.value)
+    split = split_windows(panel, made.windows, season=made.season)
+    resident = laid_out(panel, made, split, "pinball")
+    series, end = map(torch.from_numpy, split.train)
+    batch = gather(resident, series, end, made.windows)
+    unit = loss_unit(resident, series, end, h=h, loss="pinball", gap=7)
+    assert unit is not None
+    scaled = (unit / batch.scale_BM).sqrt() if resident.halfway else unit / batch.scale_BM
+    loss = (batch.target_BHM[..., 0].abs() / scaled).mean(1).numpy()
+    return split.train.series_W, (batch.encoder_BTX[..., 0] == 0).all(1).numpy(), loss / loss.sum()
+
+
+def test_what_windows_of_zeros_count_does_not_depend_on_the_unit_of_the_data() -> None:
+    """A business closed for 70 of 300 days."""
+    day, rng = np.arange(300), np.random.default_rng(0)
+    y = np.where((day > 100) & (day <= 170), 0.0, 100 + 20 * np.sin(day / 7 * 2 * np.pi) + 5 * rng.normal(size=300))
+    shares = []
+    for size in (1e-3, 1.0, 1e6):
+        stamps = pd.date_range("2024-01-01", periods=300)
+        _, closed, share = units_of(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": y * size}), "standard")
+        assert closed.sum() > 20
+        shares.append(share[closed].sum())
+    assert shares == pytest.approx([shares[0]] * 3)
+    assert shares[0] < 0.2
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_series_count_alike_whatever_their_size_and_scaling(scaling: Scaling) -> None:
+    day, rng = np.arange(300), np.random.default_rng(0)
+    y = 100 + 20 * np.sin(day / 7 * 2 * np.pi) + 5 * rng.normal(size=300)
+    frames = [pd.DataFrame({"unique_id": name, "ds": day, "y": size * y}) for name, size in (("a", 1.0), ("b", 1e4))]
+    series, _, share = units_of(pd.concat(frames), scaling)
+    assert share[series == 1].sum() == pytest.approx(0.5)
+
+
+def test_series_held_out_whole_are_measured_by_all_of_their_rows() -> None:
+    """Short series, one of which begins with zeros: no rows stand before a held-out tail."""
+    rng, month = np.random.default_rng(0), np.arange(12)
+    values = {f"s{k:02d}": 1e5 + 2e4 * rng.normal(size=12) for k in range(20)}
+    values["s09"][:5] = 0.0
+    panel = make_panel(pd.concat([pd.DataFrame({"unique_id": k, "ds": month, "y": y}) for k, y in values.items()]))
+    split = split_windows(panel, WindowShape(6, 6))
+    assert split.series_held_out == 4
+    unit = series_unit(panel, split, 12, "mae")
+    assert unit[9] == pytest.approx(np.abs(np.diff(values["s09"])).mean())
+    assert unit.max() < 10 * unit.min()

@@ -19,7 +19,7 @@ from openbook.windows.sampler import (
     split_windows,
     spread,
 )
-from openbook.windows.scaling import fit_columns, window_scale
+from openbook.windows.scaling import Usual, fit_columns, window_scale
 
 
 def panel_of(*lengths: int, gap: int | None = None) -> Panel:
@@ -86,9 +86,14 @@ def test_scales_by_hand(scaling: str, location: float) -> None:
 def test_a_scale_is_never_zero_or_nan() -> None:
     value = torch.tensor([[[5.0], [5.0]], [[0.0], [0.0]], [[1.0], [2.0]]], dtype=torch.float64)
     seen = torch.tensor([[[True], [True]], [[True], [True]], [[False], [False]]])
-    scale = window_scale(value, seen, "standard")
-    assert scale.scale_BM.flatten().tolist() == [5.0, 1.0, 1.0]
+    scale = window_scale(value, seen, "standard", usual=Usual(3.0, 0.2))
+    assert scale.scale_BM.flatten().tolist() == [
+        1.0,
+        3.0,
+        3.0,
+    ]  # a share of the level, or the amount where there is none
     assert scale.location_BM.flatten().tolist() == [5.0, 0.0, 0.0]
+    assert window_scale(value, seen, "standard", usual=Usual(3.0)).scale_BM.flatten().tolist() == [3.0, 3.0, 3.0]
 
 
 def test_validation_horizons_lie_behind_every_training_horizon() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from openbook.data.panel import make_panel
 from openbook.windows.sampler import Layout, WindowShape, gather, make_resident, split_windows
-from openbook.windows.scaling import Scaling, difference_std, fit_columns, newest, window_scale
+from openbook.windows.scaling import Scaling, Usual, difference_std, fit_columns, newest, usual_spread, window_scale
 
 NAN = float("nan")
 
@@ -67,3 +67,30 @@ def test_windows_may_begin_before_their_context_is_whole() -> None:
         for least in (0, 5)
     ]
     assert first == [20, 5]
+
+
+def test_a_window_leans_on_the_usual_spread_the_less_the_more_it_saw() -> None:
+    value = torch.tensor([[10.0, 10.2, NAN, NAN], [10.0, 10.2, 10.0, NAN], [10.0, 10.2, 10.0, 10.2]]).double()[
+        ..., None
+    ]
+    found = window_scale(value, value.isfinite(), "standard", usual=Usual(4.0, settled=4)).scale_BM[:, 0]
+    own = np.array([0.1, np.std([10, 10.2, 10]), 0.1])
+    expected = [np.sqrt(0.5 * 0.01 + 0.5 * 16), np.sqrt(0.75 * own[1] ** 2 + 0.25 * 16), 0.1]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(window_scale(value, value.isfinite(), "last").scale_BM[:, 0], own, rtol=1e-5)
+
+
+def test_the_usual_spread_is_an_amount_or_a_share_of_the_level_whichever_varies_less() -> None:
+    rng = np.random.default_rng(0)
+    wave, offsets = np.sin(np.arange(400)) + 0.1 * rng.normal(size=400), np.array([0, 200, 400])
+    level = np.repeat([500.0, 1000.0], 200)
+    alike = usual_spread(level + 3 * wave, offsets, 50, settled=8)
+    assert alike.share == 0.0
+    assert alike.amount == pytest.approx(3 * wave[:200].std(), rel=0.05)
+    sized = usual_spread(level * (1 + 0.1 * wave), offsets, 50, settled=8)
+    assert sized.share == pytest.approx(0.1 * wave.std(), rel=0.05)
+    # a scale for windows of series that are all shorter than a window, or never move
+    assert usual_spread(np.array([1.0, 3.0, 11.0, 13.0]), np.array([0, 2, 4]), 5, settled=3).amount == 1.0
+    assert usual_spread(np.full(9, 7.0), np.array([0, 9]), 3, settled=3) == Usual(7.0, settled=3)
+    assert usual_spread(np.zeros(9), np.array([0, 9]), 3, settled=3) == Usual(settled=3)
+    assert usual_spread(np.full(9, NAN), np.array([0, 9]), 3, settled=3) == Usual(settled=3)

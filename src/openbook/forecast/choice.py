@@ -87,14 +87,16 @@ def told_of(batch: Batch, output: Output, windows: WindowShape) -> Told:
 
 
 def in_own_spread(told: Told, batch: Batch, windows: WindowShape) -> Told:
-    """The same forecasts in units of the spread of each window's newest steps; windows without any keep their unit."""
+    """The same forecasts in units of the spread of each window's newest steps, the usual one where these tell too little."""
     steps = windows.scale_steps or windows.input_size
     value_BT = batch.encoder_BTX[:, -steps:, 0].double().cpu().numpy()
     seen_BT = batch.observed_BTF[:, -steps:, 0].cpu().numpy()
     count_B1 = np.maximum(seen_BT.sum(1, keepdims=True), 1)
     mean_B1 = np.where(seen_BT, value_BT, 0.0).sum(1, keepdims=True) / count_B1
     spread_B1 = np.sqrt(np.where(seen_BT, (value_BT - mean_B1) ** 2, 0.0).sum(1, keepdims=True) / count_B1)
-    spread_B1 = np.where(spread_B1 > 1e-6, spread_B1, 1.0)
+    usual = windows.leaning._replace(amount=windows.usual / windows.unit, share=0.0)
+    own_B1 = usual.blended(*map(torch.from_numpy, (spread_B1, count_B1, mean_B1))).numpy()
+    spread_B1 = np.where(spread_B1 > 1e-6, own_B1, usual.amount)
     return Told(
         told.quantile_BHQ / spread_B1[..., None],
         told.truth_BH / spread_B1,

@@ -36,6 +36,7 @@ from openbook.forecast.recent import recent_of, rows_followed
 from openbook.forecast.running import forecasts, outputs
 from openbook.forecast.setup import Asked
 from openbook.forecast.start import decided_config, error_of
+from openbook.forecast.stretch import stretch_of, stretched, stretches
 from openbook.models.base import ModelConfig, check_choice
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
@@ -72,7 +73,8 @@ class Forecaster(FrameForecaster):
         ``openbook.windows.scaling``); ``None`` decides.
     country : holidays to know ahead, such as ``AU`` or ``AU-VIC`` (needs ``openbook[holidays]``).
     train : ``TrainConfig``.
-    seed : seed of initialisation and sampling; same seed and thread count, same bits on a CPU.
+    seed : seed of initialisation and sampling; same seed and thread count, same bits on a CPU where no budget of seconds
+        ends something (``openbook`` has one of 300 s; ``train.budget_s``).
     alias : name of the forecast columns, ``OpenBook`` where left open.
 
     After ``fit``: ``decisions`` (what was decided and why), ``training_`` (``History``).
@@ -212,6 +214,8 @@ class Forecaster(FrameForecaster):
         if held_out is not None:
             self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, held_out.unit))
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
+        if getattr(config, "mode", "") != "reconstruct":
+            self.fitted_ = replace(self.fitted_, stretch=stretches(self.fitted_, panel, judged))
         if held_out is not None and held_out.learn_again is not None and not self.interrupted():
             try:
                 again = held_out.learn_again()
@@ -225,24 +229,26 @@ class Forecaster(FrameForecaster):
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Median and calibrated bands of every origin, [W, h], in original units; bands follow what came since training.
 
-        A band holds those of smaller levels. A window in which nothing was observed is forecast as NaN, and its series named
-        in a warning.
+        A band holds those of smaller levels, and is wider where a window saw few steps. A window in which nothing was
+        observed is forecast as NaN, and its series named in a warning.
         """
         fitted, points, place = self.fitted(), [], 0
         bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {
             value: [] for value in nested(fitted.shape.quantiles, level)
         }
         recent = recent_of(fitted, panel, origins) if bands else None
+        wider = {value: stretch_of(fitted, panel, origins, value) for value in bands}
         margins = {value: recent.margins(recent.clock.step_R[origins.end], value) for value in bands} if recent else {}
         for told in forecasts(fitted, panel, WindowIndex(*origins)):
             quantile_BHQ, location_B1, scale_B1 = told.quantile_BHQ, told.location_B1, told.scale_B1
             points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)
             piece = slice(place, place := place + len(quantile_BHQ))
-            low = high = quantile_BHQ[..., fitted.shape.median]
+            low = high = middle = quantile_BHQ[..., fitted.shape.median]
             for value, parts in bands.items():
                 margin_BH = margins[value][piece] if margins else None
                 own = fitted.calibration.interval(quantile_BHQ, value, margin_BH)
-                low, high = np.minimum(low, own[0]), np.maximum(high, own[1])
+                wide = [stretched(edge, middle, wider[value][piece]) for edge in own]
+                low, high = np.minimum(low, wide[0]), np.maximum(high, wide[1])
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
         least_W1, blind_W = self._limits(panel, origins)
 

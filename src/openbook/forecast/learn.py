@@ -23,6 +23,7 @@ from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
 from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Resident, Split, WindowShape, make_resident, split_windows
+from openbook.windows.scaling import OWN
 
 log = logging.getLogger("openbook")
 
@@ -68,7 +69,7 @@ def learn(panel: Panel, learner: Learner) -> Learnt:
     split = split_windows(panel, made.windows, validation_size=train.validation_size, season=made.season)
     check_windows(panel, split, made.windows)
     model = build_model(made.config, made.shape, seed).to(learner.device)
-    between = "" if train.loss in SCALED else ", halfway to each window's own spread"
+    between = ", halfway to each window's own spread" if _halfway(made, train.loss) else ""
     learner.decided("loss", Decision(train.loss, f"in {_units_of(train.loss)} of each series{between}"))
     resident = laid_out(panel, made, split, train.loss, learner.device)
     history = train_model(
@@ -79,9 +80,13 @@ def learn(panel: Panel, learner: Learner) -> Learnt:
 
 def laid_out(panel: Panel, made: Setup, split: Split, loss: Loss, device: torch.device | str = "cpu") -> Resident:
     """The panel as all models but ``openbook`` learn from it: errors count halfway between the series' unit and the window's
-    spread, in a MASE loss as it is defined."""
+    spread; in the series' unit where windows are not scaled by their spread; in a MASE loss as it is defined."""
     unit = loss_scale(panel, split, made.season, loss)
-    return make_resident(panel, made.layout, made.columns, device, unit, halfway=loss not in SCALED)
+    return make_resident(panel, made.layout, made.columns, device, unit, halfway=_halfway(made, loss))
+
+
+def _halfway(made: Setup, loss: Loss) -> bool:
+    return loss not in SCALED and made.windows.scaling in OWN
 
 
 def _units_of(loss: Loss) -> str:

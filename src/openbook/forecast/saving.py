@@ -128,6 +128,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "independent": fitted.calibration.independent,
         "choice": fitted.choice._asdict(),
         "learned_until": fitted.learned_until,
+        "stretch": fitted.stretch,
         "history": {
             "ids": [_id_value(name) for name in history.ids],
             "id_kinds": [type(_id_value(name)).__name__ for name in history.ids],
@@ -235,6 +236,7 @@ def _rebuild(
         config["lower_bound"],
         _choice(config["choice"]),
         config.get("learned_until"),
+        tuple(map(tuple, config.get("stretch", ()))),
     )
     return forecaster
 

@@ -11,7 +11,7 @@ import numpy as np
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
-from openbook.forecast.bands import error_scale, known_or_one
+from openbook.forecast.bands import error_scale
 from openbook.forecast.decisions import (
     MOST_STEPS,
     Decision,
@@ -27,8 +27,9 @@ from openbook.models.day_to_day import DayToDayConfig
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Layout, Split, WindowShape
-from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs
+from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs, usual_spread
 
+_SETTLED = 8  # steps that tell a spread where half a season is shorter
 _LEAST_UNIT = 1e-2  # of a series' deviation: one that repeats itself nearly exactly would outweigh all others
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 Decided = Callable[[str, Decision], Any]
@@ -94,9 +95,17 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         n_static=len(layout.stat),
         season=season,
     )
-    windows = WindowShape(input_size, asked.h, scaling, unit, newest, least)
+    windows = leaning(WindowShape(input_size, asked.h, scaling, unit, newest, least), panel, season)
     columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, scaling)
     return Setup(config, season, layout, windows, columns, shape)
+
+
+def leaning(windows: WindowShape, panel: Panel, season: int) -> WindowShape:
+    """The windows with what those lean on that saw less than half a season: the usual spread of the panel's windows."""
+    steps = windows.scale_steps or windows.input_size
+    settled = min(-(-steps // 2), max(-(-season // 2), _SETTLED))
+    usual = usual_spread(panel.target, panel.offsets, steps, settled)
+    return replace(windows, usual=usual.amount, share=usual.share, settled=usual.settled)
 
 
 def _decide_gaps(panel: Panel, gaps: tuple[int, ...], period: int, asked: Asked) -> Decision:
@@ -119,7 +128,8 @@ def _decide_gaps(panel: Panel, gaps: tuple[int, ...], period: int, asked: Asked)
 
 
 def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray:
-    """What errors of each series are measured by, [N], from its rows before the held-out tail; 1 where nothing moves.
+    """What errors of each series are measured by, [N], from its rows before the held-out tail; that of the typical series
+    where nothing moves.
 
     For squared errors the standard deviation, else the in-sample seasonal naive error, as in MASE, but at least a hundredth
     of the deviation: so every series counts by how well it could be forecast, not by its size, and all windows of a series
@@ -130,9 +140,10 @@ def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarr
         seen = panel.target[begin:end]
         seen = seen[np.isfinite(seen)]
         spread[series] = seen.std() if len(seen) > 1 else 0.0
-    if loss == "mse":
-        return known_or_one(spread)
-    return known_or_one(np.fmax(error_scale(panel, season, Origins(np.arange(len(panel)), stop)), _LEAST_UNIT * spread))
+    if loss != "mse":
+        spread = np.fmax(error_scale(panel, season, Origins(np.arange(len(panel)), stop)), _LEAST_UNIT * spread)
+    known = spread[spread > 0]
+    return np.where(spread > 0, spread, np.median(known) if len(known) else 1.0)
 
 
 def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray:
@@ -146,7 +157,9 @@ def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarra
 
 
 def _stops(panel: Panel, split: Split) -> np.ndarray:
-    """Where the held-out tail of each series begins, [N]: its end where nothing is held out."""
+    """Where the held-out tail of each series begins, [N]: its end where nothing or all of it is held out."""
     stop = panel.offsets[1:].copy()
+    if split.series_held_out:
+        return stop
     np.minimum.at(stop, split.validation.series_W, split.validation.end_W)
     return stop

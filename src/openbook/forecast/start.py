@@ -18,7 +18,7 @@ from openbook.forecast.bands import error_scale
 from openbook.forecast.closed_form import Averaged, Error, Solved, Table, absolute, average, solve, squared, tabulate
 from openbook.forecast.decisions import MOST_STEPS, Decision
 from openbook.forecast.origins import Origins
-from openbook.forecast.setup import Setup, series_unit
+from openbook.forecast.setup import Setup, leaning, series_unit
 from openbook.models.base import ModelShape
 from openbook.models.openbook import OpenBookConfig, sizes_of
 from openbook.nn.skip import skip_shape
@@ -127,10 +127,11 @@ def choose_start(
     longest = WindowShape(max(sizes), shape.h)
     widest = split_windows(panel, longest, validation_size=train.validation_size, season=season)
     unit = series_unit(panel, widest, season, train.loss)
+    shapes = {size: leaning(replace(longest, input_size=size), panel, season) for size in sizes}
     for kind in scalings:
         scaled, resident = scaled_by(panel, made, kind)
         for size in sizes:
-            windows = replace(scaled.windows, input_size=size)
+            windows = replace(shapes[size], scaling=kind, unit=scaled.windows.unit)
             tables = tables_of(panel, resident, shape, windows, train, unit, _FEW)
             tried[kind, size] = solve(*tables, error).error
     # Windows of one unit forget how restless each is: the map hardly minds, what is learned on top of it does.
@@ -146,7 +147,7 @@ def choose_start(
     else:
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
     scaled, resident = scaled_by(panel, made, kind)
-    windows = replace(scaled.windows, input_size=size, unit=common_unit(panel, size) if kind in COMMON else 1.0)
+    windows = replace(shapes[size], scaling=kind, unit=shapes[size].usual if kind in COMMON else 1.0)
     lags = lags_of(panel, config, shape.h, season, size)
     if len(sizes) > 1 and finite:  # what is far behind by itself would hardly count
         lags = tuple(lag for lag in lags if tried.get((kind, lag), 0.0) <= _FAR * tried[kind, size])
@@ -182,25 +183,6 @@ def reading(windows: WindowShape, longest: int) -> WindowShape:
     """Windows of ``longest`` steps that are scaled, and worth learning from, by those of the recurrence."""
     own = windows.input_size
     return replace(windows, input_size=max(longest, own), scale_steps=own, least_context=own)
-
-
-def common_unit(panel: Panel, size: int) -> float:
-    """The typical spread within windows of ``size`` steps: one unit for all windows that keeps their values near one.
-
-    >>> from types import SimpleNamespace
-    >>> common_unit(SimpleNamespace(target=np.array([1.0, 3.0] * 50), offsets=np.array([0, 100])), 2)
-    1.0
-    """
-    end = np.unique(np.linspace(size, panel.offsets[-1], _FEW).astype(int))
-    rows = panel.target[np.maximum(end[:, None] - np.arange(1, size + 1), 0)]
-    owner = np.searchsorted(panel.offsets, end - 1, side="right")
-    whole = owner == np.searchsorted(panel.offsets, np.maximum(end - size, 0), side="right")
-    seen = np.isfinite(rows) & whole[:, None]
-    count = np.maximum(seen.sum(1), 1)
-    mean = np.where(seen, rows, 0.0).sum(1) / count
-    power = np.where(seen, (rows - mean[:, None]) ** 2, 0.0).sum(1) / count
-    typical = float(np.sqrt(power[seen.any(1)].mean())) if seen.any() else 0.0
-    return typical if typical > 0 else 1.0
 
 
 def scaled_by(panel: Panel, made: Setup, kind: Scaling) -> tuple[Setup, Resident]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from openbook.data.calendar import calendar_columns
 from openbook.data.panel import Panel
 from openbook.windows.batch import Batch
-from openbook.windows.scaling import ColumnScaler, Scaling, newest, recent, window_scale
+from openbook.windows.scaling import ColumnScaler, Scaling, Usual, newest, recent, window_scale
 
 _SERIES_TO_SPARE = 10
 
@@ -93,7 +93,8 @@ class WindowShape:
 
     ``unit``: the scale that all windows share where they do. ``scale_steps``: how many of the newest context steps location
     and scale are taken from (0: all; all too where none of these was observed). ``least_context``: from how many steps of
-    history on a window is worth learning from (0: all its context, where the series is long enough).
+    history on a window is worth learning from (0: all its context, where the series is long enough). ``usual``, ``share``,
+    ``settled``: what windows that saw too little lean on, see ``Usual``.
     """
 
     input_size: int
@@ -102,6 +103,14 @@ class WindowShape:
     unit: float = 1.0
     scale_steps: int = 0
     least_context: int = 0
+    usual: float = 1.0
+    share: float = 0.0
+    settled: int = 0
+
+    @property
+    def leaning(self) -> Usual:
+        """The usual spread of the training part's windows."""
+        return Usual(self.usual, self.share, self.settled)
 
 
 def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowShape) -> Batch:
@@ -114,7 +123,7 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
     window_BLF = resident.data_RC[clamped_BL]
     seen_BLF = window_BLF.isfinite() & inside_BL[..., None]
     scaled_by_BT1 = recent(seen_BLF[:, :T, :1], shape.scale_steps or T)
-    scale = window_scale(window_BLF[:, :T, :1], scaled_by_BT1, shape.scaling, shape.unit)
+    scale = window_scale(window_BLF[:, :T, :1], scaled_by_BT1, shape.scaling, shape.unit, shape.leaning)
     target_BL1 = (window_BLF[..., :1] - scale.location_BM[:, None]) / scale.scale_BM[:, None]
     input_BLF = window_BLF[..., 1:]
     if shape.scaling == "difference":

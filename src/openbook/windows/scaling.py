@@ -12,6 +12,8 @@ Scaling = Literal["standard", "last", "none", "fixed", "difference"]
 SCALINGS: tuple[Scaling, ...] = ("standard", "last", "none", "fixed", "difference")
 # Scalings by one unit for all windows, in differences to the last value.
 COMMON: tuple[Scaling, ...] = ("fixed", "difference")
+# Scalings by each window's own spread.
+OWN: tuple[Scaling, ...] = ("standard", "last")
 
 
 class ColumnScaler(NamedTuple):
@@ -65,6 +67,69 @@ def fit_inputs(values_RC: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> 
     return columns._replace(std_C=difference_std(values_RC, offsets)) if scaling == "difference" else columns
 
 
+class Usual(NamedTuple):
+    """How far windows of the training part spread, for those that saw too little to tell: as an ``amount``, or as a
+    ``share`` of a window's level where series differ in size (0: by amount). ``settled``: observed steps from which on a
+    window's own spread counts alone.
+    """
+
+    amount: float = 1.0
+    share: float = 0.0
+    settled: int = 0
+
+    def of(self, level_BM: Tensor) -> Tensor:
+        """The usual spread at these levels, [B, M]; never 0."""
+        share_BM = self.share * level_BM.abs()
+        return torch.where(share_BM > 0, share_BM, torch.full_like(level_BM, self.amount))
+
+    def blended(self, spread_BM: Tensor, count_BM: Tensor, level_BM: Tensor) -> Tensor:
+        """Variances by how much was seen: ``count_BM`` steps in the window, the others as usual. Shrinkage keeps two
+        neighbours that hardly differ from passing for a series that hardly moves.
+
+        >>> Usual(3.0, settled=8).blended(torch.tensor([0.1, 0.1]), torch.tensor([2, 8]), torch.zeros(2))
+        tensor([2.5986, 0.1000])
+        """
+        if self.settled <= 0:
+            return spread_BM
+        own_BM = (count_BM / self.settled).clamp(max=1.0)
+        power_BM = own_BM * spread_BM.square() + (1 - own_BM) * self.of(level_BM).square()
+        return torch.where(own_BM < 1, power_BM.sqrt(), spread_BM)
+
+
+NOTHING_USUAL = Usual()
+
+
+def usual_spread(target_R: np.ndarray, offsets: np.ndarray, size: int, settled: int, most: int = 3_000) -> Usual:
+    """The spread of at most ``most`` windows of ``size`` steps, as an amount or a share of their level, whichever varies less.
+
+    >>> small, large = np.array([1.0, 3.0] * 50), np.array([10.0, 30.0] * 50)
+    >>> usual_spread(small, np.array([0, 100]), 2, settled=1)
+    Usual(amount=1.0, share=0.0, settled=1)
+    >>> round(usual_spread(np.append(small, large), np.array([0, 100, 200]), 2, settled=1).share, 3)
+    0.5
+    """
+    end = np.unique(np.linspace(min(size, offsets[-1]), offsets[-1], most).astype(int))
+    begin = offsets[np.searchsorted(offsets, end - 1, side="right") - 1]
+    row = end[:, None] - np.arange(1, size + 1)
+    inside = row >= begin[:, None]
+    whole = np.logical_and.reduce(inside, axis=1)
+    rows = target_R[np.maximum(row, 0)]
+    seen = np.isfinite(rows) & inside & (whole if whole.any() else ~whole)[:, None]
+    count = np.maximum(seen.sum(1), 1)
+    mean = np.where(seen, rows, 0.0).sum(1) / count
+    power = np.where(seen, (rows - mean[:, None]) ** 2, 0.0).sum(1) / count
+    some = seen.any(1)
+    if not some.any():
+        return Usual(settled=settled)
+    amount, level = float(np.sqrt(power[some].mean())), float(np.abs(mean[some]).mean())
+    if amount <= 1e-9 * level:  # nothing ever moved
+        return Usual(level or 1.0, settled=settled)
+    moved = (power > 1e-18 * mean**2) & (mean != 0)
+    told, size_of = np.log(power[moved]) / 2, np.log(np.abs(mean[moved]))
+    by_share = moved.sum() > 1 and np.std(told - size_of) < np.std(told)
+    return Usual(amount, float(np.exp(np.median(told - size_of))) if by_share else 0.0, settled)
+
+
 class WindowScale(NamedTuple):
     """Location and scale of each window's target, [B, M] float64, and its last observed value (0 if none)."""
 
@@ -93,12 +158,14 @@ def recent(seen_BTM: Tensor, steps: int) -> Tensor:
     return torch.where(within_BTM.any(1, keepdim=True), within_BTM, seen_BTM)
 
 
-def window_scale(value_BTM: Tensor, seen_BTM: Tensor, scaling: Scaling, unit: float = 1.0) -> WindowScale:
+def window_scale(
+    value_BTM: Tensor, seen_BTM: Tensor, scaling: Scaling, unit: float = 1.0, usual: Usual = NOTHING_USUAL
+) -> WindowScale:
     """Location and scale of the observed context of every window.
 
     ``standard``: mean and standard deviation; ``last``: last observed value and standard deviation; ``fixed`` and
-    ``difference``: last observed value and ``unit``; ``none``: 0 and 1. A context without spread takes its absolute mean
-    as scale, one of zeros takes 1: never 0, never NaN.
+    ``difference``: last observed value and ``unit``; ``none``: 0 and 1. A context with too few observed steps leans on the
+    ``usual`` spread of the training part, one without spread takes it: never 0, never NaN.
     """
     count_BM = seen_BTM.sum(dim=1)
     some_BM = count_BM > 0
@@ -112,7 +179,6 @@ def window_scale(value_BTM: Tensor, seen_BTM: Tensor, scaling: Scaling, unit: fl
         return WindowScale(last_BM, torch.full_like(mean_BM, unit), last_BM)
     spread_BM = ((clean_BTM - mean_BM[:, None]) * seen_BTM).square().sum(dim=1).div(safe_BM).sqrt()
     flat_BM = spread_BM <= 1e-9 * mean_BM.abs()
-    level_BM = torch.where(mean_BM.abs() > 0, mean_BM.abs(), torch.ones_like(mean_BM))
-    scale_BM = torch.where(flat_BM, level_BM, spread_BM)
+    scale_BM = torch.where(flat_BM, usual.of(mean_BM), usual.blended(spread_BM, count_BM, mean_BM))
     location_BM = torch.where(some_BM, last_BM if scaling == "last" else mean_BM, torch.zeros_like(mean_BM))
-    return WindowScale(location_BM, torch.where(some_BM, scale_BM, torch.ones_like(scale_BM)), last_BM)
+    return WindowScale(location_BM, scale_BM, last_BM)

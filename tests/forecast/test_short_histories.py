@@ -1,0 +1,92 @@
+"""Series with hardly any history, or a window that saw hardly any of it: forecasts and bands of a sensible size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.data.panel import make_panel
+from openbook.forecast.origins import Origins
+from openbook.forecast.stretch import stretch_of
+from openbook.windows.sampler import WindowShape
+
+STAMPS = pd.date_range("2024-01-01", periods=600, freq="h")
+QUICK = ob.TrainConfig(max_steps=60, val_every=30, budget_s=30)
+
+
+def waves(level: float, rows: int, seed: int = 0, name: str = "s") -> pd.DataFrame:
+    """A daily wave of 3 with noise of 1."""
+    noise = np.random.default_rng(seed).normal(size=600)
+    y = level + 3 * np.sin(2 * np.pi * np.arange(600) / 24) + noise
+    return pd.DataFrame({"unique_id": name, "ds": STAMPS[:rows], "y": y[:rows]})
+
+
+@pytest.fixture(scope="module", params=["luong", "openbook"])
+def told(request: pytest.FixtureRequest) -> dict[float, pd.DataFrame]:
+    """Forecasts less the level, by level, of series that show little."""
+    found = {}
+    for level in (0.0, 1e5):
+        table = pd.concat([waves(level, 600, 1, "s1"), waves(level, 600, 2, "s2")])
+        model = ob.Forecaster(6, model=request.param, train=QUICK).fit(table)
+        gap = waves(level, 600, 5, "gap")
+        gap.loc[:590, "y"] = np.nan
+        new = [waves(level, 600, 3, "fine"), gap]
+        new += [
+            pd.DataFrame({"unique_id": n, "ds": STAMPS[:k], "y": level + 1.0}) for n, k in (("one", 1), ("stuck", 600))
+        ]
+        new += [waves(level, 2, 4, "two"), waves(level, 3, 4, "three")]
+        forecast = model.predict(pd.concat(new), level=[80]).set_index("unique_id")
+        found[level] = forecast.drop(columns="ds") - level
+    return found
+
+
+@pytest.mark.parametrize("name", ["fine", "one", "two", "three", "gap", "stuck"])
+def test_forecasts_are_of_the_size_of_the_data_whatever_its_level(told: dict[float, pd.DataFrame], name: str) -> None:
+    for forecast in told.values():
+        assert np.abs(forecast.loc[name]).to_numpy().max() < 20
+    np.testing.assert_allclose(told[0.0].loc[name], told[1e5].loc[name], atol=1.5)
+
+
+@pytest.mark.parametrize("name", ["one", "two", "three", "gap"])
+def test_bands_are_not_narrow_for_want_of_rows(told: dict[float, pd.DataFrame], name: str) -> None:
+    for forecast in told.values():
+        width = (forecast["OpenBook-hi-80"] - forecast["OpenBook-lo-80"]).groupby("unique_id").mean()
+        assert 1.5 * width["fine"] < width[name] < 15 * width["fine"]
+
+
+@pytest.mark.parametrize("model", ["luong", "openbook"])
+def test_bands_hold_their_share_after_few_rows_too(model: str, tmp_path: Path) -> None:
+    table = pd.concat([waves(0.0, 600, seed, f"s{seed}") for seed in range(4)])
+    fitted = ob.Forecaster(6, model=model, train=QUICK).fit(table)
+    fitted.save(tmp_path / "m.ob")
+    again = ob.load(tmp_path / "m.ob")
+    for rows in (1, 3, 12):
+        parts, truths = [], []
+        for seed in range(10, 14):
+            whole = waves(0.0, 600, seed)
+            for first in range(0, 120, 7):
+                part = whole.iloc[first : first + rows + 6].assign(unique_id=f"{seed}-{first}")
+                parts.append(part.iloc[:rows])
+                truths.append(part.iloc[rows:])
+        told = fitted.predict(pd.concat(parts), level=[80, 95]).merge(pd.concat(truths), on=["unique_id", "ds"])
+        pd.testing.assert_frame_equal(told.drop(columns="y"), again.predict(pd.concat(parts), level=[80, 95]))
+        inside = {n: told["y"].between(told[f"OpenBook-lo-{n}"], told[f"OpenBook-hi-{n}"]).mean() for n in (80, 95)}
+        assert 0.6 < inside[80] < 0.99
+        assert inside[95] > 0.8
+
+
+def test_a_window_is_stretched_by_what_it_saw() -> None:
+    fitted = SimpleNamespace(stretch=((1, 4.0, 2.0), (4, 2.0, 1.0)), windows=WindowShape(16, 2, scale_steps=8))
+    y = [1.0, np.nan, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(12), "y": y}))
+    origins = Origins(np.zeros(5, np.int64), np.array([1, 2, 5, 9, 10]))
+    np.testing.assert_allclose(stretch_of(fitted, panel, origins, 80), [4, 4, 2, 1 + np.log(8 / 7) / np.log(2), 1])
+    np.testing.assert_allclose(stretch_of(fitted, panel, origins, 95), [2, 2, 1, 1, 1])
+    np.testing.assert_allclose(stretch_of(fitted, panel, origins, 90)[0], 4 - 2 * 10 / 15)
+    fitted.stretch = ()
+    assert stretch_of(fitted, panel, origins, 80).tolist() == [1.0] * 5
