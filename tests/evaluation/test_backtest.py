@@ -232,3 +232,14 @@ def test_windows_that_can_not_be_are_refused_before_anything_runs(wrong: dict[st
 def test_a_plan_that_can_not_be_followed_is_refused_before_anything_runs(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Plan(H, **wrong)
+
+
+def test_rows_to_test_on_do_not_say_which_columns_are_inputs(hourly: pd.DataFrame) -> None:
+    """A fault that is first reported behind the first cutoff."""
+    table = hourly.drop(columns="wind").assign(fault=0.0)
+    late = table.groupby("unique_id").cumcount(ascending=False) == H + 1
+    told = [
+        run_backtest(ob.read_table(part), Plan(H, n_windows=2, models=("luong",)), make_model).forecasts
+        for part in (table.assign(fault=np.where(late, 1000.0, 0.0)), table)
+    ]
+    pd.testing.assert_frame_equal(*told)

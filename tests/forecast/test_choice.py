@@ -170,6 +170,16 @@ def test_in_units_of_its_own_spread_a_window_forecasts_the_same(told: Told) -> N
     np.testing.assert_allclose(middle, three.quantile_BHQ * 2 + 10)
     own = batch.encoder_BTX[0, -6:, 0].numpy()
     np.testing.assert_allclose(found.scale_B1[0], 2 * own.std(), rtol=1e-6)
+    batch.observed_BTF[:, :-1, 0] = (
+        False  # one step tells no spread, of four that would: the usual one for the most part
+    )
+    leaning = WindowShape(6, 2, "fixed", unit=2.0, usual=5.0, settled=4)
+    np.testing.assert_allclose(in_own_spread(three, batch, leaning).scale_B1[0], 2 * 5.0 / 2)
+    batch.observed_BTF[0, -2:, 0] = True
+    two = batch.encoder_BTX[0, -2:, 0].numpy().std()
+    np.testing.assert_allclose(
+        in_own_spread(three, batch, leaning).scale_B1[0], 2 * np.sqrt((two**2 + 2.5**2) / 2), rtol=1e-6
+    )
 
 
 def test_the_model_alone_is_left_as_it_is(told: Told) -> None:
