@@ -14,6 +14,7 @@ SCALINGS: tuple[Scaling, ...] = ("standard", "last", "none", "fixed", "differenc
 COMMON: tuple[Scaling, ...] = ("fixed", "difference")
 # Scalings by each window's own spread.
 OWN: tuple[Scaling, ...] = ("standard", "last")
+_WINDOWS, _CELLS = 3_000, 2_200_000  # what a usual spread is taken from, at most
 
 
 class ColumnScaler(NamedTuple):
@@ -99,8 +100,8 @@ class Usual(NamedTuple):
 NOTHING_USUAL = Usual()
 
 
-def usual_spread(target_R: np.ndarray, offsets: np.ndarray, size: int, settled: int, most: int = 3_000) -> Usual:
-    """The spread of at most ``most`` windows of ``size`` steps, as an amount or a share of their level, whichever varies less.
+def usual_spread(target_R: np.ndarray, offsets: np.ndarray, size: int, settled: int) -> Usual:
+    """The spread of windows of ``size`` steps, as an amount or a share of their level, whichever varies less.
 
     >>> small, large = np.array([1.0, 3.0] * 50), np.array([10.0, 30.0] * 50)
     >>> usual_spread(small, np.array([0, 100]), 2, settled=1)
@@ -108,6 +109,7 @@ def usual_spread(target_R: np.ndarray, offsets: np.ndarray, size: int, settled: 
     >>> round(usual_spread(np.append(small, large), np.array([0, 100, 200]), 2, settled=1).share, 3)
     0.5
     """
+    most = max(100, min(_WINDOWS, _CELLS // size))
     end = np.unique(np.linspace(min(size, offsets[-1]), offsets[-1], most).astype(int))
     begin = offsets[np.searchsorted(offsets, end - 1, side="right") - 1]
     row = end[:, None] - np.arange(1, size + 1)
