@@ -56,7 +56,7 @@ def _calls(seed: int) -> DemoCase:
         models=("openbook", "luong", "bahdanau", "seasonal_naive", "ridge", "auto_ets", "mstl"),
         futr=futr,
         max_steps=800,
-        budget_s=60.0,
+        budget_s=50.0,
         facts={"name": "calls", "simulated": True, "notes": _notes(whole)},
     )
 
@@ -74,7 +74,7 @@ def _co2() -> DemoCase:
         models=("openbook", "luong", "bahdanau", "seasonal_naive", "ridge", "auto_ets", "mstl"),
         futr=(),
         max_steps=600,
-        budget_s=60.0,
+        budget_s=50.0,
         facts={"name": "co2", "simulated": False, "notes": _notes(table)},
     )
 
