@@ -53,10 +53,10 @@ def _calls(seed: int) -> DemoCase:
         ahead=whole.loc[left < h, ["unique_id", "ds", *futr]],
         h=h,
         n_windows=14,
-        models=("openbook", "luong", "bahdanau", "seasonal_naive", "ridge", "auto_ets", "mstl"),
+        models=("openbook", "luong", "bahdanau", "seasonal_naive", "ridge", "mstl"),
         futr=futr,
         max_steps=800,
-        budget_s=50.0,
+        budget_s=55.0,
         facts={"name": "calls", "simulated": True, "notes": _notes(whole)},
     )
 
@@ -74,7 +74,7 @@ def _co2() -> DemoCase:
         models=("openbook", "luong", "bahdanau", "seasonal_naive", "ridge", "auto_ets", "mstl"),
         futr=(),
         max_steps=600,
-        budget_s=50.0,
+        budget_s=55.0,
         facts={"name": "co2", "simulated": False, "notes": _notes(table)},
     )
 
