@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,13 +16,6 @@ from openbook.data.panel import make_panel
 
 ROOT = Path(__file__).parents[1]
 ROWS = (120, 40, 40)
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Files of the benchmarks, which live beside the package."""
-    monkeypatch.syspath_prepend(ROOT)
-    return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
 def job_of(module: Callable[[str], Any], **settings: Any) -> Any:
@@ -110,11 +102,16 @@ def test_trees_are_told_nothing_of_past_inputs_within_the_horizon(module: Callab
 def test_lags_stay_within_the_protocols_window(module: Callable[[str], Any]) -> None:
     lags_of = module("peers.forecast").lags_of
     job = module("peer_jobs").handed(job_of(module))
-    assert lags_of(replace(job, learn=np.array([500]))) == [*range(1, 9), 16, 24, 32, 40, 48, 56]
-    assert lags_of(replace(job, learn=np.array([500]), window=20)) == [*range(1, 9), 16]
-    assert lags_of(replace(job, learn=np.array([60]))) == [*range(1, 9), 16]
-    assert lags_of(replace(job, learn=np.array([500]), season=1)) == list(range(1, 11))
-    assert lags_of(replace(job, learn=np.array([5000]), season=96)) == [*range(1, 11), *range(96, 673, 96)]
+    long = np.array([5000])
+    assert lags_of(replace(job, learn=long), 8) == [*range(1, 9), 16, 24, 32, 40, 48, 56]
+    assert lags_of(replace(job, learn=long, window=20), 0) == [*range(1, 9), 16]
+    assert lags_of(replace(job, learn=long, window=20), 8) == list(range(1, 9))  # what differences read counts
+    assert lags_of(replace(job, learn=long, window=10, season=96), 1) == list(range(1, 10))
+    changes = module("peers.forecast").changes_of(replace(job, learn=long, window=10, season=96))
+    assert changes == {"level": 0, "last value": 1}  # a season ago lies outside
+    assert lags_of(replace(job, learn=np.array([60])), 0) == [*range(1, 9), 16]
+    assert lags_of(replace(job, learn=long, season=1), 1) == list(range(1, 11))
+    assert lags_of(replace(job, learn=long, season=96), 0) == [*range(1, 11), *range(96, 673, 96)]
 
 
 def perfect(module: Callable[[str], Any], asked: list[Any]) -> Callable[..., None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,13 +19,6 @@ from openbook.training.loop import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 ROWS = (120, 40, 40)
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Files of the benchmarks, which live beside the package."""
-    monkeypatch.syspath_prepend(ROOT)
-    return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
 def wide(rows: int = 210, columns: int = 2) -> pd.DataFrame:

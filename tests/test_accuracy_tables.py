@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Files of the benchmarks, which live beside the package."""
-    monkeypatch.syspath_prepend(ROOT)
-    return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
 def put(folder: Path, suite: str, case: str, label: str, seed: int | None = None, **scores: float) -> None:

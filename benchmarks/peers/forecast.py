@@ -105,12 +105,12 @@ class Trees:
         from mlforecast import MLForecast
         from mlforecast.target_transforms import Differences, LocalStandardScaler
 
-        period = {"level": 0, "last value": 1, "season": job.season}[change]
+        period = changes_of(job)[change]
         transforms: list[Any] = [Differences([period])] if period else []
         if whole(job):
             transforms.append(LocalStandardScaler())
-        lags = lags_of(job)
-        self.length = max(lags) + period + 1
+        lags = lags_of(job, period)
+        self.length = max(lags) + period
         self.settings = {"target less": change, "trees": trees, "lags": lags, "window": self.length}
         made = LGBMRegressor(
             objective="l2" if job.squared else "l1",
@@ -121,7 +121,6 @@ class Trees:
             verbosity=-1,
         )
         self.library = MLForecast(models={"lgb": made}, freq=1, lags=lags, target_transforms=transforms)
-        self.offsets = job.offsets
 
     def fit(self, job: Handed, inputs: np.ndarray) -> None:
         """Learn from the rows that may be learned from; rows without an observed target teach nothing."""
@@ -147,11 +146,20 @@ class Trees:
         return np.concatenate(found)
 
 
-def lags_of(job: Handed) -> list[int]:
-    """Every step of a season (or the ten newest), and the same hour of the six seasons before; within the protocol's window."""
+def changes_of(job: Handed) -> dict[str, int]:
+    """What can be taken off a value before trees learn it, and how many rows back that is, where the window leaves lags."""
+    found = {"level": 0, "last value": 1} | ({"season": job.season} if job.season > 1 else {})
+    return {change: period for change, period in found.items() if lags_of(job, period)}
+
+
+def lags_of(job: Handed, period: int) -> list[int]:
+    """Every step of a season (or the ten newest), and the same hour of the six seasons before.
+
+    With the ``period`` rows that differences reach back they stay within the protocol's window.
+    """
     near = range(1, (job.season if 1 < job.season <= 48 else BACK) + 1)
     far = [job.season * back for back in range(2, 8)] if job.season > 1 else []
-    most = job.window or max(near[-1], *far, 1)
+    most = job.window - period if job.window else max(near[-1], *far, 1)
     return [lag for lag in dict.fromkeys([*near, job.season, *far]) if lag <= min(most, int(job.learn.min()) // 3)]
 
 
@@ -166,8 +174,7 @@ def lightgbm(job: Handed, seed: int) -> Told:
         off = model.predict(earlier, inputs) - job.target[earlier.end[:, None] + np.arange(job.h)]
         return float(np.nanmean(off**2 if job.squared else np.abs(off)))
 
-    changes = ["level", "last value", *(["season"] if job.season > 1 else [])]
-    errors = {(change, 100): error(change, 100) for change in changes}
+    errors = {(change, 100): error(change, 100) for change in changes_of(job)}
     change = min(errors, key=lambda tried: errors[tried])[0]
     errors[change, 500] = error(change, 500)
     model = Trees(job, *min(errors, key=lambda tried: errors[tried]))
