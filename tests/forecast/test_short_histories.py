@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 import openbook as ob
-from openbook.data.panel import make_panel
+from openbook.data.panel import Panel, make_panel
+from openbook.forecast import widening as module
+from openbook.forecast.conformal import Calibration
 from openbook.forecast.origins import Origins
-from openbook.forecast.stretch import stretch_of
-from openbook.windows.sampler import WindowShape
+from openbook.forecast.widening import widening_of
+from openbook.windows.sampler import WindowIndex, WindowShape
 
 STAMPS = pd.date_range("2024-01-01", periods=600, freq="h")
 QUICK = ob.TrainConfig(max_steps=60, val_every=30, budget_s=30)
@@ -80,13 +82,37 @@ def test_bands_hold_their_share_after_few_rows_too(model: str, tmp_path: Path) -
         assert inside[95] > 0.8
 
 
-def test_a_window_is_stretched_by_what_it_saw() -> None:
-    fitted = SimpleNamespace(stretch=((1, 4.0, 2.0), (4, 2.0, 1.0)), windows=WindowShape(16, 2, scale_steps=8))
+def test_a_band_is_wider_by_what_its_window_saw() -> None:
+    fitted = SimpleNamespace(widening=((1, 4.0, 3.0), (4, 2.0, 1.0)), windows=WindowShape(16, 2, scale_steps=8))
     y = [1.0, np.nan, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(12), "y": y}))
     origins = Origins(np.zeros(5, np.int64), np.array([1, 2, 5, 9, 10]))
-    np.testing.assert_allclose(stretch_of(fitted, panel, origins, 80), [4, 4, 2, 1 + np.log(8 / 7) / np.log(2), 1])
-    np.testing.assert_allclose(stretch_of(fitted, panel, origins, 95), [2, 2, 1, 1, 1])
-    np.testing.assert_allclose(stretch_of(fitted, panel, origins, 90)[0], 4 - 2 * 10 / 15)
-    fitted.stretch = ()
-    assert stretch_of(fitted, panel, origins, 80).tolist() == [1.0] * 5
+    seven = np.log(8 / 7) / np.log(2)  # of the way from eight steps to four
+    np.testing.assert_allclose(widening_of(fitted, panel, origins, 80)[:, 0], [4, 4, 2, 2 * seven, 0])
+    np.testing.assert_allclose(widening_of(fitted, panel, origins, 95)[:, 0], [3, 3, 1, seven, 0])
+    np.testing.assert_allclose(widening_of(fitted, panel, origins, 90)[0], 4 - 10 / 15)
+    fitted.widening = ()
+    assert widening_of(fitted, panel, origins, 80).tolist() == [[0.0]] * 5
+
+
+def test_what_a_band_lacks_is_how_far_truths_lie_outside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that forecasts 0 ± 1 whatever it saw, of truths from 0 to 10 that its calibration never met."""
+    truth = np.linspace(0.0, 10.0, 101)
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(201), "y": np.append(np.zeros(100), truth)}))
+    quantile = np.tile([-1.0, 0.0, 1.0], (101, 1, 1))
+    known = np.array([[0.0]] * 20)
+    fitted = SimpleNamespace(
+        windows=WindowShape(3, 1, settled=1),
+        shape=SimpleNamespace(h=1),
+        calibration=Calibration((0.1, 0.5, 0.9), np.tile([-1.0, 0.0, 1.0], (20, 1, 1)), known + 1.0),
+    )
+    asked: list[np.ndarray] = []
+
+    def told(fitted: object, panel: Panel, windows: WindowIndex) -> list[tuple[np.ndarray, ...]]:
+        asked.append(np.diff(panel.offsets))
+        return [(quantile, panel.target[windows.end_W][:, None])]
+
+    monkeypatch.setattr(module, "forecasts", told)
+    found = module.widenings(fitted, panel, WindowIndex(np.zeros(101, np.int64), np.arange(100, 201)))
+    assert [set(lengths) for lengths in asked] == [{2}, {3}]  # one and two steps, and the horizon
+    assert found == ((1.0, pytest.approx(7.0), pytest.approx(8.5)), (2.0, pytest.approx(7.0), pytest.approx(8.5)))

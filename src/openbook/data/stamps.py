@@ -20,7 +20,7 @@ _YEAR_FIRST = re.compile(
 )
 _YEAR_LAST = re.compile(r"^(?P<one>\d{1,2})(?P<mark>[./-])\s*(?P<two>\d{1,2})[./-]\s*(?P<year>\d{4}),?" + _CLOCK + "$")
 _MONTH_NAME = re.compile(r"(?i)^(?=.*\b\d{4}\b)(?=.*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)).+$")
-_COMPACT = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_COMPACT = (6, 8, 10, 12, 14)  # digits of a year with its month, and of day, hour, minute and second beside them
 _ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})\s*$")
 
 

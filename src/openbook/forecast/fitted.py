@@ -19,7 +19,7 @@ class Fitted:
     """Everything a trained forecaster needs to forecast: weights, sizes, scalers, calibration, what was decided.
 
     ``config`` is the model's, with what was decided of it. ``learned_until``: the last stamp it learned from, as a whole
-    number; bands follow what came after it. ``stretch``: how much wider bands are where few steps were seen, by their number.
+    number; bands follow what came after it. ``widening``: how much wider bands are where few steps were seen, by their number.
     """
 
     model: nn.Module
@@ -34,4 +34,4 @@ class Fitted:
     lower_bound: float | None = None
     choice: Choice = ALONE
     learned_until: int | None = None
-    stretch: tuple[tuple[float, ...], ...] = ()
+    widening: tuple[tuple[float, ...], ...] = ()

@@ -36,7 +36,7 @@ from openbook.forecast.recent import recent_of, rows_followed
 from openbook.forecast.running import forecasts, outputs
 from openbook.forecast.setup import Asked
 from openbook.forecast.start import decided_config, error_of
-from openbook.forecast.stretch import stretch_of, stretched, stretches
+from openbook.forecast.widening import widening_of, widenings
 from openbook.models.base import ModelConfig, check_choice
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
@@ -215,7 +215,7 @@ class Forecaster(FrameForecaster):
             self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, held_out.unit))
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
         if getattr(config, "mode", "") != "reconstruct":
-            self.fitted_ = replace(self.fitted_, stretch=stretches(self.fitted_, panel, judged))
+            self.fitted_ = replace(self.fitted_, widening=widenings(self.fitted_, panel, judged))
         if held_out is not None and held_out.learn_again is not None and not self.interrupted():
             try:
                 again = held_out.learn_again()
@@ -237,18 +237,17 @@ class Forecaster(FrameForecaster):
             value: [] for value in nested(fitted.shape.quantiles, level)
         }
         recent = recent_of(fitted, panel, origins) if bands else None
-        wider = {value: stretch_of(fitted, panel, origins, value) for value in bands}
+        wider = {value: widening_of(fitted, panel, origins, value) for value in bands}
         margins = {value: recent.margins(recent.clock.step_R[origins.end], value) for value in bands} if recent else {}
         for told in forecasts(fitted, panel, WindowIndex(*origins)):
             quantile_BHQ, location_B1, scale_B1 = told.quantile_BHQ, told.location_B1, told.scale_B1
             points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)
             piece = slice(place, place := place + len(quantile_BHQ))
-            low = high = middle = quantile_BHQ[..., fitted.shape.median]
+            low = high = quantile_BHQ[..., fitted.shape.median]
             for value, parts in bands.items():
                 margin_BH = margins[value][piece] if margins else None
-                own = fitted.calibration.interval(quantile_BHQ, value, margin_BH)
-                wide = [stretched(edge, middle, wider[value][piece]) for edge in own]
-                low, high = np.minimum(low, wide[0]), np.maximum(high, wide[1])
+                own, more_B1 = fitted.calibration.interval(quantile_BHQ, value, margin_BH), wider[value][piece]
+                low, high = np.minimum(low, own[0] - more_B1), np.maximum(high, own[1] + more_B1)
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
         least_W1, blind_W = self._limits(panel, origins)
 

@@ -128,7 +128,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "independent": fitted.calibration.independent,
         "choice": fitted.choice._asdict(),
         "learned_until": fitted.learned_until,
-        "stretch": fitted.stretch,
+        "widening": fitted.widening,
         "history": {
             "ids": [_id_value(name) for name in history.ids],
             "id_kinds": [type(_id_value(name)).__name__ for name in history.ids],
@@ -236,7 +236,7 @@ def _rebuild(
         config["lower_bound"],
         _choice(config["choice"]),
         config.get("learned_until"),
-        tuple(map(tuple, config.get("stretch", ()))),
+        tuple(map(tuple, config.get("widening", ()))),
     )
     return forecaster
 

@@ -1,4 +1,4 @@
-"""Bands of windows that saw little: stretched by as much as those of validation windows cut short were too narrow."""
+"""Bands of windows that saw little: wider by as much as those of validation windows cut short were too narrow."""
 
 from __future__ import annotations
 
@@ -14,50 +14,35 @@ from openbook.windows.sampler import WindowIndex, spread
 
 _WINDOWS = 200
 _LEVELS = (80.0, 95.0)
-_LEAST = 1e-9  # half a band, in units of a window's scale
 
 
-def stretches(fitted: Fitted, panel: Panel, windows: WindowIndex) -> tuple[tuple[float, ...], ...]:
-    """By how many steps a window saw, what the distance of its bands from their middle is multiplied by to hold their share:
-    rows of a number of steps, the factor of the 80 % band and that of the 95 % band.
+def widenings(fitted: Fitted, panel: Panel, windows: WindowIndex) -> tuple[tuple[float, ...], ...]:
+    """By how many steps a window saw, how far the edges of its 80 % and 95 % bands are moved out, in scaled units.
 
-    Measured on windows whose history is taken away but for the newest steps, as if their series began there. Windows that
-    saw more than the largest number need nothing; () where all do.
+    Measured on windows whose history is taken away but for the newest steps, as if their series began there: the ``level``
+    quantile of how far their truths lie outside the calibrated band. Windows that saw all their steps need nothing.
     """
     size, half = fitted.windows.scale_steps or fitted.windows.input_size, max(1, fitted.windows.settled)
     counts = sorted({n for n in (1, half // 2, half, 2 * half, 4 * half) if 1 <= n < size})
     some, found = spread(windows, _WINDOWS), []
     for count in counts:
         whole = some.take(some.end_W - panel.offsets[some.series_W] >= count)
-        if not whole:
-            continue
-        cut = _cut(panel, whole, count, fitted.shape.h)
-        ends = WindowIndex(np.arange(len(cut)), cut.offsets[:-1] + count)
-        found.append((float(count), *_missing(fitted, cut, ends)))
-    return tuple(found) if any(factor > 1 for _, *factors in found for factor in factors) else ()
+        if whole:
+            cut = _cut(panel, whole, count, fitted.shape.h)
+            found.append((float(count), *_outside(fitted, cut, cut.offsets[:-1] + count)))
+    return tuple(found)
 
 
-def stretch_of(fitted: Fitted, panel: Panel, origins: Origins, level: float) -> np.ndarray:
-    """What the band of a level is stretched by at every origin, [W]."""
-    if not fitted.stretch:
-        return np.ones(len(origins.end))
+def widening_of(fitted: Fitted, panel: Panel, origins: Origins, level: float) -> np.ndarray:
+    """How far the edges of a level's band are moved out at every origin, [W, 1], in scaled units."""
+    if not fitted.widening:
+        return np.zeros((len(origins.end), 1))
     size = fitted.windows.scale_steps or fitted.windows.input_size
     seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
     count_W = seen[origins.end] - seen[np.maximum(origins.end - size, panel.offsets[origins.series])]
-    known, *factors = np.array([*fitted.stretch, (size, *np.ones(len(_LEVELS)))]).T
-    factor = [np.interp(level, _LEVELS, at) for at in np.transpose(factors)]
-    return np.interp(np.log(np.maximum(count_W, 1)), np.log(known), factor)
-
-
-def stretched(edge_WH: np.ndarray, middle_WH: np.ndarray, factor_W: np.ndarray) -> np.ndarray:
-    """An edge of bands by a factor farther from their middle, untouched where that is 1.
-
-    >>> stretched(np.array([[3.0], [3.0]]), np.array([[1.0], [1.0]]), np.array([1.0, 2.0]))
-    array([[3.],
-           [5.]])
-    """
-    factor_W1 = factor_W[:, None]
-    return np.where(factor_W1 == 1, edge_WH, middle_WH + (edge_WH - middle_WH) * factor_W1)
+    known, *margins = np.array([*fitted.widening, (size, *np.zeros(len(_LEVELS)))]).T
+    margin = [np.interp(level, _LEVELS, at) for at in np.transpose(margins)]
+    return np.interp(np.log(np.maximum(count_W, 1)), np.log(known), margin)[:, None]
 
 
 def _cut(panel: Panel, windows: WindowIndex, count: int, h: int) -> Panel:
@@ -77,18 +62,14 @@ def _cut(panel: Panel, windows: WindowIndex, count: int, h: int) -> Panel:
     )
 
 
-def _missing(fitted: Fitted, panel: Panel, windows: WindowIndex) -> list[float]:
-    """The factors that the bands of these windows lack, by level; 1 where they are wide enough."""
-    reach: dict[float, list[np.ndarray]] = {level: [] for level in _LEVELS}
-    for told in forecasts(fitted, panel, windows):
-        middle = told.quantile_BHQ[..., fitted.shape.median]
-        for level, parts in reach.items():
-            low, high = fitted.calibration.interval(told.quantile_BHQ, level)
-            room = np.maximum(np.where(told.truth_BH > middle, high - middle, middle - low), _LEAST)
-            parts.append(np.abs(told.truth_BH - middle) / room)
+def _outside(fitted: Fitted, panel: Panel, end_W: np.ndarray) -> list[float]:
+    """What the bands of all series of a panel, forecast from these rows, lack at every level; 0 where they are wide enough."""
+    told = list(forecasts(fitted, panel, WindowIndex(np.arange(len(panel)), end_W)))
+    quantile_WHQ, truth_WH = (np.concatenate(parts) for parts in zip(*[part[:2] for part in told], strict=True))
     found = []
-    for level, parts in reach.items():
-        joined = np.concatenate(parts)
-        joined = joined[np.isfinite(joined)]
-        found.append(round(max(1.0, float(np.quantile(joined, level / 100))), 4) if len(joined) else 1.0)
+    for level in _LEVELS:
+        low, high = fitted.calibration.interval(quantile_WHQ, level)
+        outside = np.maximum(low - truth_WH, truth_WH - high)
+        outside = outside[np.isfinite(outside)]
+        found.append(max(0.0, float(np.quantile(outside, level / 100))) if len(outside) else 0.0)
     return found
