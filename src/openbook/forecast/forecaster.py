@@ -214,8 +214,7 @@ class Forecaster(FrameForecaster):
         if held_out is not None:
             self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, held_out.unit))
         self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
-        if getattr(config, "mode", "") != "reconstruct":
-            self.fitted_ = replace(self.fitted_, widening=widenings(self.fitted_, panel, judged))
+        self.fitted_ = replace(self.fitted_, widening=widenings(self.fitted_, panel, judged))
         if held_out is not None and held_out.learn_again is not None and not self.interrupted():
             try:
                 again = held_out.learn_again()
