@@ -243,3 +243,17 @@ def test_rows_to_test_on_do_not_say_which_columns_are_inputs(hourly: pd.DataFram
         for part in (table.assign(fault=np.where(late, 1000.0, 0.0)), table)
     ]
     pd.testing.assert_frame_equal(*told)
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [(("naive", "bahdanau"), 1), (("bahdanau", "naive"), 0), (("naive",), 0)],
+    ids=["after others", "first", "none"],
+)
+def test_kernels_are_compiled_beside_the_models_before_them(
+    models: tuple[str, ...], expected: int, hourly: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    monkeypatch.setattr(module, "compile_ahead", lambda: started.append(1))
+    run_backtest(ob.read_table(hourly), Plan(H, n_windows=1, models=models), make_model)
+    assert len(started) == expected

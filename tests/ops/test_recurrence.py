@@ -300,7 +300,7 @@ def test_no_tensor_grows_with_steps_times_book_times_units() -> None:
 def test_a_decoder_may_forget_its_gates(
     monkeypatch: pytest.MonkeyPatch, sizes: Sizes, outside: bool, look_last: bool
 ) -> None:
-    monkeypatch.setattr(kernels, "_KEPT", 0)
+    monkeypatch.setattr(kernels, "KEPT", 0)
     inputs, inside = draw_decoder(sizes), padded(sizes.B, sizes.L) if outside else None
     told: list[Tensor] = []
 
@@ -321,7 +321,7 @@ def test_a_decoder_may_forget_its_gates(
 
 @pytest.mark.parametrize("both", [True, False])
 def test_an_encoder_may_forget_its_gates(monkeypatch: pytest.MonkeyPatch, both: bool) -> None:
-    monkeypatch.setattr(kernels, "_KEPT", 0)
+    monkeypatch.setattr(kernels, "KEPT", 0)
     inputs, inside = draw_encoder(5, 9, 4, 7, 6, both=both), padded(5, 9)
     mask = torch.rand(5, 9, 4, generator=torch.Generator().manual_seed(1)) > 0.2
 
@@ -353,7 +353,7 @@ def test_what_is_forgotten_takes_no_memory_and_few_gates_are_kept(monkeypatch: p
         return sum(sizes)
 
     assert kept() == B * L * (4 * D + A + 3 * D + T)
-    monkeypatch.setattr(kernels, "_KEPT", B * L * 4 * D - 1)
+    monkeypatch.setattr(kernels, "KEPT", B * L * 4 * D - 1)
     assert kept() == B * L * (D + T)
 
 

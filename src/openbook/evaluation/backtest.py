@@ -27,7 +27,8 @@ from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.frames import Rolled, roll, rows_tested, training_part
 from openbook.forecast.limits import run_limited
 from openbook.forecast.origins import Origins, rolling_origins
-from openbook.models.registry import MODELS
+from openbook.models.registry import COMPILED, MODELS
+from openbook.ops.ahead import compile_ahead
 from openbook.version import __version__
 
 ALWAYS = ("seasonal_naive", "ridge")  # no forecast of ours is shown without these two
@@ -112,6 +113,8 @@ def run_backtest(
     panel = probe.panel_to_learn(table, rows_tested(*plan.windows))
     train = training_part(panel, plan.h, plan.n_windows, plan.step)
     season = decide_season(train).value
+    if models[0] not in COMPILED and any(name in COMPILED for name in models):
+        compile_ahead()  # beside the models that come before
     ran: dict[str, _Ran] = {}
     for name in models:
         say(name)

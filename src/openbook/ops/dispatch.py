@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from openbook.errors import UsageError
+from openbook.ops import ahead
 
 VARIABLE = "OPENBOOK_KERNELS"
 CHOICES = ("auto", "reference", "numba", "triton")
@@ -57,6 +58,7 @@ def implementation(op: str, tensor: Tensor, size: int, reference: ModuleType) ->
         yield module
         return
     with _said_if_slow():
+        ahead.wait()  # another process may be compiling what would otherwise be compiled here
         yield module
     _used.add((op, kind))
 

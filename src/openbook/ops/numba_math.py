@@ -6,6 +6,7 @@ Everything is float32 and written so that no loop has a branch LLVM must keep: t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 
 def _can_cache() -> bool:
-    """Whether compiled kernels can be kept on disk: beside the source or in the user's cache folder."""
     try:
         njit(cache=True)(lambda: None)
     except RuntimeError:
@@ -38,7 +38,8 @@ def _can_cache() -> bool:
     return True
 
 
-KERNEL: dict[str, Any] = {**FAST, "cache": _can_cache()}
+CACHED = _can_cache()  # compiled kernels can be kept on disk: beside the source or in the user's cache folder
+KERNEL: dict[str, Any] = {**FAST, "cache": CACHED}
 
 
 _CHANGED = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
@@ -47,10 +48,19 @@ _CHANGED = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py
 def forget_older(*kernels: Any, than: float = _CHANGED) -> None:
     """Delete what was compiled of kernels before a file of this folder changed: Numba looks at the kernel's own file alone."""
     for kernel in kernels:
-        folder = kernel.stats.cache_path
-        for index in Path(folder).glob(f"*.{kernel.__name__}-*.nbi") if folder else ():
+        for index in _indices(kernel):
             if index.stat().st_mtime < than:
                 index.unlink(missing_ok=True)
+
+
+def kept(*kernels: Any) -> bool:
+    """Whether every kernel has been compiled before and is kept on disk."""
+    return all(any(_indices(kernel)) for kernel in kernels)
+
+
+def _indices(kernel: Any) -> Iterator[Path]:
+    folder = kernel.stats.cache_path
+    return Path(folder).glob(f"*.{kernel.__name__}-*.nbi") if folder else iter(())
 
 
 @intrinsic

@@ -130,7 +130,8 @@ def _powers(first: int, last: int, key: np.ndarray, powers: np.ndarray, wides: n
         wides[b] = key_powers(key[b], powers[b])
 
 
-forget_older(_forward, _backward, _powers)
+KERNELS = (_forward, _backward, _powers)
+forget_older(*KERNELS)
 
 
 def hoist(key_BTA: Tensor) -> Powers:

@@ -30,7 +30,7 @@ from openbook.ops.recurrence.numba_steps import (
 from openbook.ops.types import Again, Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
 from openbook.ops.workers import share_out
 
-_KEPT = 2**22  # gates up to this many are kept: to tell them anew would cost time and save little
+KEPT = 2**22  # gates up to this many are kept: to tell them anew would cost time and save little
 
 
 def _shared(start: Start, pages: Pages, weights: DecoderWeights, inside_BL: Tensor | None, ahead: int) -> Given:
@@ -88,7 +88,7 @@ class _Steps(torch.autograd.Function):
         inside_BL, looks, ahead, again = parts[13:]
         (B, L, D4), T, A = gates_BL4.shape, *pages.key_BTA.shape[1:]
         # Told anew are keys, gates, queries, cells and contexts: some products, for five sixths of what would be kept.
-        ctx.again = again if again is not None and gates_BL4.numel() > _KEPT else None
+        ctx.again = again if again is not None and gates_BL4.numel() > KEPT else None
         opened_BL4 = gates_BL4.detach().contiguous()
         if ctx.again is None and opened_BL4.data_ptr() == gates_BL4.data_ptr():
             opened_BL4 = opened_BL4.clone()

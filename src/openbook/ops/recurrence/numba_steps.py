@@ -308,4 +308,5 @@ def steps_backward(
                 out.score[b, a] *= np.float32(-2)
 
 
-forget_older(steps_forward, steps_backward, reopen)
+KERNELS = (steps_forward, steps_backward, reopen)
+forget_older(*KERNELS)
