@@ -9,7 +9,7 @@ import torch
 
 from openbook.data.panel import make_panel
 from openbook.forecast import closed_form
-from openbook.forecast.closed_form import Table, absolute, average, mean_error, solve, squared, tabulate
+from openbook.forecast.closed_form import Counting, Table, absolute, average, mean_error, solve, squared, tabulate
 from openbook.nn.skip import skip_input, skip_shape
 from openbook.windows.sampler import Layout, WindowShape, gather, make_resident, split_windows, spread
 from openbook.windows.scaling import fit_columns
@@ -56,6 +56,8 @@ def test_a_row_of_the_table_is_what_the_skip_path_reads_of_the_window(
     torch.testing.assert_close(table.x_WD, skip_input(batch, skip), rtol=0, atol=0)
     torch.testing.assert_close(table.y_WH, batch.target_BHM[..., 0], rtol=0, atol=0)
     torch.testing.assert_close(table.size_W, batch.scale_BM[:, 0] / torch.from_numpy(unit[chosen.series_W]))
+    assert table.series_W is not None
+    np.testing.assert_array_equal(table.series_W, chosen.series_W)
 
 
 def test_it_is_the_ridge_solution() -> None:
@@ -76,6 +78,25 @@ def test_windows_weigh_by_their_size() -> None:
     x = np.concatenate([table.x_WD.double().numpy(), np.ones((40, 1))], axis=1) * root
     wanted = np.linalg.lstsq(x, table.y_WH.double().numpy() * root, rcond=None)[0]
     np.testing.assert_allclose(np.concatenate([found.weight_DH, found.bias_H[None]]), wanted, atol=1e-5)
+
+
+def test_windows_weigh_by_what_they_count_where_that_is_told() -> None:
+    table = make_table(40, noise=1.0)
+    weight = torch.rand(40, generator=torch.Generator().manual_seed(3)) + 0.1
+    told = solve(table._replace(size_W=torch.full((40,), 7.0), weight_W=weight), None, absolute, penalty=1e-9)
+    same = solve(table._replace(size_W=weight.sqrt()), None, absolute, penalty=1e-9)
+    torch.testing.assert_close(told.weight_DH, same.weight_DH)
+    torch.testing.assert_close(told.bias_H, same.bias_H)
+
+
+def test_what_windows_count_by() -> None:
+    table = make_table(3, noise=0.0)._replace(size_W=torch.tensor([1.0, 2.0, 3.0]), series_W=torch.tensor([0, 0, 1]))
+    ratio = torch.tensor([1.0, 10.0])
+    wanted = {"series": [1, 4, 9], "changes": [1, 4, 900], "halfway": [1, 2, 3], "window": [1, 1, 1]}
+    for by, weights in wanted.items():
+        counted = Counting(by, ratio).of(table).weight_W  # type: ignore[arg-type]
+        assert counted is not None
+        assert counted.tolist() == weights
 
 
 def test_noise_that_teaches_nothing_is_punished() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +22,41 @@ _APART = 0.05  # how much worse, as a share of the best error, a map validates t
 
 class Table(NamedTuple):
     """Windows as rows: inputs ``x`` [W, D], targets ``y`` [W, h] (NaN unknown), scaled; ``size`` [W] turns scaled errors into
-    units of the series' own spread."""
+    units of the series' own spread. ``series`` [W]: whose they are. ``weight`` [W]: what each counts when a map is solved,
+    the square of its size where it is None."""
 
     x_WD: Tensor
     y_WH: Tensor
     size_W: Tensor
+    series_W: Tensor | None = None
+    weight_W: Tensor | None = None
+
+
+By = Literal["series", "changes", "halfway", "window"]
+
+
+class Counting(NamedTuple):
+    """What windows count by when a map is solved: errors in units of each series (its spread, or its ``changes`` from season
+    to season; ``ratio`` [N] of the one to the other), in each ``window``'s own spread, or ``halfway`` (geometric mean).
+
+    Least squares are best in units that errors grow with. Source: Aitken 1936, On least squares and linear combination of
+    observations.
+    """
+
+    by: By
+    ratio_N: Tensor
+
+    def of(self, table: Table) -> Table:
+        """The table with what its windows count.
+
+        >>> table = Table(torch.ones(2, 1), torch.ones(2, 1), torch.tensor([1.0, 3.0]), torch.tensor([0, 1]))
+        >>> [Counting(by, torch.tensor([1.0, 2.0])).of(table).weight_W.tolist() for by in ("series", "changes", "halfway")]
+        [[1.0, 9.0], [1.0, 36.0], [1.0, 3.0]]
+        """
+        assert table.series_W is not None
+        powers = {"series": 2, "changes": 2, "halfway": 1, "window": 0}
+        size_W = table.size_W * self.ratio_N[table.series_W] if self.by == "changes" else table.size_W
+        return table._replace(weight_W=size_W ** powers[self.by])
 
 
 class Solved(NamedTuple):
@@ -56,9 +86,10 @@ def tabulate(
         known_BHK, position_BH1 = batch.decoder_BHK[..., :-1], batch.decoder_BHK[..., -1:]
         batch = batch._replace(decoder_BHK=torch.cat([known_BHK, first_BHC, position_BH1], dim=2))
         y_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
-        rows.append((skip_input(batch, skip), y_BH, batch.scale_BM[:, 0] / unit[series]))
+        rows.append((skip_input(batch, skip), y_BH, batch.scale_BM[:, 0] / unit[series], series))
     if not rows:
-        return Table(torch.zeros(0, skip.width), torch.zeros(0, skip.h), torch.zeros(0, dtype=torch.float64))
+        none_W = torch.zeros(0, dtype=torch.float64)
+        return Table(torch.zeros(0, skip.width), torch.zeros(0, skip.h), none_W, none_W.long())
     return Table(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
@@ -99,8 +130,8 @@ class _Normal(NamedTuple):
 def solve(train: Table, validation: Table | None, error: Error, penalty: float = 1.0) -> Solved:
     """The ridge map whose penalty does best on validation windows; without any, that of the given ``penalty``.
 
-    Errors count in units of the series, so a window weighs as its scale does there. Windows with a missing target are left
-    out, or filled from the step before where hardly any is complete.
+    Windows count by their weights. Those with a missing target are left out, or filled from the step before where hardly any
+    is complete.
     One eigendecomposition serves all penalties.
     """
     if not len(train.x_WD):
@@ -150,8 +181,8 @@ def _location(train: Table, penalty: float) -> Solved:
 
 
 def _normal(train: Table) -> _Normal:
-    x, y, size = _complete(train)
-    share_W1 = size.square()[:, None] / size.square().sum()
+    x, y, weight = _complete(train)
+    share_W1 = weight[:, None] / weight.sum()
     x_mean, y_mean = (share_W1 * x).sum(0), (share_W1 * y).sum(0)
     root_W1 = share_W1.sqrt()
     x = root_W1 * (x - x_mean)
@@ -179,12 +210,13 @@ def _ridge(normal: _Normal, validation: Table | None, error: Error, penalty: flo
 
 
 def _complete(table: Table) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, whole targets and sizes of the windows to learn from, float64."""
+    """Inputs, whole targets and weights of the windows to learn from, float64."""
     whole = table.y_WH.isfinite().all(1)
+    weight_W = (table.size_W.square() if table.weight_W is None else table.weight_W).double()
     if float(whole.float().mean()) >= _ENOUGH_COMPLETE:
-        return table.x_WD[whole].double(), table.y_WH[whole].double(), table.size_W[whole].double()
+        return table.x_WD[whole].double(), table.y_WH[whole].double(), weight_W[whole]
     filled, last = [], torch.zeros(len(table.y_WH))
     for y_W in table.y_WH.unbind(1):
         last = torch.where(y_W.isfinite(), y_W, last)
         filled.append(last)
-    return table.x_WD.double(), torch.stack(filled, 1).double(), table.size_W.double()
+    return table.x_WD.double(), torch.stack(filled, 1).double(), weight_W

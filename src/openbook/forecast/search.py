@@ -166,8 +166,9 @@ def run_again(bench: Bench, trial: Trial, panel: Panel) -> nn.Module | None:
     train, windows, seed = bench.train, windows_of(bench, trial.config), trial.training.seed
     all_of_it = split_windows(panel, bench.start.windows, validation_size=0, season=bench.shape.season)
     start, none = bench.start, replace(train, validation_size=0)
-    tables = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
-    averaged = average(*tables, error_of(train.loss), start.averaged.windows, like=start.averaged)
+    learnt, judged = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
+    error, like = error_of(train.loss), start.averaged
+    averaged = average(start.counting.of(learnt), judged, error, like.windows, like=like)
     model = member(bench._replace(start=start._replace(averaged=averaged)), trial.config, seed)
     best = trial.history.best_step
     if not best:

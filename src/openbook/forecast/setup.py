@@ -11,7 +11,7 @@ import numpy as np
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
-from openbook.forecast.bands import error_scale
+from openbook.forecast.bands import error_scale, lagged
 from openbook.forecast.decisions import (
     MOST_STEPS,
     Decision,
@@ -144,6 +144,16 @@ def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarr
         spread = np.fmax(error_scale(panel, season, Origins(np.arange(len(panel)), stop)), _LEAST_UNIT * spread)
     known = spread[spread > 0]
     return np.where(spread > 0, spread, np.median(known) if len(known) else 1.0)
+
+
+def season_changes(panel: Panel, split: Split, season: int) -> np.ndarray:
+    """Root mean square of each series' changes from season to season before its held-out tail, [N]; NaN where it has none."""
+    moved, found = np.square(panel.target - lagged(panel, season)), np.full(len(panel), np.nan)
+    for series, (begin, end) in enumerate(zip(panel.offsets[:-1], _stops(panel, split), strict=True)):
+        seen = moved[begin:end]
+        if np.isfinite(seen).any():
+            found[series] = np.sqrt(np.nanmean(seen))
+    return np.where(found > 0, found, np.nan)
 
 
 def loss_scale(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray:

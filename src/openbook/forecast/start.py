@@ -11,21 +11,34 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
 from openbook.forecast.bands import error_scale
-from openbook.forecast.closed_form import Averaged, Error, Solved, Table, absolute, average, solve, squared, tabulate
+from openbook.forecast.closed_form import (
+    Averaged,
+    By,
+    Counting,
+    Error,
+    Solved,
+    Table,
+    absolute,
+    average,
+    solve,
+    squared,
+    tabulate,
+)
 from openbook.forecast.decisions import MOST_STEPS, Decision
 from openbook.forecast.origins import Origins
-from openbook.forecast.setup import Setup, leaning, series_unit
+from openbook.forecast.setup import Setup, leaning, season_changes, series_unit
 from openbook.models.base import ModelShape
 from openbook.models.openbook import OpenBookConfig, sizes_of
 from openbook.nn.skip import skip_shape
 from openbook.training.loop import TrainConfig
-from openbook.training.losses import Loss
+from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Resident, WindowShape, make_resident, split_windows
-from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs
+from openbook.windows.scaling import COMMON, OWN, ColumnScaler, Scaling, difference_std, fit_inputs
 
 _FEW, MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chosen one on
 _SEASONS = (2, 3, 4, 7, 14)
@@ -33,18 +46,21 @@ _NEARLY = 1.005  # a shorter window is taken where it is this near to the best
 _FAR = 1.15  # a window whose map does this much worse by itself is not averaged
 _LEAST_SEGMENTS, _MOST_SEGMENTS = 8, 32
 _CLEARLY = 0.95  # a unit that all windows share has to do this much better than one of each window's own
+_BETTER = 0.98  # windows that count by something else than their series have to do this much better
 _ALIKE = 3.0  # how much larger the changes of one series may be than those of another to share a unit
 _DAYS, _MOST_DAYS_AHEAD = 28, 7
 _MOST_ROWS = 1_500  # of a long book: every window reads them all
 
 
 class Start(NamedTuple):
-    """A decided window: config with windows and segment, how windows are cut, the map to start from, how inputs are scaled."""
+    """A decided window: config with windows and segment, how windows are cut, the map to start from, how inputs are scaled, and
+    what windows count by."""
 
     config: OpenBookConfig
     windows: WindowShape
     averaged: Averaged
     columns: ColumnScaler
+    counting: Counting
 
     @property
     def solved(self) -> Solved:
@@ -151,8 +167,10 @@ def choose_start(
     lags = lags_of(panel, config, shape.h, season, size)
     if len(sizes) > 1 and finite:  # what is far behind by itself would hardly count
         lags = tuple(lag for lag in lags if tried.get((kind, lag), 0.0) <= _FAR * tried[kind, size])
-    tables = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, MANY)
-    averaged = average(*tables, error, lags)
+    few = tables_of(panel, resident, shape, windows, train, unit, _FEW)
+    counting, counted_why = choose_counting(*few, train.loss, kind, unit / season_changes(panel, widest, season))
+    learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, MANY)
+    averaged = average(counting.of(learnt), judged, error, lags)
     segment = config.segment or segment_of(size, season)
     counted = ", ".join(f"{lag} {share:.0%}" for lag, share in zip(lags, averaged.share, strict=True))
     of_maps = f"mean of the maps of several windows, by validation error: {counted}" if len(lags) > 1 else "one map"
@@ -161,13 +179,37 @@ def choose_start(
         "scaling": Decision(kind, why if len(scalings) > 1 else "as given"),
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
         "skip_window": Decision(max(lags), ("as given, " if config.skip_window else "") + of_maps),
+        "counting": Decision(counting.by, counted_why),
         "penalty": Decision(
             averaged.solved.penalty,
             f"validation error {averaged.solved.error:.4g} of the skip path, in units of its mean diagonal",
         ),
     }
     decided = replace(config, window=size, skip_window=max(lags), segment=segment)
-    return Start(decided, windows, averaged, scaled.columns), decisions
+    return Start(decided, windows, averaged, scaled.columns, counting), decisions
+
+
+def choose_counting(
+    learnt: Table, judged: Table | None, loss: Loss, scaling: Scaling, ratio_N: np.ndarray
+) -> tuple[Counting, str]:
+    """What windows count by: their series, unless validation errors say clearly that a map learns better from others.
+
+    ``ratio_N``: how a series' unit compares to its changes from season to season. Only windows that are scaled one by one
+    differ in spread, and a scaled loss says itself what it counts in.
+    """
+    known_N = torch.from_numpy(np.where(np.isfinite(ratio_N), ratio_N, 1.0))
+    ways: list[By] = ["series"]
+    if loss == "mse" and len(ratio_N) > 1:
+        ways.append("changes")
+    if scaling in OWN:
+        ways += ["halfway", "window"]
+    if len(ways) == 1 or loss in SCALED or judged is None or not len(judged.x_WD):
+        return Counting("series", known_N), "errors in units of each series: nothing to choose"
+    found = {by: solve(Counting(by, known_N).of(learnt), judged, error_of(loss)).error for by in ways}
+    least = min(ways, key=lambda by: found[by])
+    best = least if found[least] < _BETTER * found["series"] else "series"
+    told = ", ".join(f"{by} {value:.4g}" for by, value in found.items())
+    return Counting(best, known_N), f"validation error of a map of windows that count by: {told}"
 
 
 def lags_of(panel: Panel, config: OpenBookConfig, h: int, season: int, size: int) -> tuple[int, ...]:
