@@ -165,7 +165,9 @@ def step_time(seed: int) -> dict[str, Any]:
         x, known = (torch.randn(B, n, w, generator=generator) for n, w in ((T, F + K), (H, K)))
         seen, ahead = (torch.ones(B, n, w, dtype=torch.bool) for n, w in ((T, F), (H, K)))
         y, one = torch.randn(B, H, 1, generator=generator), torch.ones(B, 1)
-        batch = Batch(x, seen[..., 0], seen, known, ahead, y, ahead[..., :1], one, one.double(), one.double())
+        batch = Batch(
+            x, seen[..., 0], seen, known, ahead, y, ahead[..., :1], one, one.double(), one.double(), -one[:, 0].long()
+        )
         models = {name: build_model(config, shape, seed) for name, config in configs.items()}
         optimisers = {name: torch.optim.AdamW(model.parameters()) for name, model in models.items()}
         taken: dict[str, list[float]] = {name: [] for name in models}

@@ -64,7 +64,19 @@ def make_batch(B: int, T: int, H: int, F: int, seed: int, K: int = 5) -> tuple[B
     past, known = torch.randn(B, T, F + K, generator=g), torch.randn(B, H, K, generator=g)
     seen, ahead = torch.ones(B, T, F, dtype=torch.bool), torch.ones(B, H, K, dtype=torch.bool)
     target, one = torch.randn(B, H, 1, generator=g), torch.ones(B, 1)
-    batch = Batch(past, seen[..., 0], seen, known, ahead, target, ahead[..., :1], one, one.double(), one.double())
+    batch = Batch(
+        past,
+        seen[..., 0],
+        seen,
+        known,
+        ahead,
+        target,
+        ahead[..., :1],
+        one,
+        one.double(),
+        one.double(),
+        -one[:, 0].long(),
+    )
     return batch, shape
 
 

@@ -19,7 +19,7 @@ from openbook.windows.batch import Batch
 
 B, T, H = 5, 9, 4
 SHAPE = ModelShape(
-    n_variables=3, n_encoder=6, n_decoder=4, input_size=T, h=H, quantiles=(0.1, 0.5, 0.9), n_known=1, season=4
+    n_variables=3, n_encoder=6, n_decoder=4, input_size=T, h=H, quantiles=(0.1, 0.5, 0.9), n_known=1, season=4, n_own=2
 )
 FEEDBACK = ("teacher_forcing", "scheduled", "free_running")
 CONFIGS = {
@@ -69,6 +69,7 @@ def make_batch(size: float = 1.0, *, seed: int = 0) -> Batch:
         last_BM=torch.randn(B, 1, generator=g),
         location_BM=torch.zeros(B, 1, dtype=torch.float64),
         scale_BM=torch.ones(B, 1, dtype=torch.float64),
+        own_B=torch.tensor([0, -1, 1, 0, -1]),
     )
 
 
@@ -105,6 +106,9 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> nn
                 )
             ):
                 parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(9))
+        for name, buffer in made.named_buffers():
+            if "own_" in name:
+                buffer.normal_(0, 0.1, generator=torch.Generator().manual_seed(9))
     return made
 
 

@@ -27,7 +27,7 @@ from openbook.windows.batch import Batch
 seen, one = torch.ones(2, 5, 3, dtype=torch.bool), torch.ones(2, 1)
 ahead_BHK = torch.ones(2, 4, 2, dtype=torch.bool)
 batch = Batch(torch.randn(2, 5, 5), seen[..., 0], seen, torch.randn(2, 4, 2), ahead_BHK, torch.randn(2, 4, 1),
-              ahead_BHK[..., :1], one, one.double(), one.double())
+              ahead_BHK[..., :1], one, one.double(), one.double(), -one[:, 0].long())
 shape = ModelShape(3, 5, 2, 5, 4, (0.1, 0.5, 0.9))
 for config in (BahdanauConfig(), DarnnConfig(), DarnnConfig(form="recurrent")):
     build_model(config, shape, 1)(batch).quantile_BHMQ.sum().backward()

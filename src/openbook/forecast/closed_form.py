@@ -17,6 +17,10 @@ _PENALTIES = np.logspace(-5, 3, 17)  # multiples of the mean of the normal equat
 _ENOUGH_COMPLETE = 0.2  # below it gaps in horizons are filled from the step before, instead of leaving windows out
 _CELLS = 200_000  # of a piece of windows
 _NOTHING = 1e-30  # an error no map comes below
+_MOST_OWN = 32  # series among which some may have a map of their own: each takes an eigendecomposition
+_LEAST_OWN, _LEAST_JUDGED = 200, 20  # windows such a map is learned from, and judged by
+_OWN_SHARES = (0.5, 1.0)
+_OWN_BETTER = 0.98  # a map of a series' own, and a larger share of it, has to do this much better there
 _APART = 0.05  # how much worse, as a share of the best error, a map validates that counts 1/e of the best
 
 
@@ -172,6 +176,71 @@ def average(
     lowest = float("nan") if judged is None else mean_error(judged.x_WD @ weight_DH + bias_H, judged, error)
     main = maps[int(np.argmax(shares))].penalty
     return Averaged(windows, shares, tuple(each.penalty for each in maps), Solved(weight_DH, bias_H, main, lowest))
+
+
+class Own(NamedTuple):
+    """What the map of one series adds to the common one, its ``share`` taken: weights [D, h] and bias [h]; its penalty."""
+
+    series: int
+    share: float
+    penalty: float
+    weight_DH: Tensor
+    bias_H: Tensor
+
+
+def own_maps(
+    train: Table, validation: Table | None, common: Solved, error: Error, like: tuple[Own, ...] | None = None
+) -> tuple[Own, ...]:
+    """Maps learned from one series alone, halfway to the common one or wholly, where they validate clearly better there.
+
+    With ``like``: those again, from more windows, with their shares and penalties.
+    """
+    if train.series_W is None:
+        return ()
+    if like is not None:
+        found = [(own, _ridge(_normal(_rows(train, own.series)), None, error, own.penalty)) for own in like]
+        return tuple(_beside(own.series, own.share, solved, common) for own, solved in found)
+    names = torch.unique(train.series_W).tolist()
+    if validation is None or validation.series_W is None or not 1 < len(names) <= _MOST_OWN:
+        return ()
+    chosen = []
+    for series in names:
+        learnt, judged = _rows(train, series), _rows(validation, series)
+        if len(learnt.x_WD) < _LEAST_OWN or len(judged.x_WD) < _LEAST_JUDGED:
+            continue
+        solved = _ridge(_normal(learnt), judged, error, common.penalty)
+        told_WH = judged.x_WD @ common.weight_DH + common.bias_H
+        apart_WH = judged.x_WD @ solved.weight_DH + solved.bias_H - told_WH
+        errors = {share: mean_error(told_WH + share * apart_WH, judged, error) for share in (0.0, *_OWN_SHARES)}
+        best = 0.0
+        for share in _OWN_SHARES:  # a larger share than is needed is rather luck
+            best = share if errors[share] < _OWN_BETTER * errors[best] else best
+        if best:
+            chosen.append(_beside(series, best, solved, common))
+    return tuple(chosen)
+
+
+def _beside(series: int, share: float, solved: Solved, common: Solved) -> Own:
+    weight_DH, bias_H = solved.weight_DH - common.weight_DH, solved.bias_H - common.bias_H
+    return Own(series, share, solved.penalty, share * weight_DH, share * bias_H)
+
+
+def _rows(table: Table, series: int) -> Table:
+    """The windows of one series."""
+    assert table.series_W is not None
+    kept = table.series_W == series
+    return Table(*(None if part is None else part[kept] for part in table))  # type: ignore[arg-type]
+
+
+def with_own(common: Solved, own: tuple[Own, ...], validation: Table | None, error: Error) -> Solved:
+    """The common map with the error that all maps together have on validation windows."""
+    if not own or validation is None or validation.series_W is None:
+        return common
+    told_WH = validation.x_WD @ common.weight_DH + common.bias_H
+    for each in own:
+        rows = validation.series_W == each.series
+        told_WH[rows] += validation.x_WD[rows] @ each.weight_DH + each.bias_H
+    return common._replace(error=mean_error(told_WH, validation, error))
 
 
 def _location(train: Table, penalty: float) -> Solved:

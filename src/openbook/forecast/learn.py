@@ -103,7 +103,12 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     check_windows(panel, split_windows(panel, shortest, validation_size=train.validation_size), shortest)
     window = config.window or asked.input_size
     first, decisions = choose_start(panel, made, replace(config, window=window), train, asked.scaling)
-    made = made._replace(columns=first.columns)
+    own = tuple(str(panel.ids[each.series]) for each in first.own)
+    made = made._replace(
+        columns=first.columns,
+        layout=replace(made.layout, own=own),
+        shape=replace(made.shape, n_own=len(own)),
+    )
     for name, decision in decisions.items():
         decided(name, decision)
     split = split_windows(

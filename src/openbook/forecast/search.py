@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from openbook.data.panel import Panel
-from openbook.forecast.closed_form import average
+from openbook.forecast.closed_form import average, own_maps
 from openbook.forecast.decisions import Decision
 from openbook.forecast.start import MANY, Start, book_of, error_of, tables_of
 from openbook.models.base import ModelShape
@@ -87,6 +87,8 @@ def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
         made = OpenBookNet(config, bench.shape)
     if made.skip is not None:
         made.skip.set_base(bench.start.solved.weight_DH, bench.start.solved.bias_H)
+        for place, own in enumerate(bench.start.own):
+            made.skip.set_own(place, own.weight_DH, own.bias_H)
     return made.to(bench.device)
 
 
@@ -168,8 +170,10 @@ def run_again(bench: Bench, trial: Trial, panel: Panel) -> nn.Module | None:
     start, none = bench.start, replace(train, validation_size=0)
     learnt, judged = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
     error, like = error_of(train.loss), start.averaged
-    averaged = average(start.counting.of(learnt), judged, error, like.windows, like=like)
-    model = member(bench._replace(start=start._replace(averaged=averaged)), trial.config, seed)
+    learnt = start.counting.of(learnt)
+    averaged = average(learnt, judged, error, like.windows, like=like)
+    own = own_maps(learnt, None, averaged.solved, error, like=start.own)
+    model = member(bench._replace(start=start._replace(averaged=averaged, own=own)), trial.config, seed)
     best = trial.history.best_step
     if not best:
         return model

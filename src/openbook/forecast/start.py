@@ -21,13 +21,16 @@ from openbook.forecast.closed_form import (
     By,
     Counting,
     Error,
+    Own,
     Solved,
     Table,
     absolute,
     average,
+    own_maps,
     solve,
     squared,
     tabulate,
+    with_own,
 )
 from openbook.forecast.decisions import MOST_STEPS, Decision
 from openbook.forecast.origins import Origins
@@ -53,14 +56,15 @@ _MOST_ROWS = 1_500  # of a long book: every window reads them all
 
 
 class Start(NamedTuple):
-    """A decided window: config with windows and segment, how windows are cut, the map to start from, how inputs are scaled, and
-    what windows count by."""
+    """A decided window: config with windows and segment, how windows are cut, the map to start from, how inputs are scaled,
+    what windows count by, and the maps that series have of their own."""
 
     config: OpenBookConfig
     windows: WindowShape
     averaged: Averaged
     columns: ColumnScaler
     counting: Counting
+    own: tuple[Own, ...] = ()
 
     @property
     def solved(self) -> Solved:
@@ -170,7 +174,10 @@ def choose_start(
     few = tables_of(panel, resident, shape, windows, train, unit, _FEW)
     counting, counted_why = choose_counting(*few, train.loss, kind, unit / season_changes(panel, widest, season))
     learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, MANY)
-    averaged = average(counting.of(learnt), judged, error, lags)
+    learnt = counting.of(learnt)
+    averaged = average(learnt, judged, error, lags)
+    own = own_maps(learnt, judged, averaged.solved, error) if config.skip else ()
+    averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
     segment = config.segment or segment_of(size, season)
     counted = ", ".join(f"{lag} {share:.0%}" for lag, share in zip(lags, averaged.share, strict=True))
     of_maps = f"mean of the maps of several windows, by validation error: {counted}" if len(lags) > 1 else "one map"
@@ -180,13 +187,20 @@ def choose_start(
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
         "skip_window": Decision(max(lags), ("as given, " if config.skip_window else "") + of_maps),
         "counting": Decision(counting.by, counted_why),
+        "own": Decision(len(own), _own_words(panel, own)),
         "penalty": Decision(
             averaged.solved.penalty,
             f"validation error {averaged.solved.error:.4g} of the skip path, in units of its mean diagonal",
         ),
     }
     decided = replace(config, window=size, skip_window=max(lags), segment=segment)
-    return Start(decided, windows, averaged, scaled.columns, counting), decisions
+    return Start(decided, windows, averaged, scaled.columns, counting, own), decisions
+
+
+def _own_words(panel: Panel, own: tuple[Own, ...]) -> str:
+    """Which series have a map of their own, and its share."""
+    told = ", ".join(f"{panel.ids[each.series]} {each.share:.0%}" for each in own)
+    return f"share of a map of the series alone, where it validated better: {told}" if own else "one map for all series"
 
 
 def choose_counting(

@@ -35,7 +35,7 @@ class ModelShape:
     """Sizes a model takes from the data: F variables, X encoder and K decoder inputs, M targets, T, H and the quantiles.
 
     ``n_known``: how many of the variables, the last ones, are known ahead; ``n_static``: how many of these, the last ones,
-    never change within a series. ``season``: steps of one season.
+    never change within a series. ``season``: steps of one season. ``n_own``: series with a linear map of their own.
     """
 
     n_variables: int
@@ -48,6 +48,7 @@ class ModelShape:
     n_known: int = 0
     season: int = 1
     n_static: int = 0
+    n_own: int = 0
 
     @property
     def period(self) -> int:

@@ -164,7 +164,7 @@ class OpenBookNet(nn.Module):
             n_fixed=n_static + n_calendar,
         )
         self.window = config.window
-        self.skip = LinearSkip(self.skip_shape) if config.skip else None
+        self.skip = LinearSkip(self.skip_shape, shape.n_own) if config.skip else None
         self.n_read = n_variables if config.mixing else 1
         self.encoder = SegmentEncoder(
             segment=config.segment,
@@ -227,13 +227,13 @@ class OpenBookNet(nn.Module):
         """The closed-form map alone, [B, H] in scaled units: no cycle, nothing that was trained."""
         if self.skip is None:
             return batch.encoder_BTX.new_zeros(len(batch.encoder_BTX), self.shape.h)
-        return self.skip.floor(skip_input(batch, self.skip_shape))
+        return self.skip.floor(skip_input(batch, self.skip_shape), batch.own_B)
 
     def _line(self, batch: Batch) -> Tensor:
         """The skip path as it was trained, [B, H]."""
         if self.skip is None:
             return batch.encoder_BTX.new_zeros(len(batch.encoder_BTX), self.shape.h)
-        return self.skip(skip_input(batch, self.skip_shape))
+        return self.skip(skip_input(batch, self.skip_shape), batch.own_B)
 
     def _beside(self, batch: Batch) -> Tensor:
         """What the target's segments hear beside it, [B, T, E]: all other variables and the calendar."""

@@ -73,7 +73,7 @@ class LinearSkip(nn.Module):
     """``y = base(x) + change(x)``: the closed-form map, never trained, and a trained change that starts at zero.
 
     Before training the layer *is* the ridge floor of its window (``set_base``). Without a base it forecasts zero, in scaled
-    units: the window's location.
+    units: the window's location. ``n_own`` series have a map of their own, kept as its distance from the base (``set_own``).
 
     >>> layer = LinearSkip(skip_shape(4, 2, n_variables=1, n_known=0, n_fixed=0))
     >>> layer(torch.ones(1, 4)).tolist()
@@ -82,10 +82,14 @@ class LinearSkip(nn.Module):
 
     base_HD: Tensor
     base_H: Tensor
+    own_NHD: Tensor | None
+    own_NH: Tensor | None
 
-    def __init__(self, shape: SkipShape) -> None:
+    def __init__(self, shape: SkipShape, n_own: int = 0) -> None:
         super().__init__()
         self.shape = shape
+        self.register_buffer("own_NHD", torch.zeros(n_own, shape.h, shape.width) if n_own else None)
+        self.register_buffer("own_NH", torch.zeros(n_own, shape.h) if n_own else None)
         self.register_buffer("base_HD", torch.zeros(shape.h, shape.width))
         self.register_buffer("base_H", torch.zeros(shape.h))
         self.change_HD = nn.Parameter(torch.zeros(shape.h, shape.width))
@@ -96,11 +100,28 @@ class LinearSkip(nn.Module):
         self.base_HD.copy_(weight_DH.T)
         self.base_H.copy_(bias_H)
 
-    def floor(self, input_BD: Tensor) -> Tensor:
-        """The closed-form map alone, whatever training changed: columns [B, D] to steps [B, H]."""
-        return torch.addmm(self.base_H, input_BD, self.base_HD.T)
+    def set_own(self, place: int, weight_DH: Tensor, bias_H: Tensor) -> None:
+        """Put what the map of a series adds to the base in its place."""
+        assert self.own_NHD is not None
+        assert self.own_NH is not None
+        self.own_NHD[place].copy_(weight_DH.T)
+        self.own_NH[place].copy_(bias_H)
 
-    def forward(self, input_BD: Tensor) -> Tensor:
-        """Columns [B, D] to steps [B, H]."""
+    def floor(self, input_BD: Tensor, own_B: Tensor | None = None) -> Tensor:
+        """The closed-form maps alone, whatever training changed: columns [B, D] to steps [B, H]; ``own_B`` as in a batch."""
+        return self._with_own(torch.addmm(self.base_H, input_BD, self.base_HD.T), input_BD, own_B)
+
+    def forward(self, input_BD: Tensor, own_B: Tensor | None = None) -> Tensor:
+        """Columns [B, D] to steps [B, H]; ``own_B`` [B]: whose map is added, -1 for nobody's."""
         weight_HD = torch.add(self.base_HD, self.change_HD, alpha=_GAIN)
-        return torch.addmm(torch.add(self.base_H, self.change_H, alpha=_GAIN), input_BD, weight_HD.T)
+        told_BH = torch.addmm(torch.add(self.base_H, self.change_H, alpha=_GAIN), input_BD, weight_HD.T)
+        return self._with_own(told_BH, input_BD, own_B)
+
+    def _with_own(self, told_BH: Tensor, input_BD: Tensor, own_B: Tensor | None) -> Tensor:
+        if self.own_NHD is None or self.own_NH is None or own_B is None:
+            return told_BH
+        for place in torch.unique(own_B[own_B >= 0]).tolist():
+            rows = torch.nonzero(own_B == place)[:, 0]
+            more_BH = torch.addmm(self.own_NH[place], input_BD[rows], self.own_NHD[place].T)
+            told_BH = told_BH.index_add(0, rows, more_BH)
+        return told_BH

@@ -19,7 +19,8 @@ class Batch(NamedTuple):
     ``observed_BTF``: the variable was observed. ``decoder_BHK``: what is known ahead, known-future columns first, with
     ``decoder_observed_BHK``. ``target_BHM`` with ``target_observed_BHM``: the truth in scaled units. ``last_BM``: last
     observed target, scaled (the first feedback).
-    ``location_BM``, ``scale_BM`` (float64): original = location + scale * scaled.
+    ``location_BM``, ``scale_BM`` (float64): original = location + scale * scaled. ``own_B``: the place of the window's series
+    among those with a map of their own, -1 for all others.
     """
 
     encoder_BTX: Tensor
@@ -32,3 +33,4 @@ class Batch(NamedTuple):
     last_BM: Tensor
     location_BM: Tensor
     scale_BM: Tensor
+    own_B: Tensor

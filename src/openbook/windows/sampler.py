@@ -22,7 +22,8 @@ _SERIES_TO_SPARE = 10
 class Layout:
     """Which columns a model reads, in the order of the resident array: target, past-only, known-future, calendar.
 
-    ``stat``: which of the known-future columns, the last ones, have one value per series.
+    ``stat``: which of the known-future columns, the last ones, have one value per series. ``own``: names of the series that
+    have a linear map of their own, as text.
     """
 
     target: str
@@ -30,6 +31,7 @@ class Layout:
     futr: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
     stat: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -50,14 +52,16 @@ class Layout:
 class Resident(NamedTuple):
     """All series on the device: ``data_RC`` float64 (target raw, inputs standardised, NaN where unknown), bounds [N].
 
-    ``calendar_RK`` float32, always known. ``error_N``: what a loss counts errors of each series in, NaN where
-    nothing is known; None for each window's own scale. ``halfway``: between the two, their geometric mean.
+    ``calendar_RK`` float32, always known. ``own_N``: the place of each series in ``layout.own``, or -1. ``error_N``: what a
+    loss counts errors of each series in, NaN where nothing is known; None for each window's own scale. ``halfway``: between
+    the two, their geometric mean.
     """
 
     data_RC: Tensor
     calendar_RK: Tensor
     start_N: Tensor
     stop_N: Tensor
+    own_N: Tensor
     layout: Layout
     error_N: Tensor | None = None
     halfway: bool = False
@@ -76,11 +80,14 @@ def make_resident(
     inputs_RC = columns.apply(np.concatenate([panel.hist, panel.futr], axis=1))
     calendar_RC = calendar_columns(panel.wall_clock(), layout.calendar)
     data_RC = np.concatenate([panel.target[:, None], inputs_RC], axis=1)
+    place = {name: number for number, name in enumerate(layout.own)}
+    own_N = np.array([place.get(str(name), -1) for name in panel.ids] if place else [-1] * len(panel), dtype=np.int64)
     return Resident(
         torch.from_numpy(np.ascontiguousarray(data_RC)).to(device),
         torch.from_numpy(calendar_RC.astype(np.float32)).to(device),
         torch.from_numpy(panel.offsets[:-1].copy()).to(device),
         torch.from_numpy(panel.offsets[1:].copy()).to(device),
+        torch.from_numpy(own_N).to(device),
         layout,
         None if error_N is None else torch.from_numpy(error_N).to(device),
         halfway,
@@ -147,6 +154,7 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
         last_BM=((scale.last_BM - scale.location_BM) / scale.scale_BM).float(),
         location_BM=scale.location_BM,
         scale_BM=scale.scale_BM,
+        own_B=resident.own_N[series_B],
     )
 
 
