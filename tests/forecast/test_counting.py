@@ -12,7 +12,7 @@ import torch
 
 import openbook as ob
 from openbook.data.panel import make_panel
-from openbook.forecast.closed_form import By, Counting, Table
+from openbook.forecast.closed_form import By, Counting, Table, average
 from openbook.forecast.setup import season_changes
 from openbook.forecast.start import choose_counting
 from openbook.training.loop import TrainConfig
@@ -115,3 +115,26 @@ def test_whatever_windows_count_by_it_is_fitted_told_and_learned_again(by: By, m
         "relative to the skip path" in model.decisions["loss"].why
     )  # errors of the training count by series all the same
     assert np.isfinite(model.predict(level=(80,))["OpenBook"]).all()
+
+
+@pytest.mark.parametrize("place", ["start", "search"], ids=["first", "learned again"])
+def test_the_map_is_solved_by_what_was_chosen(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, rng = np.arange(24 * 28), np.random.default_rng(1)
+    wild = np.where(step // 168 % 2 == 1, 20.0, 1.0)
+    frame = pd.DataFrame({"unique_id": "a", "ds": step, "y": 100 + wild * rng.normal(size=len(step))})
+    solved: list[Table] = []
+
+    def spy(train: Table, *others: Any, **named: Any) -> Any:
+        solved.append(train)
+        return average(train, *others, **named)
+
+    monkeypatch.setattr(f"openbook.forecast.{place}.average", spy)
+    chosen = (Counting("window", torch.ones(1)), "told by the test")
+    monkeypatch.setattr("openbook.forecast.start.choose_counting", lambda *_: chosen)
+    config = ob.OpenBookConfig(window=24, n_models=1, hidden_size=4, book=0)
+    train = TrainConfig(max_steps=4, val_every=2, batch_size=8)
+    ob.Forecaster(6, model=config, freq=1, scaling="last", train=train).fit(frame)
+    assert len(solved) == 1
+    assert solved[0].weight_W is not None
+    assert solved[0].size_W.max() > 5 * solved[0].size_W.min()
+    assert (solved[0].weight_W == 1).all()
