@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import openbook as ob
+from openbook.forecast import closed_form
 from openbook.forecast.closed_form import Own, Solved, Table, mean_error, own_maps, solve, squared, with_own
 from openbook.nn.skip import LinearSkip, skip_shape
 from openbook.training.loop import TrainConfig
@@ -70,6 +71,15 @@ def test_not_without_windows_to_judge_or_learn_by_nor_for_very_many_series(learn
     assert own_maps(many, judged._replace(series_W=torch.arange(300) % 33), common, squared) == ()
     one = [table._replace(series_W=torch.zeros(len(table.x_WD), dtype=torch.long)) for table in (train, judged)]
     assert own_maps(*one, common, squared) == ()
+
+
+@pytest.mark.parametrize(("cells", "expected"), [(3 * D * D, True), (3 * D * D - 1, False)])
+def test_not_where_the_maps_would_be_large(
+    cells: int, expected: bool, learnt: tuple[Table, Table, Solved], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closed_form, "_OWN_CELLS", cells)
+    train, judged, common = learnt
+    assert bool(own_maps(train, judged, common, squared)) == expected
 
 
 def test_learned_again_with_the_same_shares_and_penalties(learnt: tuple[Table, Table, Solved]) -> None:

@@ -18,6 +18,9 @@ _ENOUGH_COMPLETE = 0.2  # below it gaps in horizons are filled from the step bef
 _CELLS = 200_000  # of a piece of windows
 _NOTHING = 1e-30  # an error no map comes below
 _MOST_OWN = 32  # series among which some may have a map of their own: each takes an eigendecomposition
+_OWN_CELLS = (
+    2**24
+)  # of all such maps, and of what is decomposed for them: seconds of a fit, and megabytes of a saved model
 _LEAST_OWN, _LEAST_JUDGED = 200, 20  # windows such a map is learned from, and judged by
 _OWN_SHARES = (0.5, 1.0)
 _OWN_BETTER = 0.98  # a map of a series' own, and a larger share of it, has to do this much better there
@@ -200,8 +203,9 @@ def own_maps(
     if like is not None:
         found = [(own, _ridge(_normal(_rows(train, own.series)), None, error, own.penalty)) for own in like]
         return tuple(_beside(own.series, own.share, solved, common) for own, solved in found)
-    names = torch.unique(train.series_W).tolist()
-    if validation is None or validation.series_W is None or not 1 < len(names) <= _MOST_OWN:
+    names, (width, h) = torch.unique(train.series_W).tolist(), common.weight_DH.shape
+    most = min(_MOST_OWN, _OWN_CELLS // (width * max(width, h)))
+    if validation is None or validation.series_W is None or not 1 < len(names) <= most:
         return ()
     chosen = []
     for series in names:
