@@ -98,9 +98,13 @@ def test_changes_are_from_season_to_season_before_the_held_out_tail() -> None:
 
 @pytest.mark.parametrize("by", ["series", "changes", "halfway", "window"])
 def test_whatever_windows_count_by_it_is_fitted_told_and_learned_again(by: By, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "openbook.forecast.start.choose_counting", lambda *given: (Counting(by, torch.ones(2)), "told by the test")
-    )
+    ratios: list[np.ndarray] = []
+
+    def choose(*given: Any) -> tuple[Counting, str]:
+        ratios.append(given[-1])
+        return Counting(by, torch.ones(2)), "told by the test"
+
+    monkeypatch.setattr("openbook.forecast.start.choose_counting", choose)
     day, rng = np.arange(24 * 20), np.random.default_rng(0)
     rows = [
         pd.DataFrame(
@@ -115,6 +119,8 @@ def test_whatever_windows_count_by_it_is_fitted_told_and_learned_again(by: By, m
         "relative to the skip path" in model.decisions["loss"].why
     )  # errors of the training count by series all the same
     assert np.isfinite(model.predict(level=(80,))["OpenBook"]).all()
+    # A sine's deviation and its noise beside what changes from day to day: the noise, twice.
+    assert ratios[0] == pytest.approx([0.5**0.5 / (0.1 * 2**0.5)] * 2, rel=0.1)
 
 
 @pytest.mark.parametrize("place", ["start", "search"], ids=["first", "learned again"])

@@ -70,7 +70,7 @@ def test_not_without_windows_to_judge_or_learn_by_nor_for_very_many_series(learn
     many = train._replace(series_W=torch.arange(900) % 33)
     assert own_maps(many, judged._replace(series_W=torch.arange(300) % 33), common, squared) == ()
     one = [table._replace(series_W=torch.zeros(len(table.x_WD), dtype=torch.long)) for table in (train, judged)]
-    assert own_maps(*one, common, squared) == ()
+    assert own_maps(*one, Solved(torch.zeros(D, 2), torch.zeros(2), 1.0, 1.0), squared) == ()
 
 
 @pytest.mark.parametrize(("cells", "expected"), [(3 * D * D, True), (3 * D * D - 1, False)])
@@ -135,6 +135,15 @@ def test_it_is_decided_with_its_evidence(fitted: ob.Forecaster) -> None:
     assert fitted.decisions["own"].value == len(fitted.fitted().layout.own) >= 1
     assert "other way" in fitted.decisions["own"].why
     assert "other way" in fitted.fitted().layout.own
+
+
+def test_the_error_told_of_the_skip_path_is_that_with_them(
+    fitted: ob.Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openbook.forecast.start.own_maps", lambda *_: ())
+    without = fitted.fresh().fit(table())
+    errors = [float(model.decisions["penalty"].why.split()[2]) for model in (fitted, without)]
+    assert errors[0] < 0.99 * errors[1]  # of one series in three
 
 
 def test_maps_follow_the_names_not_the_order_or_the_company(fitted: ob.Forecaster) -> None:
