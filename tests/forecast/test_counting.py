@@ -34,7 +34,7 @@ EVEN = np.ones(2)
 
 def test_windows_count_alike_where_large_ones_are_as_easy_in_their_own_spread() -> None:
     """All are as noisy in scaled units: whom least squares lets rule by size, it learns from alone."""
-    chosen, why = choose_counting(table(400, restless=1, seed=0), table(400, restless=1, seed=1), "mse", "last", EVEN)
+    chosen, why = choose_counting((table(400, restless=1, seed=0), table(400, restless=1, seed=1)), "mse", "last", EVEN)
     assert chosen.by == "window"
     assert all(by in why for by in ("series", "changes", "halfway", "window"))
 
@@ -42,7 +42,7 @@ def test_windows_count_alike_where_large_ones_are_as_easy_in_their_own_spread() 
 def test_windows_count_by_their_series_where_large_ones_are_as_uncertain_as_calm_ones() -> None:
     """Noise of one size for all: a large window tells more, as its own is small beside what it shows."""
     learnt, judged = (table(400, restless=1 / 30, seed=seed) for seed in (0, 1))
-    assert choose_counting(learnt, judged, "mse", "last", EVEN)[0].by in ("series", "changes")
+    assert choose_counting((learnt, judged), "mse", "last", EVEN)[0].by in ("series", "changes")
 
 
 def test_a_smooth_series_counts_more_where_that_helps() -> None:
@@ -55,7 +55,7 @@ def test_a_smooth_series_counts_more_where_that_helps() -> None:
         y = drawn.x_WD @ torch.linspace(-1, 1, 20)[:, None] + noise * torch.randn(60, 1, generator=g)
         return drawn._replace(y_WH=y, size_W=torch.ones(60))
 
-    chosen, _ = choose_counting(both(0), both(1), "mse", "last", np.array([1.0, 100.0]))
+    chosen, _ = choose_counting((both(0), both(1)), "mse", "last", np.array([1.0, 100.0]))
     assert chosen.by == "changes"
 
 
@@ -71,7 +71,7 @@ def test_a_smooth_series_counts_more_where_that_helps() -> None:
 )
 def test_there_is_not_always_a_choice(loss: Any, scaling: Any, judged: bool, expected: str) -> None:
     learnt, held = table(400, restless=1, seed=0), table(400, restless=1, seed=1) if judged else None
-    chosen, why = choose_counting(learnt, held, loss, scaling, EVEN)
+    chosen, why = choose_counting((learnt, held), loss, scaling, EVEN)
     assert chosen.by == expected
     assert "changes" not in why
     assert ("nothing to choose" in why) == (expected == "series")
@@ -81,7 +81,7 @@ def test_a_little_better_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     errors = iter([1.0, 0.99, 0.985, 0.981])
     monkeypatch.setattr("openbook.forecast.start.solve", lambda *_: SimpleNamespace(error=next(errors)))
     drawn = table(10, restless=1, seed=0)
-    assert choose_counting(drawn, drawn, "mse", "last", EVEN)[0].by == "series"
+    assert choose_counting((drawn, drawn), "mse", "last", EVEN)[0].by == "series"
 
 
 def test_changes_are_from_season_to_season_before_the_held_out_tail() -> None:

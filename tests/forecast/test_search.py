@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from openbook.errors import UsageError
-from openbook.forecast import search
+from openbook.forecast import learn, search, start
 from openbook.forecast.forecaster import Forecaster
-from openbook.forecast.start import book_of, segment_of, window_candidates
+from openbook.forecast.start import book_of, segment_of, tables_of, window_candidates
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.loop import History, TrainConfig, Training
 
@@ -152,7 +152,7 @@ def test_nothing_held_out_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> No
     model = Forecaster(24, train=TrainConfig(max_steps=3, validation_size=0)).fit(table)
     assert len(done) == 1
     assert done[0].history.steps == 3
-    assert model.decisions["book"].why == "not tried: nothing held out, or ended"
+    assert model.decisions["book"].why == "not tried: nothing held out, no time, or ended"
     assert "nothing held out" in model.decisions["learning_rate"].why
 
 
@@ -235,7 +235,7 @@ def test_trials_leave_time_for_all_members(monkeypatch: pytest.MonkeyPatch, n_mo
     """Two trials in two fifths of the fifty seconds that the closed form left of sixty; with three members, each learned
     twice, none more than an eighth."""
     told: list[float | None] = []
-    monkeypatch.setattr(search, "time_left", lambda train, begin, over=1.0: over * train.budget_s - 10)
+    monkeypatch.setattr(learn, "time_left", lambda train, begin, over=1.0: over * train.budget_s - 10)
     watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
     config, train = OpenBookConfig(window=48, n_models=n_models), replace(FAST, budget_s=60.0)
     Forecaster(24, model=config, train=train).fit(make_frame().drop(columns="warm"))
@@ -247,7 +247,7 @@ def test_learning_once_more_is_left_out_where_it_would_not_fit(monkeypatch: pyte
     monkeypatch.setattr(search, "run_again", lambda bench, trial, panel: again.append(trial))
     for needed in (71.0, 73.0):  # of sixty seconds and a fifth
         monkeypatch.setattr(search, "seconds_again", lambda trials, needed=needed: needed)
-        monkeypatch.setattr(search, "time_left", lambda train, begin, over=1.0: over * train.budget_s)
+        monkeypatch.setattr(learn, "time_left", lambda train, begin, over=1.0: over * train.budget_s)
         model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
         model.fit(make_frame().drop(columns="warm"))
         assert model.interrupted() == (needed < 72)  # what gives no model was ended by the user
@@ -267,7 +267,7 @@ def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pyt
 
 def test_members_share_the_time_where_nothing_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = []
-    monkeypatch.setattr(search, "time_left", lambda train, begin, over=1.0: over * train.budget_s)
+    monkeypatch.setattr(learn, "time_left", lambda train, begin, over=1.0: over * train.budget_s)
     watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
     train = TrainConfig(max_steps=3, validation_size=0, budget_s=60.0)
     Forecaster(24, model=OpenBookConfig(n_models=2), train=train).fit(make_frame(12).drop(columns="warm"))
@@ -380,3 +380,50 @@ def test_rules() -> None:
     assert book_of(year, 168, 24, 24) == 28
     assert book_of(year, 168, 720, 24) == 0
     assert book_of(year, 168, 24, 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tried", "most"),
+    [(0.1, 20, start.MANY), (1.0, 16, start.MANY), (6.0, 3, start._FEW)],
+    ids=["a usual machine", "a busy one", "a very busy one"],
+)
+def test_decisions_keep_to_their_part_of_the_time(
+    seconds: float, tried: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every table takes so many seconds, that of many windows five times as many; of the minute a quarter is for windows and
+    a third for all."""
+    told: list[tuple[int, str, int]] = []
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(start, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def tables(*given: Any) -> Any:
+        clock.now += seconds * (5 if given[6] == start.MANY else 1)
+        told.append((given[3].input_size, given[3].scaling, given[6]))
+        return tables_of(*given)
+
+    monkeypatch.setattr(start, "tables_of", tables)
+    model = Forecaster(24, model=OpenBookConfig(n_models=1), train=replace(FAST, budget_s=60.0))
+    model.fit(make_frame().drop(columns="warm"))
+    why = model.decisions["input_size"].why
+    assert told[0][0] == 168  # the usual window first
+    assert why.count(": ") - 1 == tried
+    assert (f"the time budget allowed {tried} of 20" in why) == (tried < 20)
+    assert told[-1][2] == most
+    hurried = {name for name, told in model.decisions.items() if told.why == start._NO_TIME}
+    assert hurried == {0.1: set(), 1.0: {"own"}, 6.0: {"own", "counting"}}[seconds]
+    assert (len(model.decisions["skip_window"].why.split(",")) > 2) == (seconds < 6)
+    assert model.predict()["OpenBook"].notna().all()
+
+
+def test_parts_are_not_tried_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(search, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def trained(*_: object) -> None:
+        clock.now += 100.0
+
+    done = watched(monkeypatch, trained)
+    config, train = OpenBookConfig(window=48, n_models=1, refit=False), replace(FAST, budget_s=60.0)
+    model = Forecaster(24, model=config, train=train).fit(make_frame().drop(columns="warm"))
+    assert {one.model for one in done} == {done[0].model}  # type: ignore[attr-defined]
+    assert model.decisions["book"].why == "not tried: nothing held out, no time, or ended"

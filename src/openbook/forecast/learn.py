@@ -17,7 +17,7 @@ from openbook.errors import DataError
 from openbook.forecast import search
 from openbook.forecast.decisions import Decision
 from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, series_unit, set_up
-from openbook.forecast.start import choose_start, floor_error
+from openbook.forecast.start import choose_start, floor_error, time_left
 from openbook.models.openbook import OpenBook, OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
@@ -123,15 +123,15 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     alike = search.usual(train, first.windows.input_size, len(split.train.end_W))
     bench = search.Bench(resident, made.shape, first, split, alike, learner.device, unit, learner.progress)
-    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, search.time_left(train, begin))
+    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, time_left(train, begin))
     for name, decision in parts.items():
         decided(name, decision)
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
     rounds = 2 if refit else 1
-    leader, pace = search.train_fully(bench, best, learner.seed, search.time_left(train, begin), rounds)
+    leader, pace = search.train_fully(bench, best, learner.seed, time_left(train, begin), rounds)
     decided("learning_rate", pace)
-    trials, members = search.all_members(bench, leader, learner.seed, search.time_left(train, begin), rounds)
+    trials, members = search.all_members(bench, leader, learner.seed, time_left(train, begin), rounds)
     chosen = replace(chosen, n_models=decided("n_models", members))
     if search.stopped(trials[-1]):  # the first member stands for those that were not trained to their end
         leader.history.stopped_by = "interrupt"
@@ -146,7 +146,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         return model.eval()
 
     def again() -> nn.Module | None:
-        if search.seconds_again(trials) > search.time_left(train, begin, over=search.OVER):
+        if search.seconds_again(trials) > time_left(train, begin, over=search.OVER):
             log.info("no time is left to learn once more with the held-out tail")
             return model
         whole: list[nn.Module] = []

@@ -25,7 +25,6 @@ from openbook.models.openbook import OpenBookConfig, OpenBookNet
 from openbook.training.loop import History, Progress, TrainConfig, Training, train_model
 from openbook.windows.sampler import Resident, Split, WindowShape, split_windows
 
-BUDGET_S = 300.0
 OVER = 1.2  # times the budget a fit may take in all
 _WORTH = 0.99  # a part that is added has to lower the validation loss below this share
 _BEHIND = 1.02  # a trial is given up where its loss is above this multiple of the best one's after as many steps
@@ -222,7 +221,7 @@ def choose_parts(
     for name, why in absent.items():
         given = "as given" if getattr(config, name) is not None else why
         told[name] = Decision(
-            getattr(first, name), "not tried: nothing held out, or ended" if name in untried else given
+            getattr(first, name), "not tried: nothing held out, no time, or ended" if name in untried else given
         )
     if not bench.split.validation:
         only = begun(bench, first, seed)
@@ -231,10 +230,11 @@ def choose_parts(
         return only, told
     # Trials share their part of the time; with many members to train, no more than each of these will have.
     rounds = (config.n_models or 1) * (2 if config.refit else 1)
+    begin = time.perf_counter()
     each = budget_s * min(TRIALS_SHARE / (len(switches) + 1), 1 / (len(switches) + 1 + rounds))
     best = run_trial(bench, first, seed, each)
     for name, value in switches:
-        if stopped(best):
+        if stopped(best) or time.perf_counter() - begin > budget_s:
             break
         other = run_trial(bench, replace(best.config, **{name: value}), seed, each, best)
         why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4g}, with {value}: {other.loss:.4g}"
@@ -320,9 +320,3 @@ def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds:
 def seconds_again(trials: Sequence[Trial]) -> float:
     """What ``run_again`` of these will take, by the steps they took."""
     return sum(trial.history.seconds * trial.history.best_step / max(1, trial.history.steps) for trial in trials)
-
-
-def time_left(train: TrainConfig, begin: float, *, over: float = 1.0) -> float:
-    """Seconds of ``over`` times the budget that are left, at least one."""
-    budget = BUDGET_S if train.budget_s is None else train.budget_s
-    return max(1.0, over * budget - (time.perf_counter() - begin))

@@ -6,6 +6,7 @@ Only the panel that is learned from enters here: its held-out tail judges, nothi
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ from openbook.windows.scaling import COMMON, OWN, ColumnScaler, Scaling, differe
 
 _FEW, MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chosen one on
 _SEASONS = (2, 3, 4, 7, 14)
+_USUAL_SEASONS = 7
 _NEARLY = 1.005  # a shorter window is taken where it is this near to the best
 _FAR = 1.15  # a window whose map does this much worse by itself is not averaged
 _LEAST_SEGMENTS, _MOST_SEGMENTS = 8, 32
@@ -53,6 +55,26 @@ _BETTER = 0.98  # windows that count by something else than their series have to
 _ALIKE = 3.0  # how much larger the changes of one series may be than those of another to share a unit
 _DAYS, _MOST_DAYS_AHEAD = 28, 7
 _MOST_ROWS = 1_500  # of a long book: every window reads them all
+BUDGET_S = 300.0
+# Shares of the time budget after which no further window is tried, and nothing that can be left out is solved: on a usual
+# machine all of it takes less, on a busy one a fit of a minute took four.
+_TRYING, _SOLVING = 0.25, 0.35
+_AS_LONG = 4  # the map of many windows takes this many times as long as one that is tried
+_NO_TIME = "the time budget left no time to try"
+
+
+def time_left(train: TrainConfig, begin: float, *, over: float = 1.0) -> float:
+    """Seconds of ``over`` times the budget that are left, at least one."""
+    return max(1.0, over * _budget(train) - (time.perf_counter() - begin))
+
+
+def _late(train: TrainConfig, begin: float, share: float, more: float = 0.0) -> bool:
+    """Whether a share of the budget is gone; with ``more``, after that many times the seconds so far."""
+    return (1.0 + more) * (time.perf_counter() - begin) > share * _budget(train)
+
+
+def _budget(train: TrainConfig) -> float:
+    return BUDGET_S if train.budget_s is None else train.budget_s
 
 
 class Start(NamedTuple):
@@ -135,7 +157,11 @@ def book_of(panel: Panel, window: int, h: int, season: int) -> int:
 def choose_start(
     panel: Panel, made: Setup, config: OpenBookConfig, train: TrainConfig, scaling: Scaling | None
 ) -> tuple[Start, dict[str, Decision]]:
-    """Window and scaling whose closed-form map does best on validation windows; the shorter window where nearly equal."""
+    """Window and scaling whose closed-form map does best on validation windows; the shorter window where nearly equal.
+
+    Tried from the usual one outwards, a quarter of the time budget at most; where a third is gone, one map has to do.
+    """
+    begin = time.perf_counter()
     error, shape, season = error_of(train.loss), made.shape, made.season
     sizes = [config.window] if config.window else window_candidates(panel, shape.h, season)
     # One unit for all windows says nothing where series differ in size; static inputs have no differences.
@@ -148,12 +174,15 @@ def choose_start(
     widest = split_windows(panel, longest, validation_size=train.validation_size, season=season)
     unit = series_unit(panel, widest, season, train.loss)
     shapes = {size: leaning(replace(longest, input_size=size), panel, season) for size in sizes}
-    for kind in scalings:
-        scaled, resident = scaled_by(panel, made, kind)
-        for size in sizes:
-            windows = replace(shapes[size], scaling=kind, unit=scaled.windows.unit)
-            tables = tables_of(panel, resident, shape, windows, train, unit, _FEW)
-            tried[kind, size] = solve(*tables, error).error
+    residents = {kind: scaled_by(panel, made, kind) for kind in scalings}
+    ways = [(kind, size) for size in sorted(sizes, key=lambda size: _from_usual(size, season)) for kind in scalings]
+    for kind, size in ways:
+        if tried and _late(train, begin, _TRYING):
+            break
+        scaled, resident = residents[kind]
+        windows = replace(shapes[size], scaling=kind, unit=scaled.windows.unit)
+        tables = tables_of(panel, resident, shape, windows, train, unit, _FEW)
+        tried[kind, size] = solve(*tables, error).error
     # Windows of one unit forget how restless each is: the map hardly minds, what is learned on top of it does.
     handicap = {
         key: value / (_CLEARLY if key[0] in COMMON and len(scalings) > 1 else 1.0) for key, value in tried.items()
@@ -163,20 +192,23 @@ def choose_start(
         best = min(finite.values())
         kind, size = next(key for key in sorted(finite, key=lambda key: key[1]) if finite[key] <= _NEARLY * best)
         told = "; ".join(f"{kind} {size}: {tried[kind, size]:.4g}" for kind, size in sorted(finite))
-        why = f"validation error of the closed-form map, in units of each series: {told}"
+        cut = f"; the time budget allowed {len(tried)} of {len(ways)}" if len(tried) < len(ways) else ""
+        why = f"validation error of the closed-form map, in units of each series: {told}{cut}"
     else:
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
-    scaled, resident = scaled_by(panel, made, kind)
+    scaled, resident = residents[kind]
     windows = replace(shapes[size], scaling=kind, unit=shapes[size].usual if kind in COMMON else 1.0)
-    lags = lags_of(panel, config, shape.h, season, size)
+    late = _late(train, begin, _SOLVING, _AS_LONG / max(1, len(tried)))
+    lags = lags_of(panel, config, shape.h, season, size, alone=late)
     if len(sizes) > 1 and finite:  # what is far behind by itself would hardly count
         lags = tuple(lag for lag in lags if tried.get((kind, lag), 0.0) <= _FAR * tried[kind, size])
-    few = tables_of(panel, resident, shape, windows, train, unit, _FEW)
-    counting, counted_why = choose_counting(*few, train.loss, kind, unit / season_changes(panel, widest, season))
-    learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, MANY)
+    few = None if late else tables_of(panel, resident, shape, windows, train, unit, _FEW)
+    counting, counted_why = choose_counting(few, train.loss, kind, unit / season_changes(panel, widest, season))
+    learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, _FEW if late else MANY)
     learnt = counting.of(learnt)
     averaged = average(learnt, judged, error, lags)
-    own = own_maps(learnt, judged, averaged.solved, error) if config.skip else ()
+    hurried = _late(train, begin, _SOLVING)
+    own = own_maps(learnt, judged, averaged.solved, error) if config.skip and not hurried else ()
     averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
     segment = config.segment or segment_of(size, season)
     counted = ", ".join(f"{lag} {share:.0%}" for lag, share in zip(lags, averaged.share, strict=True))
@@ -187,7 +219,7 @@ def choose_start(
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
         "skip_window": Decision(max(lags), ("as given, " if config.skip_window else "") + of_maps),
         "counting": Decision(counting.by, counted_why),
-        "own": Decision(len(own), _own_words(panel, own)),
+        "own": Decision(len(own), _NO_TIME if hurried else _own_words(panel, own)),
         "penalty": Decision(
             averaged.solved.penalty,
             f"validation error {averaged.solved.error:.4g} of the skip path, in units of its mean diagonal",
@@ -197,6 +229,11 @@ def choose_start(
     return Start(decided, windows, averaged, scaled.columns, counting, own), decisions
 
 
+def _from_usual(size: int, season: int) -> float:
+    """How far a window is from the one that did best on most data, seven seasons, as the logarithm of a ratio."""
+    return abs(math.log(size / (_USUAL_SEASONS * max(season, 1))))
+
+
 def _own_words(panel: Panel, own: tuple[Own, ...]) -> str:
     """Which series have a map of their own, and its share."""
     told = ", ".join(f"{panel.ids[each.series]} {each.share:.0%}" for each in own)
@@ -204,14 +241,17 @@ def _own_words(panel: Panel, own: tuple[Own, ...]) -> str:
 
 
 def choose_counting(
-    learnt: Table, judged: Table | None, loss: Loss, scaling: Scaling, ratio_N: np.ndarray
+    tables: tuple[Table, Table | None] | None, loss: Loss, scaling: Scaling, ratio_N: np.ndarray
 ) -> tuple[Counting, str]:
     """What windows count by: their series, unless validation errors say clearly that a map learns better from others.
 
     ``ratio_N``: how a series' unit compares to its changes from season to season. Only windows that are scaled one by one
-    differ in spread, and a scaled loss says itself what it counts in.
+    differ in spread, and a scaled loss says itself what it counts in. Without ``tables`` there was no time to choose.
     """
     known_N = torch.from_numpy(np.where(np.isfinite(ratio_N), ratio_N, 1.0))
+    if tables is None:
+        return Counting("series", known_N), _NO_TIME
+    learnt, judged = tables
     ways: list[By] = ["series"]
     if loss == "mse" and len(ratio_N) > 1:
         ways.append("changes")
@@ -226,12 +266,15 @@ def choose_counting(
     return Counting(best, known_N), f"validation error of a map of windows that count by: {told}"
 
 
-def lags_of(panel: Panel, config: OpenBookConfig, h: int, season: int, size: int) -> tuple[int, ...]:
-    """Windows whose maps are averaged, up to what was given: those worth trying, the recurrence's, and the given one."""
+def lags_of(
+    panel: Panel, config: OpenBookConfig, h: int, season: int, size: int, *, alone: bool = False
+) -> tuple[int, ...]:
+    """Windows whose maps are averaged, up to what was given: those worth trying (unless ``alone``), the recurrence's, and the
+    given one."""
     if not config.skip:
         return (size,)
     most = config.skip_window or config.window
-    tried = {size, config.skip_window or size, *window_candidates(panel, h, season)}
+    tried = {size, config.skip_window or size, *(() if alone else window_candidates(panel, h, season))}
     return tuple(sorted(lag for lag in tried if most is None or lag <= max(most, size)))
 
 
