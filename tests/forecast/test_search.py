@@ -401,7 +401,9 @@ def test_decisions_keep_to_their_part_of_the_time(
         told.append((given[3].input_size, given[3].scaling, given[6]))
         return tables_of(*given)
 
+    alone: list[object] = []
     monkeypatch.setattr(start, "tables_of", tables)
+    monkeypatch.setattr(start, "own_maps", lambda *given: alone.append(given) or ())
     model = Forecaster(24, model=OpenBookConfig(n_models=1), train=replace(FAST, budget_s=60.0))
     model.fit(make_frame().drop(columns="warm"))
     why = model.decisions["input_size"].why
@@ -411,6 +413,7 @@ def test_decisions_keep_to_their_part_of_the_time(
     assert told[-1][2] == most
     hurried = {name for name, told in model.decisions.items() if told.why == start._NO_TIME}
     assert hurried == {0.1: set(), 1.0: {"own"}, 6.0: {"own", "counting"}}[seconds]
+    assert len(alone) == ("own" not in hurried)
     assert (len(model.decisions["skip_window"].why.split(",")) > 2) == (seconds < 6)
     assert model.predict()["OpenBook"].notna().all()
 
