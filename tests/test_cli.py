@@ -173,6 +173,22 @@ def test_help_and_version() -> None:
     assert openbook("--version").stdout.strip() == __import__("openbook").__version__
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+    ids=["nothing set", "spins set", "policy set"],
+)
+def test_waiting_threads_are_told_to_sleep_before_torch_is_there(given: dict[str, str], expected: str) -> None:
+    code = (
+        "import os, sys; from openbook import cli\n"
+        "cli.app = lambda **_: print('torch' in sys.modules); sys.argv = ['openbook']\n"
+        "try: cli.main()\nexcept SystemExit: print(os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    ran = subprocess.run([sys.executable, "-c", code], env=clean | given, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", expected]
+
+
 def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """The exit code of a command run in this process."""
     monkeypatch.setattr("sys.argv", ["openbook", *map(str, arguments)])

@@ -29,6 +29,7 @@ from openbook.console import (
     run_and_write,
     say,
     season_of,
+    share_the_machine,
     write_table,
 )
 from openbook.console import show as show_result
@@ -374,6 +375,7 @@ def demo(
 def main() -> None:
     """Entry point: runs the command and turns errors into messages and exit codes."""
     as_json = "--json" in sys.argv
+    share_the_machine()
     try:
         # Returns the code of typer.Exit (--help, --version, inspect); of an interrupt too, which typer takes for one.
         code = app(standalone_mode=False) or 0
