@@ -1,7 +1,7 @@
 """Accuracy against floors and published numbers: ``python -m benchmarks.accuracy --suite NAME [--model NAME ...]``.
 
 One result per suite, case, model or variant, and seed; results that exist are kept, so an interrupted run goes on where it
-stopped.
+stopped. ``--inner`` judges choices without the test part: the same protocol one part earlier.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.jobs import Job
+from benchmarks.jobs import Job, inner
 from benchmarks.measures import LEVELS, Sums, added, cells, finished, summed
 from benchmarks.peer_jobs import PEERS, ask_peer
 from benchmarks.peers.launch import ABSENT, PEERS_PYTHON
@@ -266,7 +266,7 @@ def run_suite(suite: Suite, asked: argparse.Namespace, folder: Path = FOLDER) ->
     train = TrainConfig(max_steps=asked.max_steps or TrainConfig().max_steps, budget_s=asked.budget_s)
     failed, job, case = [], None, ""
     for run in runs(suite, asked):
-        if (folder / f"{run.key}.json").exists() and not asked.force:
+        if (folder / f"{run.key}.json").exists() and not (asked.force or asked.inner):
             print(f"{run.key}: kept")
             continue
         if run.model in PEERS and not PEERS_PYTHON.exists():
@@ -274,7 +274,13 @@ def run_suite(suite: Suite, asked: argparse.Namespace, folder: Path = FOLDER) ->
             continue
         if run.case != case or job is None:
             job, case = suite.cases[run.case](), run.case
+            job = inner(job) if asked.inner else job
         try:
+            if asked.inner:
+                found = measure(run, job, train)
+                told = ", ".join(f"{name} {found.scores[name]:.5g}" for name in suite.metrics)
+                print(f"{run.key}: {told} on the validation rows, learned before them", flush=True)
+                continue
             path = record(suite, run, job, train, threads=asked.threads, folder=folder)
         except Exception as error:  # one model's failure stops no other
             failed.append(run.key)
@@ -297,6 +303,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-steps", type=int, help="steps after which a training ends")
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--force", action="store_true", help="measure again what has a result")
+    parser.add_argument(
+        "--inner", action="store_true", help="for choices: judged on the validation rows, told and not written"
+    )
     return parser.parse_args(arguments)
 
 

@@ -59,6 +59,20 @@ class Job:
         }
 
 
+def inner(job: Job) -> Job:
+    """The same case one part earlier, for choices: judged on the rows that were held out for them, learned from what lies
+    before, of which as many are held out again, or what the library decides. The test part is not there.
+
+    Where the protocol holds nothing out, it is a sixth of the typical series, and at least two horizons; windows are a
+    horizon apart there, else all are judged.
+    """
+    held = job.validation or max(2 * job.h, int(np.median(job.learn)) // 6)
+    panel = job.learning
+    learn = np.maximum(job.learn - held, 0)
+    origins = every_window(panel, learn, job.h, 1 if job.validation else job.h)
+    return replace(job, panel=panel, learn=learn, origins=origins, flawed=None, points={})
+
+
 def parts(length: int) -> tuple[int, int, int]:
     """70/10/20 in time as the published loaders count: train and test are rounded down.
 

@@ -219,6 +219,26 @@ def test_a_run_that_fails_stops_no_other(
     assert [path.name for path in tmp_path.glob("*.json")] == ["tiny-4-seasonal_naive.json"]
 
 
+def test_choices_are_judged_one_part_earlier(
+    module: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows before 120 and 160 alone: learned before 120, of which the library holds forty out again."""
+    jobs, accuracy = module("jobs"), module("accuracy")
+    job = jobs.wide_job(wide(), ROWS, 8, season=8, freq="h")
+    earlier = jobs.inner(job)
+    assert (earlier.panel.lengths.tolist(), earlier.learn.tolist(), earlier.validation) == ([160, 160], [120, 120], 40)
+    first = earlier.origins.end - earlier.panel.offsets[earlier.origins.series]
+    assert (first.min(), first.max(), len(first)) == (120, 152, 2 * 33)
+    free = jobs.inner(replace(job, validation=None))
+    assert (free.learn.tolist(), free.validation) == ([160 - 26] * 2, None)
+    assert np.diff(free.origins.end[free.origins.series == 0]).tolist() == [8, 8]
+    asked = parsed(accuracy, "--model", "naive", "--horizon", "8", "--inner")
+    assert accuracy.run_suite(tiny(module), asked, tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+    found = accuracy.measure(accuracy.Run("tiny", "8", "naive", None, None), earlier, TrainConfig()).scores
+    assert f"tiny-8-naive: mse {found['mse']:.5g}, mae {found['mae']:.5g} on the validation" in capsys.readouterr().out
+
+
 def test_variants_are_those_of_the_model(module: Callable[[str], Any]) -> None:
     accuracy, suite = module("accuracy"), tiny(module)
     found = list(accuracy.runs(suite, parsed(accuracy, "--variant", "all", "--seed", "1", "--horizon", "4")))
