@@ -62,20 +62,6 @@ def test_halfway_is_a_choice(learnt: tuple[Table, Table, Solved]) -> None:
     assert {own.share for own in own_maps(train, judged._replace(y_WH=truth_WH), common, squared)} == {0.5}
 
 
-@pytest.mark.parametrize(("newest", "expected"), [(12, True), (24, False)], ids=["in one stretch", "in two"])
-def test_a_map_of_its_own_is_better_at_nearly_all_times(
-    newest: int, expected: bool, learnt: tuple[Table, Table, Solved]
-) -> None:
-    """A hundred windows in eight stretches judge each series; in the newest ones the third goes with all others. In the mean
-    its own map is still far better."""
-    train, judged, common = learnt
-    assert judged.series_W is not None
-    y_WH, late = judged.y_WH.clone(), torch.nonzero(judged.series_W == 2)[-newest:, 0]
-    y_WH[late] = judged.x_WD[late, :1]
-    found = {own.series for own in own_maps(train, judged._replace(y_WH=y_WH), common, squared)}
-    assert (2 in found) == expected
-
-
 def test_not_without_windows_to_judge_or_learn_by_nor_for_very_many_series(learnt: tuple[Table, Table, Solved]) -> None:
     train, judged, common = learnt
     assert own_maps(train, None, common, squared) == ()

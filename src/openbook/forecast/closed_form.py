@@ -24,7 +24,6 @@ _OWN_CELLS = (
 _LEAST_OWN, _LEAST_JUDGED = 200, 20  # windows such a map is learned from, and judged by
 _OWN_SHARES = (0.5, 1.0)
 _OWN_BETTER = 0.98  # a map of a series' own, and a larger share of it, has to do this much better there
-_STRETCHES, _BETTER_IN = 8, 7  # and in so many of the consecutive stretches of the windows that judge it
 _APART = 0.05  # how much worse, as a share of the best error, a map validates that counts 1/e of the best
 
 
@@ -195,8 +194,7 @@ class Own(NamedTuple):
 def own_maps(
     train: Table, validation: Table | None, common: Solved, error: Error, like: tuple[Own, ...] | None = None
 ) -> tuple[Own, ...]:
-    """Maps learned from one series alone, halfway to the common one or wholly, where they validate clearly better there:
-    2 % in the mean, and at nearly all times. Errors of overlapping windows are too alike for the mean to say it alone.
+    """Maps learned from one series alone, halfway to the common one or wholly, where they validate clearly better there.
 
     With ``like``: those again, from more windows, with their shares and penalties.
     """
@@ -217,24 +215,13 @@ def own_maps(
         solved = _ridge(_normal(learnt), judged, error, common.penalty)
         told_WH = judged.x_WD @ common.weight_DH + common.bias_H
         apart_WH = judged.x_WD @ solved.weight_DH + solved.bias_H - told_WH
-        errors = {share: _stretches(told_WH + share * apart_WH, judged, error) for share in (0.0, *_OWN_SHARES)}
+        errors = {share: mean_error(told_WH + share * apart_WH, judged, error) for share in (0.0, *_OWN_SHARES)}
         best = 0.0
         for share in _OWN_SHARES:  # a larger share than is needed is rather luck
-            best = share if _clearly_better(errors[share], errors[best]) else best
+            best = share if errors[share] < _OWN_BETTER * errors[best] else best
         if best:
             chosen.append(_beside(series, best, solved, common))
     return tuple(chosen)
-
-
-def _stretches(told_WH: Tensor, judged: Table, error: Error) -> np.ndarray:
-    """Mean errors of consecutive stretches of one series' windows."""
-    pieces = np.array_split(np.arange(len(told_WH)), _STRETCHES)
-    return np.array([mean_error(told_WH[piece], _at(judged, torch.from_numpy(piece)), error) for piece in pieces])
-
-
-def _clearly_better(errors: np.ndarray, others: np.ndarray) -> bool:
-    """Whether errors of stretches are lower in the mean by 2 %, and nearly everywhere; a stretch without a truth says no."""
-    return int((errors < others).sum()) >= _BETTER_IN and bool(np.nanmean(errors) < _OWN_BETTER * np.nanmean(others))
 
 
 def _beside(series: int, share: float, solved: Solved, common: Solved) -> Own:
@@ -245,12 +232,8 @@ def _beside(series: int, share: float, solved: Solved, common: Solved) -> Own:
 def _rows(table: Table, series: int) -> Table:
     """The windows of one series."""
     assert table.series_W is not None
-    return _at(table, torch.nonzero(table.series_W == series)[:, 0])
-
-
-def _at(table: Table, place_W: Tensor) -> Table:
-    """The windows at these places."""
-    return Table(*(None if part is None else part[place_W] for part in table))  # type: ignore[arg-type]
+    kept = table.series_W == series
+    return Table(*(None if part is None else part[kept] for part in table))  # type: ignore[arg-type]
 
 
 def with_own(common: Solved, own: tuple[Own, ...], validation: Table | None, error: Error) -> Solved:
