@@ -384,7 +384,7 @@ def test_rules() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "tried", "most"),
-    [(0.1, 20, start.MANY), (2.5, 10, start.MANY), (6.0, 5, start._FEW)],
+    [(0.1, 20, start.MANY), (2.5, 10, start.MANY), (8.0, 4, start._FEW)],
     ids=["a usual machine", "a busy one", "a very busy one"],
 )
 def test_decisions_keep_to_their_part_of_the_time(
@@ -412,9 +412,9 @@ def test_decisions_keep_to_their_part_of_the_time(
     assert (f"the time budget allowed {tried} of 20" in why) == (tried < 20)
     assert told[-1][2] == most
     hurried = {name for name, told in model.decisions.items() if told.why == start._NO_TIME}
-    assert hurried == {0.1: set(), 2.5: {"own"}, 6.0: {"own", "counting"}}[seconds]
+    assert hurried == {0.1: set(), 2.5: {"own"}, 8.0: {"own", "counting"}}[seconds]
     assert len(alone) == ("own" not in hurried)
-    assert (len(model.decisions["skip_window"].why.split(",")) > 2) == (seconds < 6)
+    assert (len(model.decisions["skip_window"].why.split(",")) > 2) == (seconds < 8)
     assert model.predict()["OpenBook"].notna().all()
 
 
