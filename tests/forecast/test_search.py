@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from openbook.errors import UsageError
-from openbook.forecast import learn, search, start
+from openbook.forecast import search, start
+from openbook.forecast.budget import Budget
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.start import book_of, segment_of, tables_of, window_candidates
 from openbook.models.openbook import OpenBookConfig
@@ -235,7 +236,7 @@ def test_trials_leave_time_for_all_members(monkeypatch: pytest.MonkeyPatch, n_mo
     """Two trials in two fifths of the fifty seconds that the closed form left of sixty; with three members, each learned
     twice, none more than an eighth."""
     told: list[float | None] = []
-    monkeypatch.setattr(learn, "time_left", lambda train, begin, over=1.0: over * train.budget_s - 10)
+    monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds - 10)
     watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
     config, train = OpenBookConfig(window=48, n_models=n_models), replace(FAST, budget_s=60.0)
     Forecaster(24, model=config, train=train).fit(make_frame().drop(columns="warm"))
@@ -247,7 +248,7 @@ def test_learning_once_more_is_left_out_where_it_would_not_fit(monkeypatch: pyte
     monkeypatch.setattr(search, "run_again", lambda bench, trial, panel: again.append(trial))
     for needed in (71.0, 73.0):  # of sixty seconds and a fifth
         monkeypatch.setattr(search, "seconds_again", lambda trials, needed=needed: needed)
-        monkeypatch.setattr(learn, "time_left", lambda train, begin, over=1.0: over * train.budget_s)
+        monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
         model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
         model.fit(make_frame().drop(columns="warm"))
         assert model.interrupted() == (needed < 72)  # what gives no model was ended by the user
@@ -267,7 +268,7 @@ def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pyt
 
 def test_members_share_the_time_where_nothing_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = []
-    monkeypatch.setattr(learn, "time_left", lambda train, begin, over=1.0: over * train.budget_s)
+    monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
     watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
     train = TrainConfig(max_steps=3, validation_size=0, budget_s=60.0)
     Forecaster(24, model=OpenBookConfig(n_models=2), train=train).fit(make_frame(12).drop(columns="warm"))
@@ -394,7 +395,7 @@ def test_decisions_keep_to_their_part_of_the_time(
     and two thirds for all."""
     told: list[tuple[int, str, int]] = []
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(start, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr("openbook.forecast.budget.time", SimpleNamespace(perf_counter=lambda: clock.now))
 
     def tables(*given: Any) -> Any:
         clock.now += seconds * (5 if given[6] == start.MANY else 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,9 +14,10 @@ from torch import nn
 from openbook.data.panel import Panel
 from openbook.errors import DataError
 from openbook.forecast import search
+from openbook.forecast.budget import Budget
 from openbook.forecast.decisions import Decision
 from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, series_unit, set_up
-from openbook.forecast.start import choose_start, floor_error, time_left
+from openbook.forecast.start import choose_start, floor_error
 from openbook.models.openbook import OpenBook, OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
@@ -97,12 +97,13 @@ def _units_of(loss: Loss) -> str:
 
 def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> Learnt:
     """Closed-form decisions first, then short trials of the parts, then the members with the time that is left."""
-    begin, asked, train, decided = time.perf_counter(), learner.asked, learner.train, learner.decided
+    asked, train, decided = learner.asked, learner.train, learner.decided
+    budget = Budget.of(train)
     made = set_up(panel, asked, decided)
     shortest = WindowShape(int(panel.lengths.max()), asked.h, least_context=1)
     check_windows(panel, split_windows(panel, shortest, validation_size=train.validation_size), shortest)
     window = config.window or asked.input_size
-    first, decisions = choose_start(panel, made, replace(config, window=window), train, asked.scaling)
+    first, decisions = choose_start(panel, made, replace(config, window=window), train, asked.scaling, budget)
     own = tuple(str(panel.ids[each.series]) for each in first.own)
     made = made._replace(
         columns=first.columns,
@@ -123,15 +124,15 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     alike = search.usual(train, first.windows.input_size, len(split.train.end_W))
     bench = search.Bench(resident, made.shape, first, split, alike, learner.device, unit, learner.progress)
-    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, time_left(train, begin))
+    best, parts = search.choose_parts(bench, panel, first.config, learner.seed, budget.left())
     for name, decision in parts.items():
         decided(name, decision)
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
     rounds = 2 if refit else 1
-    leader, pace = search.train_fully(bench, best, learner.seed, time_left(train, begin), rounds)
+    leader, pace = search.train_fully(bench, best, learner.seed, budget.left(), rounds)
     decided("learning_rate", pace)
-    trials, members = search.all_members(bench, leader, learner.seed, time_left(train, begin), rounds)
+    trials, members = search.all_members(bench, leader, learner.seed, budget.left(), rounds)
     chosen = replace(chosen, n_models=decided("n_models", members))
     if search.stopped(trials[-1]):  # the first member stands for those that were not trained to their end
         leader.history.stopped_by = "interrupt"
@@ -146,7 +147,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         return model.eval()
 
     def again() -> nn.Module | None:
-        if search.seconds_again(trials) > time_left(train, begin, over=search.OVER):
+        if search.seconds_again(trials) > budget.left(over=search.OVER):
             log.info("no time is left to learn once more with the held-out tail")
             return model
         whole: list[nn.Module] = []

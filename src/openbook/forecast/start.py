@@ -6,7 +6,6 @@ Only the panel that is learned from enters here: its held-out tail judges, nothi
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import torch
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
 from openbook.forecast.bands import error_scale
+from openbook.forecast.budget import Budget
 from openbook.forecast.closed_form import (
     Averaged,
     By,
@@ -55,26 +55,11 @@ _BETTER = 0.98  # windows that count by something else than their series have to
 _ALIKE = 3.0  # how much larger the changes of one series may be than those of another to share a unit
 _DAYS, _MOST_DAYS_AHEAD = 28, 7
 _MOST_ROWS = 1_500  # of a long book: every window reads them all
-BUDGET_S = 300.0
 # Shares of the time budget after which no further window is tried, and nothing that can be left out is solved: on a usual
 # machine all of it takes less, on a busy one a fit of a minute took four.
 _TRYING, _SOLVING = 0.4, 0.65
 _AS_LONG = 4  # the map of many windows takes this many times as long as one that is tried
 _NO_TIME = "the time budget left no time to try"
-
-
-def time_left(train: TrainConfig, begin: float, *, over: float = 1.0) -> float:
-    """Seconds of ``over`` times the budget that are left, at least one."""
-    return max(1.0, over * _budget(train) - (time.perf_counter() - begin))
-
-
-def _late(train: TrainConfig, begin: float, share: float, more: float = 0.0) -> bool:
-    """Whether a share of the budget is gone; with ``more``, after that many times the seconds so far."""
-    return (1.0 + more) * (time.perf_counter() - begin) > share * _budget(train)
-
-
-def _budget(train: TrainConfig) -> float:
-    return BUDGET_S if train.budget_s is None else train.budget_s
 
 
 class Start(NamedTuple):
@@ -155,13 +140,12 @@ def book_of(panel: Panel, window: int, h: int, season: int) -> int:
 
 
 def choose_start(
-    panel: Panel, made: Setup, config: OpenBookConfig, train: TrainConfig, scaling: Scaling | None
+    panel: Panel, made: Setup, config: OpenBookConfig, train: TrainConfig, scaling: Scaling | None, budget: Budget
 ) -> tuple[Start, dict[str, Decision]]:
     """Window and scaling whose closed-form map does best on validation windows; the shorter window where nearly equal.
 
     Tried from the usual one outwards, two fifths of the time budget at most; where two thirds are gone, one map has to do.
     """
-    begin = time.perf_counter()
     error, shape, season = error_of(train.loss), made.shape, made.season
     sizes = [config.window] if config.window else window_candidates(panel, shape.h, season)
     # One unit for all windows says nothing where series differ in size; static inputs have no differences.
@@ -177,7 +161,7 @@ def choose_start(
     residents = {kind: scaled_by(panel, made, kind) for kind in scalings}
     ways = [(kind, size) for size in sorted(sizes, key=lambda size: _from_usual(size, season)) for kind in scalings]
     for kind, size in ways:
-        if tried and _late(train, begin, _TRYING):
+        if tried and budget.gone(_TRYING):
             break
         scaled, resident = residents[kind]
         windows = replace(shapes[size], scaling=kind, unit=scaled.windows.unit)
@@ -198,7 +182,7 @@ def choose_start(
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
     scaled, resident = residents[kind]
     windows = replace(shapes[size], scaling=kind, unit=shapes[size].usual if kind in COMMON else 1.0)
-    late = _late(train, begin, _SOLVING, _AS_LONG / max(1, len(tried)))
+    late = budget.gone(_SOLVING, more=_AS_LONG / max(1, len(tried)))
     lags = lags_of(panel, config, shape.h, season, size, alone=late)
     if len(sizes) > 1 and finite:  # what is far behind by itself would hardly count
         lags = tuple(lag for lag in lags if tried.get((kind, lag), 0.0) <= _FAR * tried[kind, size])
@@ -207,7 +191,7 @@ def choose_start(
     learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, _FEW if late else MANY)
     learnt = counting.of(learnt)
     averaged = average(learnt, judged, error, lags)
-    hurried = _late(train, begin, _SOLVING)
+    hurried = budget.gone(_SOLVING)
     own = own_maps(learnt, judged, averaged.solved, error) if config.skip and not hurried else ()
     averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
     segment = config.segment or segment_of(size, season)
