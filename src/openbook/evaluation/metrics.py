@@ -93,7 +93,7 @@ def gap_scale(panel: Panel, origins: Origins, h: int, gap: int, fallback: pd.Ser
     >>> from openbook.data.panel import make_panel
     >>> panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 5.0, 3.0, 6.0]}))
     >>> scale = gap_scale(panel, Origins(np.array([0]), np.array([2])), 2, 2, pd.Series({"a": 9.0}))
-    >>> scale.loc[("a", 1)]
+    >>> float(scale.loc[("a", 1)])
     1.5
     """
     rows = origins.end[:, None] + np.arange(h)
