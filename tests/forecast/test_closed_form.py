@@ -9,7 +9,19 @@ import torch
 
 from openbook.data.panel import make_panel
 from openbook.forecast import closed_form
-from openbook.forecast.closed_form import Counting, Table, absolute, average, mean_error, solve, squared, tabulate
+from openbook.forecast.closed_form import (
+    Averaged,
+    Counting,
+    Solved,
+    Table,
+    absolute,
+    average,
+    mean_error,
+    solve,
+    squared,
+    tabulate,
+)
+from openbook.forecast.seasonal_map import seasonal_map
 from openbook.nn.skip import skip_input, skip_shape
 from openbook.windows.sampler import Layout, WindowShape, gather, make_resident, split_windows, spread
 from openbook.windows.scaling import fit_columns
@@ -152,10 +164,46 @@ def test_maps_of_several_windows_are_averaged_by_how_well_they_validate() -> Non
     assert found.solved.error == pytest.approx(mean_error(told, judged, squared))
 
 
+def seasonal_windows(rows: int, *, seed: int) -> Table:
+    """Twelve own lags of a season of four and another column; six steps ahead are what the season before was, and noise."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 4, generator=g).repeat(1, 3) + 0.3 * torch.randn(rows, 12, generator=g)
+    y = x[:, [8, 9, 10, 11, 8, 9]] + torch.randn(rows, 6, generator=g)
+    return Table(torch.cat([x, torch.randn(rows, 1, generator=g)], dim=1), y, torch.ones(rows))
+
+
+def test_a_map_shrunk_towards_past_seasons_does_better_where_windows_are_few() -> None:
+    train, judged = seasonal_windows(30, seed=0), seasonal_windows(400, seed=1)
+    found = average(train, judged, squared, (3, 12), 4)
+    assert list(zip(found.windows, found.towards, strict=True)) == [(3, "zero"), (12, "zero"), (12, "season")]
+    plain = average(train, judged, squared, (3, 12))
+    assert plain.towards == ("zero", "zero")
+    assert found.share[:2] == pytest.approx([share / 2 for share in plain.share])
+    assert found.share[2] == 0.5
+    assert found.solved.error < 0.97 * plain.solved.error
+    assert average(train, None, squared, (3, 12), 4).share == (0.25, 0.25, 0.5)
+
+
+def test_the_penalty_draws_towards_the_seasonal_map() -> None:
+    """The minimum of squared errors and squared distances from it, by the gradient there."""
+    train = seasonal_windows(50, seed=0)
+    like = Averaged((12,), ("season",), (1.0,), (0.7,), Solved(torch.zeros(13, 6), torch.zeros(6), 0.7, 0.0))
+    found = average(train, None, squared, (12,), 4, like)
+    x, y = ((part - part.mean(0)).double() for part in (train.x_WD, train.y_WH))
+    gram, cross, weight = x.T @ x / 50, x.T @ y / 50, found.solved.weight_DH.double()
+    known = seasonal_map(gram, cross, 12, 4)
+    assert known is not None
+    pull = 0.7 * gram.diagonal().mean() * (weight - known)
+    torch.testing.assert_close(gram @ weight - cross + pull, torch.zeros(13, 6).double(), atol=1e-5, rtol=0)
+    assert not known[12].any()  # the other column is not read by the seasonal map
+    assert weight[12].abs().min() > 0
+    assert found[:4] == like[:4]
+
+
 def test_what_validated_before_is_learned_again_alike() -> None:
     train, judged = make_table(40, noise=1.0), make_table(60, noise=1.0, seed=1)
     before = average(train, judged, squared, (3, 4))
-    again = average(train, None, squared, (3, 4), like=before)
+    again = average(train, None, squared, (3, 4), 1, before)
     assert (again.share, again.penalty) == (before.share, before.penalty)
     torch.testing.assert_close(again.solved.weight_DH, before.solved.weight_DH)
     assert np.isnan(again.solved.error)

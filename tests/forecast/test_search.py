@@ -337,16 +337,18 @@ def test_maps_learned_again_keep_their_shares_and_penalties(monkeypatch: pytest.
     told: list[Any] = []
     plain = search.average
 
-    def watch(*args: Any, like: Any) -> Any:
-        told.append((args[3], like))
-        return plain(*args, like=like)
+    def watch(*args: Any) -> Any:
+        told.append((plain(*args), *args[-2:]))
+        return told[-1][0]
 
     monkeypatch.setattr(search, "average", watch)
     model = Forecaster(24, train=FAST).fit(make_frame().drop(columns="warm"))
-    windows, like = told[0]
-    assert len(windows) > 1
-    assert windows == like.windows
-    assert max(windows) == model.decisions["skip_window"].value
+    again, season, like = told[0]
+    assert season == 24
+    assert len(set(like.windows)) > 1
+    assert set(like.towards) == {"zero", "season"}
+    assert again[:4] == like[:4]  # windows, what they are shrunk towards, shares and penalties
+    assert max(like.windows) == model.decisions["skip_window"].value
     assert len({round(share, 6) for share in like.share}) > 1
 
 
@@ -415,7 +417,7 @@ def test_decisions_keep_to_their_part_of_the_time(
     hurried = {name for name, told in model.decisions.items() if told.why == start._NO_TIME}
     assert hurried == {0.1: set(), 2.5: {"own"}, 8.0: {"own", "counting"}}[seconds]
     assert len(alone) == ("own" not in hurried)
-    assert (len(model.decisions["skip_window"].why.split(",")) > 2) == (seconds < 8)
+    assert (len(model.decisions["skip_window"].why.split(",")) > 3) == (seconds < 8)  # one window has two maps
     assert model.predict()["OpenBook"].notna().all()
 
 

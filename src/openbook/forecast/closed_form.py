@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openbook.forecast.seasonal_map import seasonal_map
 from openbook.nn.skip import SkipShape, skip_input
 from openbook.windows.batch import Batch
 from openbook.windows.sampler import Resident, WindowIndex, WindowShape, batches, gather, spread
@@ -116,10 +117,15 @@ def mean_error(told_WH: Tensor, table: Table, error: Error) -> float:
     return float(found.nanmean())
 
 
+Towards = Literal["zero", "season"]
+
+
 class Averaged(NamedTuple):
-    """Maps of several windows as one: the newest steps each reads [K], their shares and penalties [K], and their mean."""
+    """Several maps as one: the newest steps each reads [K], what each is shrunk towards [K] (no weights at all, or those of
+    the seasonal map), their shares and penalties [K], and their mean."""
 
     windows: tuple[int, ...]
+    towards: tuple[Towards, ...]
     share: tuple[float, ...]
     penalty: tuple[float, ...]
     solved: Solved
@@ -134,51 +140,85 @@ class _Normal(NamedTuple):
     cross_DH: Tensor
 
 
+class _Axes(NamedTuple):
+    """Normal equations and the eigenvalues [D] and eigenvectors [D, D] of their gram matrix, which serve all penalties."""
+
+    normal: _Normal
+    value_D: Tensor
+    vector_DD: Tensor
+
+
 def solve(train: Table, validation: Table | None, error: Error, penalty: float = 1.0) -> Solved:
     """The ridge map whose penalty does best on validation windows; without any, that of the given ``penalty``.
 
     Windows count by their weights. Those with a missing target are left out, or filled from the step before where hardly any
     is complete.
-    One eigendecomposition serves all penalties.
     """
     if not len(train.x_WD):
         return _location(train, penalty)
-    return _ridge(_normal(train), validation, error, penalty)
+    return _ridge(_axes(_normal(train)), validation, error, penalty)
 
 
 def average(
-    train: Table, validation: Table | None, error: Error, windows: tuple[int, ...], like: Averaged | None = None
+    train: Table,
+    validation: Table | None,
+    error: Error,
+    windows: tuple[int, ...],
+    season: int = 1,
+    like: Averaged | None = None,
 ) -> Averaged:
     """The mean of the ridge maps of several windows, each with its own penalty, by how well they validate.
 
     Each reads the newest own lags of its length (the first columns of the longest, the oldest first) and all other columns.
-    A map whose validation error is 5 % above the best one's has a share of 1/e of it. Without validation windows shares and
-    penalties are those of ``like``, else equal.
-    Source: Bates & Granger 1969, The combination of forecasts; shares as in Buckland et al. 1997.
+    A window of a ``season`` or more has two maps, one shrunk towards zero, one towards its seasonal map; each kind has half of
+    the whole. Of its kind a map whose validation error is 5 % higher has a share of 1/e. Without validation windows shares
+    and penalties are those of ``like``, whose maps are made again, else equal.
+    Source: Bates & Granger 1969, The combination of forecasts; shares as in Buckland et al. 1997; ridge towards what was known
+    before: Swindel 1976, Good ridge estimators based on prior information.
     """
-    shares = like.share if like else (1 / len(windows),) * len(windows)
-    penalties = like.penalty if like else (1.0,) * len(windows)
+    both = [(window, towards) for window in windows for towards in _towards(window, season)]
+    parts = list(zip(like.windows, like.towards, strict=True)) if like else both
+    penalties = like.penalty if like else (1.0,) * len(parts)
+    lags, towards = tuple(lag for lag, _ in parts), tuple(toward for _, toward in parts)
+    shares = like.share if like else _shares(np.ones(len(parts)), towards)
     if not len(train.x_WD):
-        return Averaged(windows, shares, penalties, _location(train, penalties[0]))
+        return Averaged(lags, towards, shares, penalties, _location(train, penalties[0]))
     judged = validation if validation is not None and len(validation.x_WD) else None
     whole, maps = _normal(train), []
-    for window, penalty in zip(windows, penalties, strict=True):
-        older = max(windows) - window
+    axes: dict[int, _Axes] = {}
+    for (window, toward), penalty in zip(parts, penalties, strict=True):
+        older = max(lags) - window
         part = _Normal(whole.x_D[older:], whole.y_H, whole.gram_DD[older:, older:], whole.cross_DH[older:])
+        axes = axes if window in axes else {window: _axes(part)}
         seen = None if judged is None else judged._replace(x_WD=judged.x_WD[:, older:])
-        maps.append(_ridge(part, seen, error, penalty))
+        known = seasonal_map(part.gram_DD, part.cross_DH, window, season) if toward == "season" else None
+        maps.append(_ridge(axes[window], seen, error, penalty, known))
     found = np.array([each.error for each in maps])
     if np.isfinite(found).all():
-        worth = np.exp((1.0 - found / max(found.min(), _NOTHING)) / _APART)
-        shares = tuple(map(float, worth / worth.sum()))
+        shares = _shares(found, towards)
     weight_DH = torch.zeros(train.x_WD.shape[1], train.y_WH.shape[1])
     bias_H = torch.zeros(train.y_WH.shape[1])
-    for window, share, each in zip(windows, shares, maps, strict=True):
-        weight_DH[max(windows) - window :] += share * each.weight_DH
+    for window, share, each in zip(lags, shares, maps, strict=True):
+        weight_DH[max(lags) - window :] += share * each.weight_DH
         bias_H += share * each.bias_H
     lowest = float("nan") if judged is None else mean_error(judged.x_WD @ weight_DH + bias_H, judged, error)
     main = maps[int(np.argmax(shares))].penalty
-    return Averaged(windows, shares, tuple(each.penalty for each in maps), Solved(weight_DH, bias_H, main, lowest))
+    solved = Solved(weight_DH, bias_H, main, lowest)
+    return Averaged(lags, towards, shares, tuple(each.penalty for each in maps), solved)
+
+
+def _shares(found_K: np.ndarray, towards: tuple[Towards, ...]) -> tuple[float, ...]:
+    """Shares by validation error within each kind, all kinds alike: which one validates better says little of what follows."""
+    kinds, share_K = np.array(towards), np.zeros(len(towards))
+    for kind in set(towards):
+        own_J = found_K[kinds == kind]
+        worth_J = np.exp((1.0 - own_J / max(own_J.min(), _NOTHING)) / _APART)
+        share_K[kinds == kind] = worth_J / worth_J.sum() / len(set(towards))
+    return tuple(map(float, share_K))
+
+
+def _towards(window: int, season: int) -> tuple[Towards, ...]:
+    return ("zero", "season") if 1 < season <= window else ("zero",)
 
 
 class Own(NamedTuple):
@@ -201,7 +241,7 @@ def own_maps(
     if train.series_W is None:
         return ()
     if like is not None:
-        found = [(own, _ridge(_normal(_rows(train, own.series)), None, error, own.penalty)) for own in like]
+        found = [(own, _ridge(_axes(_normal(_rows(train, own.series))), None, error, own.penalty)) for own in like]
         return tuple(_beside(own.series, own.share, solved, common) for own, solved in found)
     names, (width, h) = torch.unique(train.series_W).tolist(), common.weight_DH.shape
     most = min(_MOST_OWN, _OWN_CELLS // (width * max(width, h)))
@@ -212,7 +252,7 @@ def own_maps(
         learnt, judged = _rows(train, series), _rows(validation, series)
         if len(learnt.x_WD) < _LEAST_OWN or len(judged.x_WD) < _LEAST_JUDGED:
             continue
-        solved = _ridge(_normal(learnt), judged, error, common.penalty)
+        solved = _ridge(_axes(_normal(learnt)), judged, error, common.penalty)
         told_WH = judged.x_WD @ common.weight_DH + common.bias_H
         apart_WH = judged.x_WD @ solved.weight_DH + solved.bias_H - told_WH
         errors = {share: mean_error(told_WH + share * apart_WH, judged, error) for share in (0.0, *_OWN_SHARES)}
@@ -262,23 +302,29 @@ def _normal(train: Table) -> _Normal:
     return _Normal(x_mean, y_mean, x.T @ x, x.T @ (root_W1 * (y - y_mean)))
 
 
-def _ridge(normal: _Normal, validation: Table | None, error: Error, penalty: float) -> Solved:
-    x_mean, y_mean, gram, cross = normal
-    unit = float(gram.diagonal().mean()) or 1.0
-    value, vector = torch.linalg.eigh(gram)
-    value, target = value.clamp(min=0.0), vector.T @ cross
+def _axes(normal: _Normal) -> _Axes:
+    value, vector = torch.linalg.eigh(normal.gram_DD)
+    return _Axes(normal, value.clamp(min=0.0), vector)
+
+
+def _ridge(
+    axes: _Axes, validation: Table | None, error: Error, penalty: float, known_DH: Tensor | None = None
+) -> Solved:
+    """The map of least squares plus the penalty on what sets it apart from ``known_DH`` (nothing where there is none)."""
+    (x_mean, y_mean, gram, cross), value, vector = axes
+    unit, aim = float(gram.diagonal().mean()) or 1.0, vector.T @ cross
+    start = torch.zeros_like(aim) if known_DH is None else vector.T @ known_DH
+
+    def weights(penalty: float) -> Tensor:
+        return (aim + penalty * unit * start) / (value + penalty * unit)[:, None]
+
     best, lowest = penalty, float("nan")
     if validation is not None and len(validation.x_WD):
-        rotated = ((validation.x_WD.double() - x_mean) @ vector).float()
-        errors = [
-            mean_error(
-                rotated @ (target / (value + penalty * unit)[:, None]).float() + y_mean.float(), validation, error
-            )
-            for penalty in _PENALTIES
-        ]
+        rotated, shift = ((validation.x_WD.double() - x_mean) @ vector).float(), y_mean.float()
+        errors = [mean_error(rotated @ weights(each).float() + shift, validation, error) for each in _PENALTIES]
         place = int(np.nanargmin(errors)) if np.isfinite(errors).any() else 0
         best, lowest = float(_PENALTIES[place]), errors[place]
-    weight = vector @ (target / (value + best * unit)[:, None])
+    weight = vector @ weights(best)
     return Solved(weight.float(), (y_mean - x_mean @ weight).float(), best, lowest)
 
 

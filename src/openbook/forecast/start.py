@@ -190,18 +190,16 @@ def choose_start(
     counting, counted_why = choose_counting(few, train.loss, kind, unit / season_changes(panel, widest, season))
     learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, _FEW if late else MANY)
     learnt = counting.of(learnt)
-    averaged = average(learnt, judged, error, lags)
+    averaged = average(learnt, judged, error, lags, season)
     hurried = budget.gone(_SOLVING)
     own = own_maps(learnt, judged, averaged.solved, error) if config.skip and not hurried else ()
     averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
     segment = config.segment or segment_of(size, season)
-    counted = ", ".join(f"{lag} {share:.0%}" for lag, share in zip(lags, averaged.share, strict=True))
-    of_maps = f"mean of the maps of several windows, by validation error: {counted}" if len(lags) > 1 else "one map"
     decisions = {
         "input_size": Decision(size, why if len(sizes) > 1 else "as given"),
         "scaling": Decision(kind, why if len(scalings) > 1 else "as given"),
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
-        "skip_window": Decision(max(lags), ("as given, " if config.skip_window else "") + of_maps),
+        "skip_window": Decision(max(lags), ("as given, " if config.skip_window else "") + _mean_words(averaged)),
         "counting": Decision(counting.by, counted_why),
         "own": Decision(len(own), _NO_TIME if hurried else _own_words(panel, own)),
         "penalty": Decision(
@@ -216,6 +214,16 @@ def choose_start(
 def _from_usual(size: int, season: int) -> float:
     """How far a window is from the one that did best on most data, seven seasons, as the logarithm of a ratio."""
     return abs(math.log(size / (_USUAL_SEASONS * max(season, 1))))
+
+
+def _mean_words(averaged: Averaged) -> str:
+    """Which maps the skip path is the mean of."""
+    if len(averaged.windows) == 1:
+        return "one map"
+    named = {"zero": "", "season": " from the same step of past seasons"}
+    parts = zip(averaged.windows, averaged.towards, averaged.share, strict=True)
+    told = ", ".join(f"{lag}{named[towards]} {share:.0%}" for lag, towards, share in parts)
+    return f"mean of several maps, by validation error: {told}"
 
 
 def _own_words(panel: Panel, own: tuple[Own, ...]) -> str:
