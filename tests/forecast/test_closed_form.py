@@ -150,7 +150,7 @@ def without_oldest(table: Table, columns: int) -> Table:
 
 def test_maps_of_several_windows_are_averaged_by_how_well_they_validate() -> None:
     train, judged = make_table(40, noise=1.0), make_table(60, noise=1.0, seed=1)
-    found = average(train, judged, squared, (3, 4))  # four own lags, the oldest first, and one other column
+    found = average((train,), judged, squared, (3, 4))  # four own lags, the oldest first, and one other column
     short, long = (solve(without_oldest(train, older), without_oldest(judged, older), squared) for older in (1, 0))
     apart = (max(short.error, long.error) / min(short.error, long.error) - 1) / 0.05
     behind = np.exp(-apart) / (1 + np.exp(-apart))
@@ -174,21 +174,21 @@ def seasonal_windows(rows: int, *, seed: int) -> Table:
 
 def test_a_map_shrunk_towards_past_seasons_does_better_where_windows_are_few() -> None:
     train, judged = seasonal_windows(30, seed=0), seasonal_windows(400, seed=1)
-    found = average(train, judged, squared, (3, 12), 4)
+    found = average((train,), judged, squared, (3, 12), 4)
     assert list(zip(found.windows, found.towards, strict=True)) == [(3, "zero"), (12, "zero"), (12, "season")]
-    plain = average(train, judged, squared, (3, 12))
+    plain = average((train,), judged, squared, (3, 12))
     assert plain.towards == ("zero", "zero")
     assert found.share[:2] == pytest.approx([share / 2 for share in plain.share])
     assert found.share[2] == 0.5
     assert found.solved.error < 0.97 * plain.solved.error
-    assert average(train, None, squared, (3, 12), 4).share == (0.25, 0.25, 0.5)
+    assert average((train,), None, squared, (3, 12), 4).share == (0.25, 0.25, 0.5)
 
 
 def test_the_penalty_draws_towards_the_seasonal_map() -> None:
     """The minimum of squared errors and squared distances from it, by the gradient there."""
     train = seasonal_windows(50, seed=0)
-    like = Averaged((12,), ("season",), (1.0,), (0.7,), Solved(torch.zeros(13, 6), torch.zeros(6), 0.7, 0.0))
-    found = average(train, None, squared, (12,), 4, like)
+    like = Averaged((0,), (12,), ("season",), (1.0,), (0.7,), Solved(torch.zeros(13, 6), torch.zeros(6), 0.7, 0.0))
+    found = average((train,), None, squared, (12,), 4, like)
     x, y = ((part - part.mean(0)).double() for part in (train.x_WD, train.y_WH))
     gram, cross, weight = x.T @ x / 50, x.T @ y / 50, found.solved.weight_DH.double()
     known = seasonal_map(gram, cross, 12, 4)
@@ -197,22 +197,38 @@ def test_the_penalty_draws_towards_the_seasonal_map() -> None:
     torch.testing.assert_close(gram @ weight - cross + pull, torch.zeros(13, 6).double(), atol=1e-5, rtol=0)
     assert not known[12].any()  # the other column is not read by the seasonal map
     assert weight[12].abs().min() > 0
-    assert found[:4] == like[:4]
+    assert found[:5] == like[:5]
+
+
+def test_maps_of_windows_that_count_differently_have_equal_shares() -> None:
+    """Whichever validates better: what is told of both is their mean, and learned again by the shares of each."""
+    plain, judged = seasonal_windows(40, seed=0), seasonal_windows(200, seed=1)
+    other = plain._replace(weight_W=torch.linspace(0.1, 9, 40))
+    found = average((plain, other), judged, squared, (3, 12), 4)
+    assert found.table == (0, 0, 0, 1, 1, 1)
+    apart = [average((table,), judged, squared, (3, 12), 4) for table in (plain, other)]
+    weights = [each.solved.weight_DH for each in apart]
+    assert not torch.allclose(*weights, atol=1e-3)
+    torch.testing.assert_close(found.solved.weight_DH, (weights[0] + weights[1]) / 2)
+    assert found.share == pytest.approx([share / 2 for each in apart for share in each.share])
+    again = average((plain, other), None, squared, (3, 12), 4, found)
+    assert again[:5] == found[:5]
+    torch.testing.assert_close(again.solved.weight_DH, found.solved.weight_DH)
 
 
 def test_what_validated_before_is_learned_again_alike() -> None:
     train, judged = make_table(40, noise=1.0), make_table(60, noise=1.0, seed=1)
-    before = average(train, judged, squared, (3, 4))
-    again = average(train, None, squared, (3, 4), 1, before)
+    before = average((train,), judged, squared, (3, 4))
+    again = average((train,), None, squared, (3, 4), 1, before)
     assert (again.share, again.penalty) == (before.share, before.penalty)
     torch.testing.assert_close(again.solved.weight_DH, before.solved.weight_DH)
     assert np.isnan(again.solved.error)
-    assert average(train, None, squared, (3, 4)).share == (0.5, 0.5)
+    assert average((train,), None, squared, (3, 4)).share == (0.5, 0.5)
 
 
 def test_one_window_is_its_own_average() -> None:
     train, judged = make_table(40, noise=1.0), make_table(60, noise=1.0, seed=1)
-    found, single = average(train, judged, squared, (4,)), solve(train, judged, squared)
+    found, single = average((train,), judged, squared, (4,)), solve(train, judged, squared)
     assert found.share == (1.0,)
     torch.testing.assert_close(found.solved.weight_DH, single.weight_DH)
     assert found.solved.error == pytest.approx(single.error)
@@ -220,6 +236,6 @@ def test_one_window_is_its_own_average() -> None:
 
 def test_without_noise_maps_of_several_windows_are_found_all_the_same() -> None:
     flat = Table(torch.ones(30, 5), torch.zeros(30, 2), torch.ones(30))
-    found = average(flat, flat, absolute, (3, 4))  # nothing to be wrong about: errors of zero
+    found = average((flat,), flat, absolute, (3, 4))  # nothing to be wrong about: errors of zero
     assert found.share == (0.5, 0.5)
     assert found.solved.error == 0.0

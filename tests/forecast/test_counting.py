@@ -37,6 +37,7 @@ def test_windows_count_alike_where_large_ones_are_as_easy_in_their_own_spread() 
     chosen, why = choose_counting((table(400, restless=1, seed=0), table(400, restless=1, seed=1)), "mse", "last", EVEN)
     assert chosen.by == "window"
     assert all(by in why for by in ("series", "changes", "halfway", "window"))
+    assert why.endswith("the mean of maps by series and by window")
 
 
 def test_windows_count_by_their_series_where_large_ones_are_as_uncertain_as_calm_ones() -> None:
@@ -128,11 +129,11 @@ def test_the_map_is_solved_by_what_was_chosen(place: str, monkeypatch: pytest.Mo
     step, rng = np.arange(24 * 28), np.random.default_rng(1)
     wild = np.where(step // 168 % 2 == 1, 20.0, 1.0)
     frame = pd.DataFrame({"unique_id": "a", "ds": step, "y": 100 + wild * rng.normal(size=len(step))})
-    solved: list[Table] = []
+    solved: list[tuple[Table, ...]] = []
 
-    def spy(train: Table, *others: Any, **named: Any) -> Any:
-        solved.append(train)
-        return average(train, *others, **named)
+    def spy(trains: tuple[Table, ...], *others: Any) -> Any:
+        solved.append(trains)
+        return average(trains, *others)
 
     monkeypatch.setattr(f"openbook.forecast.{place}.average", spy)
     chosen = (Counting("window", torch.ones(1)), "told by the test")
@@ -140,7 +141,7 @@ def test_the_map_is_solved_by_what_was_chosen(place: str, monkeypatch: pytest.Mo
     config = ob.OpenBookConfig(window=24, n_models=1, hidden_size=4, book=0)
     train = TrainConfig(max_steps=4, val_every=2, batch_size=8)
     ob.Forecaster(6, model=config, freq=1, scaling="last", train=train).fit(frame)
-    assert len(solved) == 1
-    assert solved[0].weight_W is not None
-    assert solved[0].size_W.max() > 5 * solved[0].size_W.min()
-    assert (solved[0].weight_W == 1).all()
+    ((series, window),) = solved  # those that count by series have half of the path all the same
+    torch.testing.assert_close(series.weight_W, series.size_W.square())
+    assert window.size_W.max() > 5 * window.size_W.min()
+    assert (window.weight_W == 1).all()

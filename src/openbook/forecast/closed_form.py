@@ -66,6 +66,11 @@ class Counting(NamedTuple):
         size_W = table.size_W * self.ratio_N[table.series_W] if self.by == "changes" else table.size_W
         return table._replace(weight_W=size_W ** powers[self.by])
 
+    def tables(self, table: Table) -> tuple[Table, ...]:
+        """The table as it counts by series, and as it counts by this, where that is another."""
+        plain = self._replace(by="series").of(table)
+        return (plain,) if self.by == "series" else (plain, self.of(table))
+
 
 class Solved(NamedTuple):
     """A map ``x @ weight + bias`` [D, h], its penalty (a multiple of the mean diagonal) and its validation error."""
@@ -121,9 +126,10 @@ Towards = Literal["zero", "season"]
 
 
 class Averaged(NamedTuple):
-    """Several maps as one: the newest steps each reads [K], what each is shrunk towards [K] (no weights at all, or those of
-    the seasonal map), their shares and penalties [K], and their mean."""
+    """Several maps as one: which table each is learned from [K], the newest steps each reads [K], what each is shrunk towards
+    [K] (no weights at all, or those of the seasonal map), their shares and penalties [K], and their mean."""
 
+    table: tuple[int, ...]
     windows: tuple[int, ...]
     towards: tuple[Towards, ...]
     share: tuple[float, ...]
@@ -160,7 +166,7 @@ def solve(train: Table, validation: Table | None, error: Error, penalty: float =
 
 
 def average(
-    train: Table,
+    trains: tuple[Table, ...],
     validation: Table | None,
     error: Error,
     windows: tuple[int, ...],
@@ -170,50 +176,52 @@ def average(
     """The mean of the ridge maps of several windows, each with its own penalty, by how well they validate.
 
     Each reads the newest own lags of its length (the first columns of the longest, the oldest first) and all other columns.
-    A window of a ``season`` or more has two maps, one shrunk towards zero, one towards its seasonal map; each kind has half of
-    the whole. Of its kind a map whose validation error is 5 % higher has a share of 1/e. Without validation windows shares
-    and penalties are those of ``like``, whose maps are made again, else equal.
+    A window of a ``season`` or more has two maps, one shrunk towards zero, one towards its seasonal map, and several where
+    ``trains`` are the same windows that count differently; all kinds have equal shares. Of its kind a map whose validation
+    error is 5 % higher has a share of 1/e. Without validation windows shares and penalties are those of ``like``, whose maps
+    are made again, else equal.
     Source: Bates & Granger 1969, The combination of forecasts; shares as in Buckland et al. 1997; ridge towards what was known
     before: Swindel 1976, Good ridge estimators based on prior information.
     """
-    both = [(window, towards) for window in windows for towards in _towards(window, season)]
-    parts = list(zip(like.windows, like.towards, strict=True)) if like else both
+    parts = [(place, lag, to) for place in range(len(trains)) for lag in windows for to in _towards(lag, season)]
+    parts = list(zip(like.table, like.windows, like.towards, strict=True)) if like else parts
+    tables, lags, towards = (tuple(column) for column in zip(*parts, strict=True))
+    kinds = list(zip(tables, towards, strict=True))
+    shares = like.share if like else _shares(np.ones(len(parts)), kinds)
     penalties = like.penalty if like else (1.0,) * len(parts)
-    lags, towards = tuple(lag for lag, _ in parts), tuple(toward for _, toward in parts)
-    shares = like.share if like else _shares(np.ones(len(parts)), towards)
-    if not len(train.x_WD):
-        return Averaged(lags, towards, shares, penalties, _location(train, penalties[0]))
+    if not len(trains[0].x_WD):
+        return Averaged(tables, lags, towards, shares, penalties, _location(trains[0], penalties[0]))
     judged = validation if validation is not None and len(validation.x_WD) else None
-    whole, maps = _normal(train), []
-    axes: dict[int, _Axes] = {}
-    for (window, toward), penalty in zip(parts, penalties, strict=True):
-        older = max(lags) - window
+    wholes, maps = [_normal(train) for train in trains], []
+    axes: dict[tuple[int, int], _Axes] = {}
+    for (place, window, toward), penalty in zip(parts, penalties, strict=True):
+        older, whole = max(lags) - window, wholes[place]
         part = _Normal(whole.x_D[older:], whole.y_H, whole.gram_DD[older:, older:], whole.cross_DH[older:])
-        axes = axes if window in axes else {window: _axes(part)}
+        axes = axes if (place, window) in axes else {(place, window): _axes(part)}
         seen = None if judged is None else judged._replace(x_WD=judged.x_WD[:, older:])
         known = seasonal_map(part.gram_DD, part.cross_DH, window, season) if toward == "season" else None
-        maps.append(_ridge(axes[window], seen, error, penalty, known))
+        maps.append(_ridge(axes[place, window], seen, error, penalty, known))
     found = np.array([each.error for each in maps])
     if np.isfinite(found).all():
-        shares = _shares(found, towards)
-    weight_DH = torch.zeros(train.x_WD.shape[1], train.y_WH.shape[1])
-    bias_H = torch.zeros(train.y_WH.shape[1])
+        shares = _shares(found, kinds)
+    weight_DH = torch.zeros(trains[0].x_WD.shape[1], trains[0].y_WH.shape[1])
+    bias_H = torch.zeros(trains[0].y_WH.shape[1])
     for window, share, each in zip(lags, shares, maps, strict=True):
         weight_DH[max(lags) - window :] += share * each.weight_DH
         bias_H += share * each.bias_H
     lowest = float("nan") if judged is None else mean_error(judged.x_WD @ weight_DH + bias_H, judged, error)
     main = maps[int(np.argmax(shares))].penalty
     solved = Solved(weight_DH, bias_H, main, lowest)
-    return Averaged(lags, towards, shares, tuple(each.penalty for each in maps), solved)
+    return Averaged(tables, lags, towards, shares, tuple(each.penalty for each in maps), solved)
 
 
-def _shares(found_K: np.ndarray, towards: tuple[Towards, ...]) -> tuple[float, ...]:
+def _shares(found_K: np.ndarray, kinds: list[tuple[int, Towards]]) -> tuple[float, ...]:
     """Shares by validation error within each kind, all kinds alike: which one validates better says little of what follows."""
-    kinds, share_K = np.array(towards), np.zeros(len(towards))
-    for kind in set(towards):
-        own_J = found_K[kinds == kind]
-        worth_J = np.exp((1.0 - own_J / max(own_J.min(), _NOTHING)) / _APART)
-        share_K[kinds == kind] = worth_J / worth_J.sum() / len(set(towards))
+    share_K, every = np.zeros(len(kinds)), set(kinds)
+    for kind in every:
+        own = np.array([each == kind for each in kinds])
+        worth_J = np.exp((1.0 - found_K[own] / max(found_K[own].min(), _NOTHING)) / _APART)
+        share_K[own] = worth_J / worth_J.sum() / len(every)
     return tuple(map(float, share_K))
 
 

@@ -169,9 +169,9 @@ def run_again(bench: Bench, trial: Trial, panel: Panel) -> nn.Module | None:
     start, none = bench.start, replace(train, validation_size=0)
     learnt, judged = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
     error, like = error_of(train.loss), start.averaged
-    learnt = start.counting.of(learnt)
-    averaged = average(learnt, judged, error, like.windows, bench.shape.season, like)
-    own = own_maps(learnt, None, averaged.solved, error, like=start.own)
+    counted = start.counting.tables(learnt)
+    averaged = average(counted, judged, error, like.windows, bench.shape.season, like)
+    own = own_maps(counted[-1], None, averaged.solved, error, like=start.own)
     model = member(bench._replace(start=start._replace(averaged=averaged, own=own)), trial.config, seed)
     best = trial.history.best_step
     if not best:

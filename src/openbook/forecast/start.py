@@ -189,10 +189,10 @@ def choose_start(
     few = None if late else tables_of(panel, resident, shape, windows, train, unit, _FEW)
     counting, counted_why = choose_counting(few, train.loss, kind, unit / season_changes(panel, widest, season))
     learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, _FEW if late else MANY)
-    learnt = counting.of(learnt)
-    averaged = average(learnt, judged, error, lags, season)
+    counted = counting.tables(learnt)
+    averaged = average(counted, judged, error, lags, season)
     hurried = budget.gone(_SOLVING)
-    own = own_maps(learnt, judged, averaged.solved, error) if config.skip and not hurried else ()
+    own = own_maps(counted[-1], judged, averaged.solved, error) if config.skip and not hurried else ()
     averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
     segment = config.segment or segment_of(size, season)
     decisions = {
@@ -217,12 +217,15 @@ def _from_usual(size: int, season: int) -> float:
 
 
 def _mean_words(averaged: Averaged) -> str:
-    """Which maps the skip path is the mean of."""
+    """Which windows' maps the skip path is the mean of, and what they are shrunk towards."""
     if len(averaged.windows) == 1:
         return "one map"
+    shares: dict[str, float] = {}
     named = {"zero": "", "season": " from the same step of past seasons"}
-    parts = zip(averaged.windows, averaged.towards, averaged.share, strict=True)
-    told = ", ".join(f"{lag}{named[towards]} {share:.0%}" for lag, towards, share in parts)
+    for lag, towards, share in zip(averaged.windows, averaged.towards, averaged.share, strict=True):
+        name = f"{lag}{named[towards]}"
+        shares[name] = shares.get(name, 0.0) + share
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     return f"mean of several maps, by validation error: {told}"
 
 
@@ -255,7 +258,8 @@ def choose_counting(
     least = min(ways, key=lambda by: found[by])
     best = least if found[least] < _BETTER * found["series"] else "series"
     told = ", ".join(f"{by} {value:.4g}" for by, value in found.items())
-    return Counting(best, known_N), f"validation error of a map of windows that count by: {told}"
+    mixed = "" if best == "series" else f"; the mean of maps by series and by {best}"
+    return Counting(best, known_N), f"validation error of a map of windows that count by: {told}{mixed}"
 
 
 def lags_of(
