@@ -25,6 +25,7 @@ from openbook.forecast.closed_form import (
     Own,
     Solved,
     Table,
+    Towards,
     absolute,
     average,
     own_maps,
@@ -217,16 +218,19 @@ def _from_usual(size: int, season: int) -> float:
 
 
 def _mean_words(averaged: Averaged) -> str:
-    """Which windows' maps the skip path is the mean of, and what they are shrunk towards."""
+    """Which windows' maps the skip path is the mean of, by what they are shrunk towards."""
     if len(averaged.windows) == 1:
         return "one map"
-    shares: dict[str, float] = {}
-    named = {"zero": "", "season": " from the same step of past seasons"}
+    shares: dict[Towards, dict[int, float]] = {}
     for lag, towards, share in zip(averaged.windows, averaged.towards, averaged.share, strict=True):
-        name = f"{lag}{named[towards]}"
-        shares[name] = shares.get(name, 0.0) + share
-    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    return f"mean of several maps, by validation error: {told}"
+        of_kind = shares.setdefault(towards, {})
+        of_kind[lag] = of_kind.get(lag, 0.0) + share
+    named = {"zero": "shrunk towards zero", "season": "towards the same step of past seasons"}
+    told = (
+        f"{named[towards]} " + ", ".join(f"{lag} {share:.0%}" for lag, share in of_kind.items())
+        for towards, of_kind in shares.items()
+    )
+    return f"mean of maps by how well each validated: {'; '.join(told)}"
 
 
 def _own_words(panel: Panel, own: tuple[Own, ...]) -> str:
