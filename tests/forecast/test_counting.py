@@ -12,7 +12,7 @@ import torch
 
 import openbook as ob
 from openbook.data.panel import make_panel
-from openbook.forecast.closed_form import By, Counting, Table, average
+from openbook.forecast.closed_form import By, Counting, Table, average, own_maps
 from openbook.forecast.setup import season_changes
 from openbook.forecast.start import choose_counting
 from openbook.training.loop import TrainConfig
@@ -130,12 +130,18 @@ def test_the_map_is_solved_by_what_was_chosen(place: str, monkeypatch: pytest.Mo
     wild = np.where(step // 168 % 2 == 1, 20.0, 1.0)
     frame = pd.DataFrame({"unique_id": "a", "ds": step, "y": 100 + wild * rng.normal(size=len(step))})
     solved: list[tuple[Table, ...]] = []
+    alone: list[Table] = []
 
     def spy(trains: tuple[Table, ...], *others: Any) -> Any:
         solved.append(trains)
         return average(trains, *others)
 
+    def spy_alone(train: Table, *others: Any, **named: Any) -> Any:
+        alone.append(train)
+        return own_maps(train, *others, **named)
+
     monkeypatch.setattr(f"openbook.forecast.{place}.average", spy)
+    monkeypatch.setattr(f"openbook.forecast.{place}.own_maps", spy_alone)
     chosen = (Counting("window", torch.ones(1)), "told by the test")
     monkeypatch.setattr("openbook.forecast.start.choose_counting", lambda *_: chosen)
     config = ob.OpenBookConfig(window=24, n_models=1, hidden_size=4, book=0)
@@ -145,3 +151,4 @@ def test_the_map_is_solved_by_what_was_chosen(place: str, monkeypatch: pytest.Mo
     torch.testing.assert_close(series.weight_W, series.size_W.square())
     assert window.size_W.max() > 5 * window.size_W.min()
     assert (window.weight_W == 1).all()
+    assert [id(table.weight_W) for table in alone] == [id(window.weight_W)]  # a series' own map counts as was chosen
