@@ -192,7 +192,6 @@ def test_the_penalty_draws_towards_the_seasonal_map() -> None:
     x, y = ((part - part.mean(0)).double() for part in (train.x_WD, train.y_WH))
     gram, cross, weight = x.T @ x / 50, x.T @ y / 50, found.solved.weight_DH.double()
     known = seasonal_map(gram, cross, 12, 4)
-    assert known is not None
     pull = 0.7 * gram.diagonal().mean() * (weight - known)
     torch.testing.assert_close(gram @ weight - cross + pull, torch.zeros(13, 6).double(), atol=1e-5, rtol=0)
     assert not known[12].any()  # the other column is not read by the seasonal map

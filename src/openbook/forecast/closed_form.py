@@ -193,7 +193,7 @@ def average(
         return Averaged(tables, lags, towards, shares, penalties, _location(trains[0], penalties[0]))
     judged = validation if validation is not None and len(validation.x_WD) else None
     wholes, maps = [_normal(train) for train in trains], []
-    axes: dict[tuple[int, int], _Axes] = {}
+    axes: dict[tuple[int, int], _Axes] = {}  # of the newest window alone: both its maps need them, and they are large
     for (place, window, toward), penalty in zip(parts, penalties, strict=True):
         older, whole = max(lags) - window, wholes[place]
         part = _Normal(whole.x_D[older:], whole.y_H, whole.gram_DD[older:, older:], whole.cross_DH[older:])

@@ -9,13 +9,12 @@ _BESIDE = 12  # steps on either side that are averaged: a season by this many, o
 _FIRM = 1e-4  # added to the diagonal, as a multiple of its mean: past seasons are much alike
 
 
-def seasonal_map(gram_DD: Tensor, cross_DH: Tensor, window: int, season: int) -> Tensor | None:
-    """Weights [D, h] of a map of the same step of past seasons, and of the mean of the steps around it; None where the
-    window holds no whole season, or there is none.
+def seasonal_map(gram_DD: Tensor, cross_DH: Tensor, window: int, season: int) -> Tensor:
+    """Weights [D, h] of a map of the same step of past seasons, and of the mean of the steps around it.
 
-    Of a season ahead and one behind all steps share their weight, so a month of hours ahead needs 60 numbers a season, not
-    17,280, and a few weeks of data tell them. ``gram_DD`` [D, D] and ``cross_DH`` [D, h] are normal equations whose first
-    ``window`` columns are own lags, the oldest first; no other column is read.
+    Of a season ahead and one behind all steps share their weight: from a month of hours to a day takes 60 numbers, not 17,280,
+    and a few weeks of data tell them. ``gram_DD`` [D, D] and ``cross_DH`` [D, h] are normal equations whose first ``window``
+    columns are own lags, the oldest first; no other column is read. The window holds a ``season`` at least.
     Source: Lin et al. 2024, SparseTSF, section 3.2 (cross-period forecasting; theirs is trained, and filters the window
     before, where ours has the mean beside the step).
 
@@ -24,8 +23,6 @@ def seasonal_map(gram_DD: Tensor, cross_DH: Tensor, window: int, season: int) ->
     >>> seasonal_map(x.T @ x, x.T @ y, 4, 2).abs().round(decimals=2).T.tolist()
     [[0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.5]]
     """
-    if not 1 < season <= window:
-        return None
     h = cross_DH.shape[1]
     reads_FKD = _same_steps(window, season, len(gram_DD)).to(gram_DD)
     ahead_FKD = reads_FKD @ gram_DD
