@@ -53,7 +53,7 @@ class Watch:
 
     def __init__(self, model: torch.nn.Module, decay: float, judge: Callable[[torch.nn.Module], float]) -> None:
         self.model, self.judge = model, judge
-        self.average = AveragedModel(model, avg_fn=moving_average(decay))
+        self.average = AveragedModel(model, multi_avg_fn=moving_average(decay))
         self.curve: list[Scored] = []
         self.seconds, self.begin = 0.0, time.perf_counter()
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from openbook.windows.batch import Batch
 
@@ -47,28 +48,27 @@ class LongBook(nn.Module):
         J, P, H = self.days, self.season, batch.decoder_BHK.shape[1]
         short = max(0, J * P - target_BT.shape[1])
         cut = slice(-J * P, None)
-        seen_BJP = nn.functional.pad(batch.observed_BTF[..., 0], (short, 0))[:, cut].reshape(-1, J, P)
-        value_BJP = nn.functional.pad(target_BT, (short, 0))[:, cut].reshape(-1, J, P).masked_fill(~seen_BJP, 0.0)
+        seen_BJP = F.pad(batch.observed_BTF[..., 0], (short, 0))[:, cut].reshape(-1, J, P)
+        value_BJP = F.pad(target_BT, (short, 0))[:, cut].reshape(-1, J, P).masked_fill(~seen_BJP, 0.0)
         count_BJ = seen_BJP.sum(-1)
         level_BJ = value_BJP.sum(-1) / count_BJ.clamp(min=1)
-        past_BTK = nn.functional.pad(self._past(batch, n_variables), (0, 0, short, 0))[:, cut]
+        past_BTK = F.pad(self._past(batch, n_variables), (0, 0, short, 0))[:, cut]
         key_BJPA = self._map(past_BTK)
         key_BJPA = None if key_BJPA is None else key_BJPA[:, 1:]
-        length_BJP = None if key_BJPA is None else key_BJPA.square().sum(-1)
         ahead_BHK = torch.cat([batch.decoder_BHK[..., : self.n_known], self._calendar(batch.decoder_BHK)], dim=-1)
         blocks = -(-H // P)
-        query_BMPA = self._map(nn.functional.pad(ahead_BHK, (0, 0, 0, blocks * P - H)), last=H - (blocks - 1) * P)
+        query_BMPA = self._map(F.pad(ahead_BHK, (0, 0, 0, blocks * P - H)), last=H - (blocks - 1) * P)
         scores, values = [], []
         for ahead in range(blocks):
             # Day j and the last day before the origin, seen from ``ahead`` days later: ahead + 1 days before j.
             known = max(0, J - (ahead + 1))  # of a far step no day may have one so long before it
-            level_BJ1 = nn.functional.pad(level_BJ[:, :known], (J - known, 0))[..., None]
-            known_BJ1 = nn.functional.pad(count_BJ[:, :known] > 0, (J - known, 0))[..., None]
+            level_BJ1 = F.pad(level_BJ[:, :known], (J - known, 0))[..., None]
+            known_BJ1 = F.pad(count_BJ[:, :known] > 0, (J - known, 0))[..., None]
             values.append((value_BJP - level_BJ1)[:, 1:])
             open_BJP = (seen_BJP & known_BJ1)[:, 1:]
             score_BJP = (_GAIN * self.liking_J)[None, :, None].expand(open_BJP.shape)
-            if query_BMPA is not None and key_BJPA is not None and length_BJP is not None:
-                score_BJP = score_BJP - _distance(query_BMPA[:, ahead], key_BJPA, length_BJP)
+            if query_BMPA is not None and key_BJPA is not None:
+                score_BJP = score_BJP - (query_BMPA[:, ahead, None] - key_BJPA).square().sum(-1)
             scores.append(score_BJP.masked_fill(~open_BJP, -torch.inf))
         score_BJH, value_BJH = (torch.cat(parts, dim=2)[..., :H] for parts in (scores, values))
         return Days(score_BJH.transpose(1, 2), value_BJH.transpose(1, 2), level_BJ[:, -1])
@@ -92,11 +92,6 @@ class LongBook(nn.Module):
         steps_J11 = torch.full((day_BJPK.shape[1], 1, 1), float(self.season), device=facts_BTK.device)
         if last is not None:
             steps_J11[-1] = last
-        mean_BJPK = (total_BJ1K / steps_J11).expand(-1, -1, self.season, -1)
-        return self.facts(torch.cat([day_BJPK, mean_BJPK], dim=-1)) / math.sqrt(2)
-
-
-def _distance(query_BPA: Tensor, key_BJPA: Tensor, length_BJP: Tensor) -> Tensor:
-    """|q − k|² of every day and hour [B, J, P]; ``length_BJP`` is |k|²."""
-    product_BJP = (key_BJPA * query_BPA[:, None]).sum(-1)  # as matrices of one row each it takes twice as long
-    return query_BPA.square().sum(-1)[:, None] + length_BJP - 2 * product_BJP
+        map_AX, own = self.facts.weight / math.sqrt(2), day_BJPK.shape[3]
+        # Apart, so that the mean of a day is mapped once, not at each of its steps.
+        return F.linear(day_BJPK, map_AX[:, :own]) + F.linear(total_BJ1K / steps_J11, map_AX[:, own:])

@@ -26,6 +26,7 @@ _UNPACED = 5  # steps of a run that say nothing about how long the next will tak
 SHOWN = 0.75  # share of training windows a reconstruction is shown in part; of the others it sees nothing
 Progress = Callable[[int, int, float | None], None]
 Hopeless = Callable[["History"], bool]
+Weights = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -180,10 +181,10 @@ class Training:
         self.validation = spread(split.validation, config.val_windows)
         self.random = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.optimiser = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate)
+        self.optimiser = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate, fused=True)
         self.autocast = self.device.type == "cuda" and config.mixed_precision
         self.history = History()
-        self.average = AveragedModel(model, avg_fn=moving_average(config.averaging))
+        self.average = AveragedModel(model, multi_avg_fn=moving_average(config.averaging))
         self.best = copy.deepcopy(model.state_dict())
 
     def run(self, progress: Progress | None = None, hopeless: Hopeless | None = None) -> History:
@@ -339,11 +340,11 @@ class Training:
             self.best = copy.deepcopy(self.average.module.state_dict())
 
 
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential moving average whose memory grows to ``decay``, so that the start is soon forgotten."""
+def moving_average(decay: float) -> Callable[[Weights, Weights, Tensor | int], None]:
+    """Exponential moving average whose memory grows to ``decay``, so that the start is soon forgotten; of all at once."""
 
-    def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-        return old.lerp(new, 1 - min(decay, float(count) / (float(count) + 10)))
+    def average(old: Weights, new: Weights, count: Tensor | int) -> None:
+        torch._foreach_lerp_(old, new, 1 - min(decay, float(count) / (float(count) + 10)))
 
     return average
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from openbook.data.calendar import calendar_columns
 from openbook.data.panel import Panel
@@ -127,7 +128,7 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
     row_BL = end_B[:, None] + step
     inside_BL = (row_BL >= resident.start_N[series_B][:, None]) & (row_BL < resident.stop_N[series_B][:, None])
     clamped_BL = row_BL.clamp(0, len(resident.data_RC) - 1)
-    window_BLF = resident.data_RC[clamped_BL]
+    window_BLF = F.embedding(clamped_BL, resident.data_RC)  # whole rows: several times as fast as indices in brackets
     seen_BLF = window_BLF.isfinite() & inside_BL[..., None]
     scaled_by_BT1 = recent(seen_BLF[:, :T, :1], shape.scale_steps or T)
     scale = window_scale(window_BLF[:, :T, :1], scaled_by_BT1, shape.scaling, shape.unit, shape.leaning)
@@ -136,7 +137,7 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
     if shape.scaling == "difference":
         input_BLF = input_BLF - newest(window_BLF[:, :T, 1:], seen_BLF[:, :T, 1:])[:, None]
     scaled_BLF = torch.cat([target_BL1, input_BLF], dim=-1).masked_fill(~seen_BLF, 0.0).float()
-    calendar_BLK = resident.calendar_RK[clamped_BL].masked_fill(~inside_BL[..., None], 0.0)
+    calendar_BLK = F.embedding(clamped_BL, resident.calendar_RK) * inside_BL[..., None]
     known = 1 + len(layout.hist)
     position_BH1 = ((step[T:] + 1) / shape.h).float()[None, :, None].expand(len(end_B), -1, -1)
     flag_BT1 = seen_BLF[:, :T, :1].float()
