@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from openbook.data.panel import make_panel
 from openbook.errors import UsageError
 from openbook.forecast import search, start
 from openbook.forecast.budget import Budget
@@ -234,8 +235,9 @@ def test_a_member_that_validated_far_worse_is_left_out(
 @pytest.mark.parametrize(("n_models", "seconds"), [(1, 10.0), (3, 6.25)])
 def test_trials_leave_time_for_all_members(monkeypatch: pytest.MonkeyPatch, n_models: int, seconds: float) -> None:
     """Two trials in two fifths of the fifty seconds that the closed form left of sixty; with three members, each learned
-    twice, none more than an eighth."""
+    twice, none more than an eighth. Steps that take no time make none of them longer."""
     told: list[float | None] = []
+    monkeypatch.setattr(search, "_TELLING", 0)
     monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds - 10)
     watched(monkeypatch, lambda training, count: told.append(training.config.budget_s))
     config, train = OpenBookConfig(window=48, n_models=n_models), replace(FAST, budget_s=60.0)
@@ -308,6 +310,48 @@ def test_a_slower_pace_is_tried_where_a_trial_overfitted_or_its_end_brought_noth
     search.train_fully(bench, search.Trial(first, OpenBookConfig()), 1, 100.0, 2)
     assert laid_out == [(best_step, length)]
     assert paces == ([0.2] if slow else [])
+
+
+@pytest.mark.parametrize(("step_s", "seconds"), [(0.04, 10.0), (0.1, 20.0), (0.2, 30.0)])
+def test_a_trial_of_slow_steps_goes_on_until_it_tells(
+    monkeypatch: pytest.MonkeyPatch, step_s: float, seconds: float
+) -> None:
+    """Ten seconds, or what two hundred steps take, thirty at most."""
+    clock = SimpleNamespace(now=5.0)
+    monkeypatch.setattr(search, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    history = History()
+
+    def run(progress: Any, hopeless: Callable[[History], bool]) -> None:
+        history.steps, clock.now = 25, clock.now + 25 * step_s
+        assert not hopeless(history), "there is nothing it could be behind"
+
+    training: Any = SimpleNamespace(history=history, config=TrainConfig(), run=run)
+    monkeypatch.setattr(search, "begun", lambda bench, config, seed: search.Trial(training, config))
+    bench: Any = SimpleNamespace(train=TrainConfig(), progress=None)
+    search.run_trial(bench, OpenBookConfig(), 1, 10.0, 30.0)
+    assert training.config.budget_s == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("took", "tried"), [(28.9, ["book"]), (13.3, ["book", "mixing"])])
+def test_no_part_is_tried_for_which_there_is_no_time(
+    monkeypatch: pytest.MonkeyPatch, fitted: Forecaster, took: float, tried: list[str]
+) -> None:
+    """A hundred seconds: three trials of 13 fit, and are told; where two hundred steps take 29, a third trial does not."""
+    clock, told = SimpleNamespace(now=0.0), list[OpenBookConfig]()
+    monkeypatch.setattr(search, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def run(bench: Any, config: OpenBookConfig, seed: int, budget_s: float, longest_s: float, best: Any = None) -> Any:
+        clock.now += took
+        told.append(config)
+        training: Any = SimpleNamespace(history=History(steps=200, seconds=took, best_loss=1.0))
+        return search.Trial(training, config)
+
+    monkeypatch.setattr(search, "run_trial", run)
+    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), shape=fitted.fitted().shape)
+    config = replace(fitted.fitted().config, book=None, mixing=None, n_models=1)
+    _, decisions = search.choose_parts(bench, make_panel(make_frame(), futr=["warm"], freq="h"), config, 1, 100.0)
+    assert len(told) == 1 + len(tried)
+    assert [name for name in ("book", "mixing") if "validation loss" in decisions[name].why] == tried
 
 
 def test_a_trial_far_behind_is_given_up() -> None:

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +29,9 @@ _WORTH = 0.99  # a part that is added has to lower the validation loss below thi
 _BEHIND = 1.02  # a trial is given up where its loss is above this multiple of the best one's after as many steps
 _SLOW = 0.2  # the other learning rate that is tried: small data are soon spoilt at the usual one
 TRIALS_SHARE = 0.4  # of the time budget goes into trials
+_TELLING = 200  # steps after which a trial tells: before, it is hardly past its start
+_LONGEST = 0.3  # of the time budget at most for one trial, where steps are slow
+_ALL_TRIALS = 0.6  # of the time budget at most for all of them: what would go beyond it is not tried
 _OFTEN = 25  # steps from one validation to the next in trials, which are short
 _SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
 _BEYOND = 1.25  # further members are trained for this many times the steps after which the first one was best
@@ -126,8 +128,13 @@ def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) ->
     return Trial(training, config, pace)
 
 
-def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, best: Trial | None = None) -> Trial:
-    """Train one member at an even rate for some seconds; given up where it falls behind the best so far."""
+def run_trial(
+    bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, longest_s: float = 0.0, best: Trial | None = None
+) -> Trial:
+    """Train one member at an even rate for some seconds; given up where it falls behind the best so far.
+
+    Where steps are slow it gets the seconds for as many as tell something, ``longest_s`` at most.
+    """
     trial = begun(bench, config, seed)
     train, most = bench.train, max(1, bench.train.max_steps // 2)
     often = min(train.val_every, _OFTEN)
@@ -135,8 +142,14 @@ def run_trial(bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, 
     trial.training.config = replace(
         train, max_steps=most, hold=most, budget_s=budget_s, val_every=often, patience=patience
     )
-    behind = None if best is None else partial(_behind, best.history)
-    trial.training.run(bench.progress, behind)
+    begin = time.perf_counter()
+
+    def hopeless(own: History) -> bool:
+        needed = _seconds(time.perf_counter() - begin, own.steps, budget_s, longest_s)
+        trial.training.config = replace(trial.training.config, budget_s=needed)
+        return best is not None and _behind(best.history, own)
+
+    trial.training.run(bench.progress, hopeless)
     return trial
 
 
@@ -144,6 +157,15 @@ def _behind(best: History, own: History) -> bool:
     """Whether a training is far from the best one, as that was after as many steps."""
     then = [loss for step, loss in best.val_loss if step <= own.steps]
     return own.steps > best.steps // 3 and bool(then) and own.best_loss > _BEHIND * min(then)
+
+
+def _seconds(took_s: float, steps: int, budget_s: float, longest_s: float) -> float:
+    """What a trial gets where some steps took so long: its share of the budget, more where that is too little to tell.
+
+    >>> _seconds(10.0, 100, 12.0, 30.0)
+    20.0
+    """
+    return max(budget_s, min(took_s / max(1, steps) * _TELLING, longest_s))
 
 
 def stopped(trial: Trial) -> bool:
@@ -232,11 +254,14 @@ def choose_parts(
     rounds = (config.n_models or 1) * (2 if config.refit else 1)
     begin = time.perf_counter()
     each = budget_s * min(TRIALS_SHARE / (len(switches) + 1), 1 / (len(switches) + 1 + rounds))
-    best = run_trial(bench, first, seed, each)
-    for name, value in switches:
-        if stopped(best) or time.perf_counter() - begin > budget_s:
+    longest = budget_s * _LONGEST / (config.n_models or 1)
+    best = run_trial(bench, first, seed, each, longest)
+    for place, (name, value) in enumerate(switches):
+        seconds = _seconds(best.history.seconds, best.history.steps, each, longest)
+        gone = time.perf_counter() - begin
+        if stopped(best) or gone > budget_s or (place and gone + seconds > _ALL_TRIALS * budget_s):
             break
-        other = run_trial(bench, replace(best.config, **{name: value}), seed, each, best)
+        other = run_trial(bench, replace(best.config, **{name: value}), seed, each, longest, best)
         why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4g}, with {value}: {other.loss:.4g}"
         best = better_of(best, other, worth=_WORTH if value else 1.0)
         told[name] = Decision(getattr(best.config, name), why)
