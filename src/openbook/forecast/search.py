@@ -36,11 +36,9 @@ _OFTEN = 25  # steps from one validation to the next in trials, which are short
 _SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
 _BEYOND = 1.25  # further members are trained for this many times the steps after which the first one was best
 _NEAR = 1.05  # a member whose loss is above this multiple of the first one's is not averaged
-_SHORT, _MORE, _MANY = (
-    64,
-    8,
-    4,
-)  # windows up to this length are judged by, and learned in batches of, so many times more
+_SHORT = 64  # windows up to this length cost little:
+_MORE = 8  # they are judged by so many times more of them,
+_MANY = 4  # and learned in batches of so many times more, where there are very many
 MEMBERS = 3  # at most, where their number is left open
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 
