@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -153,6 +154,32 @@ def test_days_with_the_same_facts_score_higher() -> None:
     score_J = book(batch, 2, torch.zeros(1, 4)).score_BHJ[0, 0]
     assert score_J.argmax() == 1  # of the days that have one before them: 0, 5, 1
     assert score_J[1].item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_days_are_told_apart_by_each_step_and_by_the_mean_of_the_day() -> None:
+    """``−|W (now − then)|²`` as written: facts of the step, and the mean of the known inputs over its day, by √2."""
+    torch.manual_seed(0)
+    season, days, h = 3, 4, 2
+    book = LongBook(days=days, season=season, n_known=1, n_calendar=1, size=4).double()
+    facts_TK, ahead_HK = torch.randn(days * season, 2).double(), torch.randn(h, 2).double()
+    seen = torch.ones(1, days * season, 2, dtype=torch.bool)
+    encoder = torch.cat(
+        [torch.zeros(days * season, 1), facts_TK[:, :1], torch.ones(days * season, 1), facts_TK[:, 1:]], 1
+    )
+    batch = make_batch()._replace(
+        encoder_BTX=encoder[None],
+        observed_BTF=seen,
+        inside_BT=seen[..., 0],
+        decoder_BHK=torch.cat([ahead_HK, torch.ones(h, 1)], 1)[None],
+    )
+    assert book.facts is not None
+    score_HJ = book(batch, 2, encoder[None, :, 0]).score_BHJ[0]
+    for step, day in itertools.product(range(h), range(1, days)):
+        now = torch.cat([ahead_HK[step], ahead_HK[:, 0].mean()[None]])
+        rows = facts_TK[day * season : (day + 1) * season]
+        then = torch.cat([rows[step], rows[:, 0].mean()[None]])
+        apart = (book.facts.weight @ (now - then) / 2**0.5).square().sum()
+        torch.testing.assert_close(score_HJ[step, day - 1], -apart)
 
 
 def test_missing_days_are_not_read() -> None:

@@ -204,6 +204,15 @@ def test_every_mode_of_feedback_trains(mode: str) -> None:
     assert history.best_loss < history.train_loss[0][1]
 
 
+def test_the_average_soon_forgets_its_start() -> None:
+    """Its memory grows: after one update 10/11 of the new weights, after ten half of them, at last ``1 − decay``."""
+    old, new = [torch.zeros(2), torch.zeros(3, 2)], [torch.ones(2), torch.ones(3, 2)]
+    for count, share in ((1, 10 / 11), (10, 0.5), (10_000, 0.1)):
+        weights = [one.clone() for one in old]
+        loop.moving_average(0.9)(weights, new, torch.tensor(count))
+        assert all(torch.allclose(one, torch.full_like(one, share)) for one in weights)
+
+
 def test_teaching_decays_only_where_scheduled() -> None:
     assert [teaching_probability("scheduled", share) for share in (0.0, 0.4, 0.8, 1.0)] == [1.0, 0.5, 0.0, 0.0]
     assert {teaching_probability("teacher_forcing", share) for share in (0.0, 1.0)} == {1.0}

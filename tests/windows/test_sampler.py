@@ -62,6 +62,17 @@ def test_nothing_is_read_across_series_and_padding_is_masked() -> None:
     assert end.target_observed_BHM[0, :, 0].tolist() == [True, True, False, False]
 
 
+def test_padding_has_no_calendar() -> None:
+    stamps = pd.date_range("2024-01-01 05:00", periods=30, freq="h")
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": 1.0}))
+    resident = make_resident(panel, Layout("y", calendar=("hour_sin_1", "hour_cos_1")), fit_columns(np.empty((30, 0))))
+    batch = gather(resident, torch.tensor([0]), torch.tensor([2]), WindowShape(6, 4, "none"))
+    hour_TK = batch.encoder_BTX[0, :, 2:]
+    assert (hour_TK[:4] == 0).all()
+    torch.testing.assert_close(hour_TK[4:], resident.calendar_RK[:2])
+    torch.testing.assert_close(batch.decoder_BHK[0, :, :-1], resident.calendar_RK[2:6])
+
+
 def test_missing_values_are_zero_masked_and_out_of_the_scale() -> None:
     panel = panel_of(30, gap=10)
     batch = gather(resident_of(panel), torch.tensor([0]), torch.tensor([13]), WindowShape(5, 2))
