@@ -127,7 +127,7 @@ def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) ->
 
 
 def run_trial(
-    bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, longest_s: float = 0.0, best: Trial | None = None
+    bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, longest_s: float, best: Trial | None = None
 ) -> Trial:
     """Train one member at an even rate for some seconds; given up where it falls behind the best so far.
 
@@ -143,7 +143,8 @@ def run_trial(
     begin = time.perf_counter()
 
     def hopeless(own: History) -> bool:
-        needed = _seconds(time.perf_counter() - begin, own.steps, budget_s, longest_s)
+        # Asked after every validation: only then is known how long steps take, and so how long the trial may.
+        needed = _seconds_of_trial(time.perf_counter() - begin, own.steps, budget_s, longest_s)
         trial.training.config = replace(trial.training.config, budget_s=needed)
         return best is not None and _behind(best.history, own)
 
@@ -157,10 +158,10 @@ def _behind(best: History, own: History) -> bool:
     return own.steps > best.steps // 3 and bool(then) and own.best_loss > _BEHIND * min(then)
 
 
-def _seconds(took_s: float, steps: int, budget_s: float, longest_s: float) -> float:
+def _seconds_of_trial(took_s: float, steps: int, budget_s: float, longest_s: float) -> float:
     """What a trial gets where some steps took so long: its share of the budget, more where that is too little to tell.
 
-    >>> _seconds(10.0, 100, 12.0, 30.0)
+    >>> _seconds_of_trial(10.0, 100, 12.0, 30.0)
     20.0
     """
     return max(budget_s, min(took_s / max(1, steps) * _TELLING, longest_s))
@@ -255,7 +256,7 @@ def choose_parts(
     longest = budget_s * _LONGEST / (config.n_models or 1)
     best = run_trial(bench, first, seed, each, longest)
     for place, (name, value) in enumerate(switches):
-        seconds = _seconds(best.history.seconds, best.history.steps, each, longest)
+        seconds = _seconds_of_trial(best.history.seconds, best.history.steps, each, longest)
         gone = time.perf_counter() - begin
         if stopped(best) or gone > budget_s or (place and gone + seconds > _ALL_TRIALS * budget_s):
             break
