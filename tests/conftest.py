@@ -26,6 +26,13 @@ def _folder(variable: str, default: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_alone_and_among_others() -> None:
+    """Networks that a test makes without a seed are the same whatever ran before it, and however long that took."""
+    torch = importlib.import_module("torch")  # later than the threads are set
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:
     """The numbers of the reference implementation."""
