@@ -137,7 +137,7 @@ def gathering(seed: int) -> dict[str, Any]:
         shape = ModelShape(3, layout.n_encoder, layout.n_decoder, 200, 24, (0.1, 0.5, 0.9))
         resident = make_resident(panel, layout, fit_columns(np.concatenate([panel.hist, panel.futr], axis=1)))
         model = build_model(make_config("luong"), shape, seed)
-        optimiser = torch.optim.AdamW(model.parameters())
+        optimiser = torch.optim.AdamW(model.parameters(), fused=True)
         taken: list[tuple[float, float]] = []
         for _ in range(14):
             series = torch.from_numpy(rng.integers(0, count, 256))

@@ -169,7 +169,7 @@ def step_time(seed: int) -> dict[str, Any]:
             x, seen[..., 0], seen, known, ahead, y, ahead[..., :1], one, one.double(), one.double(), -one[:, 0].long()
         )
         models = {name: build_model(config, shape, seed) for name, config in configs.items()}
-        optimisers = {name: torch.optim.AdamW(model.parameters()) for name, model in models.items()}
+        optimisers = {name: torch.optim.AdamW(model.parameters(), fused=True) for name, model in models.items()}
         taken: dict[str, list[float]] = {name: [] for name in models}
         for _ in range(25):
             for name, model in models.items():
