@@ -5,20 +5,36 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from openbook.nn.recurrent import FusedLSTM
+
 
 class BareLSTM(nn.Module):
     """An LSTM encoder-decoder without attention: the physical yardstick. ``readout`` takes states to the forecast."""
 
     def __init__(self, n_inputs: int, n_known: int, size: int, readout: nn.Module) -> None:
         super().__init__()
-        self.encoder = nn.LSTM(n_inputs, size, batch_first=True)
-        self.decoder = nn.LSTM(n_known, size, batch_first=True)
+        self.encoder = self.layer(n_inputs, size)
+        self.decoder = self.layer(n_known, size)
         self.readout = readout
+
+    @staticmethod
+    def layer(n_inputs: int, size: int) -> nn.Module:
+        """Torch's."""
+        return nn.LSTM(n_inputs, size, batch_first=True)
 
     def forward(self, past_BTX: Tensor, known_BHK: Tensor) -> Tensor:
         """What the readout makes of all steps."""
         _, state = self.encoder(past_BTX)
         return self.readout(self.decoder(known_BHK, state)[0])
+
+
+class OwnBareLSTM(BareLSTM):
+    """The same with the layer our models use: what attention adds to it, and nothing else, is the rest of their time."""
+
+    @staticmethod
+    def layer(n_inputs: int, size: int) -> nn.Module:
+        """Ours."""
+        return FusedLSTM(input_size=n_inputs, size=size)
 
 
 class PlainBahdanau(nn.Module):

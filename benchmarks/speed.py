@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.plain import BareLSTM, PlainBahdanau, PlainDarnn
+from benchmarks.plain import BareLSTM, OwnBareLSTM, PlainBahdanau, PlainDarnn
 from benchmarks.record import RESULTS, THREADS, write_result
 from openbook.models.base import ModelShape
 from openbook.models.darnn import DarnnConfig
@@ -194,12 +194,14 @@ def darnn(seed: int) -> dict[str, Any]:
 
 
 def luong(seed: int) -> dict[str, Any]:
-    """A training step of Luong, H 24, B 64, D 128, one variable (the target): over time, and jointly as by default."""
+    """A training step of Luong, H 24, B 64, D 128, one variable (the target): over time, and jointly as by default; beside
+    torch's layer of LSTM without a look-up, and ours."""
     found = {}
     for T in (200, 1000):
         batch, shape = make_batch(64, T, 24, 1, seed)
         steps = {
             "bare LSTM": beside(BareLSTM, batch, 128),
+            "bare LSTM, our layer": beside(OwnBareLSTM, batch, 128),
             "luong, time": ours(LuongConfig(hidden_size=128, axis="time"), batch, shape, seed),
             "luong, joint": ours(LuongConfig(hidden_size=128), batch, shape, seed),
         }

@@ -21,7 +21,7 @@ from openbook.models.base import (
 )
 from openbook.nn.attention import Attention
 from openbook.nn.heads import LEAK, QuantileHead
-from openbook.nn.recurrent import PaddedLSTM
+from openbook.nn.recurrent import FusedLSTM, PaddedLSTM
 from openbook.ops.softmax import masked_softmax
 from openbook.windows.batch import Batch
 
@@ -129,7 +129,7 @@ class DayToDay(nn.Module):
             page_size=page_size,
             size=config.attention_size,
         )
-        self.decoder = nn.LSTM(heads * page_size + shape.n_decoder, size, batch_first=True)
+        self.decoder = FusedLSTM(input_size=heads * page_size + shape.n_decoder, size=size)
         dict(self.decoder.named_parameters())["bias_ih_l0"].data[size : 2 * size] = 1.0
         self.hidden = nn.Linear(size, size)
         self.dropout = nn.Dropout(config.dropout)
@@ -144,7 +144,7 @@ class DayToDay(nn.Module):
         usual_BHC = (page_BHGC * seen_BHG[..., None]).sum(2) / count_BH1
         query_BHX = torch.cat([usual_BHC, batch.decoder_BHK], dim=-1)
         context_BHC, weight_BHG = self.attention(query_BHX, page_BHGC, seen_BHG)
-        state_BHD, _ = self.decoder(torch.cat([context_BHC, batch.decoder_BHK], dim=-1))
+        state_BHD = self.decoder(torch.cat([context_BHC, batch.decoder_BHK], dim=-1)).output_BTD
         feature_BHD = F.leaky_relu(self.hidden(state_BHD), LEAK)
         where = AttentionMap("gaps", weight_BHG[..., None], row_HT=self._rows(H, state_BHD.device))
         return Output(self.head(self.dropout(feature_BHD)), where)

@@ -15,6 +15,7 @@ from openbook.models.base import FREE, AttentionMap, ModelShape, Output, Teachin
 from openbook.nn.attention import LagBias
 from openbook.nn.heads import QuantileHead
 from openbook.nn.long_book import Days, LongBook
+from openbook.nn.recurrent import FusedLSTM, State
 from openbook.nn.segments import SegmentEncoder
 from openbook.nn.skip import LinearSkip, SkipShape, skip_input, skip_shape
 from openbook.windows.batch import Batch
@@ -188,7 +189,7 @@ class OpenBookNet(nn.Module):
             self.cycle = nn.Sequential(nn.Linear(n_calendar, 32), nn.Tanh(), last)
         self.ask = nn.Linear(shape.n_decoder, size)
         # What is known ahead of a step's neighbours matters too: they are read in order, without any output fed back.
-        self.ahead = nn.LSTM(shape.n_decoder, size, batch_first=True) if n_known else None
+        self.ahead = FusedLSTM(input_size=shape.n_decoder, size=size) if n_known else None
         self.step_HD = nn.Parameter(torch.randn(shape.h, size) / size**0.5)
         self.state = nn.Linear(size, size, bias=False)
         self.combine = nn.Linear(2 * size + 2, 2 * size)
@@ -245,8 +246,7 @@ class OpenBookNet(nn.Module):
         """One question per step from the last state and what is known ahead, [B, H, D]."""
         asked_BHD = self.ask(decoder_BHK) + self.step_HD + self.state(last_BD)[:, None]
         if self.ahead is not None:
-            begin_1BD = last_BD[None].contiguous()
-            asked_BHD = asked_BHD + self.ahead(decoder_BHK, (begin_1BD, torch.zeros_like(begin_1BD)))[0]
+            asked_BHD = asked_BHD + self.ahead(decoder_BHK, State(last_BD, torch.zeros_like(last_BD))).output_BTD
         return torch.tanh(asked_BHD)
 
     def _read_out(self, query_BHD: Tensor, found: Look, line_BH: Tensor, with_days: bool) -> Tensor:

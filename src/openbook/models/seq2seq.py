@@ -33,7 +33,7 @@ from openbook.nn.attention import (
     LagBias,
 )
 from openbook.nn.heads import LEAK, FeatureNorm, Norm, QuantileHead
-from openbook.nn.recurrent import Encoded, PaddedLSTM, State, StepLSTM
+from openbook.nn.recurrent import Encoded, FusedLSTM, PaddedLSTM, State, StepLSTM
 from openbook.ops.additive_attention import hoist
 from openbook.ops.narrow import added_linear
 from openbook.ops.recurrence import attending_decoder
@@ -140,7 +140,7 @@ class Luong(nn.Module):
         super().__init__()
         size, self.config, self.shape = config.hidden_size, config, shape
         self.encoder = PaddedLSTM(input_size=shape.n_encoder, size=size)
-        self.decoder = nn.LSTM(shape.n_decoder + feedback_size(config.mode, shape), size, batch_first=True)
+        self.decoder = FusedLSTM(input_size=shape.n_decoder + feedback_size(config.mode, shape), size=size)
         self.attention: nn.Module
         if config.axis == "joint":
             self.attention = JointAttention(size=size, n_features=shape.n_variables, heads=config.heads)
@@ -166,14 +166,12 @@ class Luong(nn.Module):
         return self._stepwise(book, batch, teaching)
 
     def _fused(self, input_BHK: Tensor, book: Encoded, batch: Batch) -> Output:
-        state = (book.state.hidden_BD[None], book.state.cell_BD[None])
-        state_BHD, _ = self.decoder(input_BHK, state)
+        state_BHD = self.decoder(input_BHK, book.state).output_BTD
         context_BHD, weight_BHTF = self._look_up(state_BHD, book, batch, 0)
         return Output(self.readout(context_BHD, state_BHD), AttentionMap(self.config.axis, weight_BHTF))
 
     def _stepwise(self, book: Encoded, batch: Batch, teaching: Teaching) -> Output:
-        state = (book.state.hidden_BD[None], book.state.cell_BD[None])
-        told_BM, quantiles, weights = batch.last_BM, [], []
+        state, told_BM, quantiles, weights = book.state, batch.last_BM, [], []
         for step in range(batch.decoder_BHK.shape[1]):
             input_B1K = torch.cat([batch.decoder_BHK[:, step], told_BM], dim=-1)[:, None]
             state_B1D, state = self.decoder(input_B1K, state)

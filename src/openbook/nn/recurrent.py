@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from openbook.ops.lstm import lstm
 from openbook.ops.narrow import added_linear
+from openbook.ops.types import LSTMWeights
 
 # Closes the input gate of a padded step: sigmoid(-1e4) is exactly 0, so state and gradients stay exactly 0 there.
 _CLOSED = -1e4
@@ -27,11 +29,31 @@ class Encoded(NamedTuple):
     state: State
 
 
+class FusedLSTM(nn.LSTM):
+    """One layer of LSTM over windows, by the fastest fused kernels of the device (``openbook.ops.lstm``).
+
+    Parameters, and what is saved of them, are those of ``nn.LSTM``; gates in torch's order i, f, g, o.
+
+    >>> lstm = FusedLSTM(input_size=3, size=4)
+    >>> read = lstm(torch.ones(2, 5, 3), State(torch.zeros(2, 4), torch.zeros(2, 4)))
+    >>> read.output_BTD.shape, read.state.cell_BD.shape
+    (torch.Size([2, 5, 4]), torch.Size([2, 4]))
+    """
+
+    def __init__(self, *, input_size: int, size: int) -> None:
+        super().__init__(input_size, size, batch_first=True)
+
+    def forward(self, input_BTX: Tensor, start: State | None = None) -> Encoded:  # type: ignore[override]
+        """Inputs [B, T, X], from zero or from ``start``."""
+        read = lstm(input_BTX, LSTMWeights(*self.parameters()), None, start)
+        return Encoded(read.hidden_BTD, State(read.hidden_BD, read.cell_BD))
+
+
 class PaddedLSTM(nn.Module):
     """An LSTM over windows padded on the left, whose state stays exactly zero until the series begins.
 
-    Padding costs one input column with a fixed weight that closes the input gate, so the fused kernels of ``nn.LSTM``
-    stay in use (packed sequences would leave them). Gates in torch's order i, f, g, o; the forget bias starts at one.
+    Padding has an input column with a fixed weight that closes the input gate, so that fused kernels stay in use (packed
+    sequences would leave them). Gates in torch's order i, f, g, o; the forget bias starts at one.
 
     >>> lstm = PaddedLSTM(input_size=3, size=4)
     >>> inside = torch.tensor([[False, True, True]])
@@ -48,34 +70,16 @@ class PaddedLSTM(nn.Module):
         bias[size : 2 * size] = 1.0
         second.zero_()
 
-    def forward(self, input_BTX: Tensor, inside_BT: Tensor, start: State | None = None) -> Encoded:
-        """Inputs [B, T, X], true where the step exists [B, T]; starts from zero or from ``start``."""
-        begin = None if start is None else (start.hidden_BD[None], start.cell_BD[None])
-        output_BTD, (hidden_1BD, cell_1BD) = self.lstm(_packed(input_BTX, inside_BT), begin)
-        return Encoded(output_BTD, State(hidden_1BD[0], cell_1BD[0]))
+    def forward(self, input_BTX: Tensor, inside_BT: Tensor) -> Encoded:
+        """Inputs [B, T, X], true where the step exists [B, T]; from zero."""
+        read = lstm(input_BTX, LSTMWeights(*self.lstm.parameters()), inside_BT)
+        return Encoded(read.hidden_BTD, State(read.hidden_BD, read.cell_BD))
 
     def states(self, input_BTX: Tensor, inside_BT: Tensor) -> Tensor:
-        """Hidden and cell states of all steps from zero, [B, T, 2D].
-
-        The fused kernels keep the cells to themselves; from the outputs all gates are one product, and the cells follow by
-        ``c = f * c + i * g`` alone.
-        """
-        packed_BTX = _packed(input_BTX, inside_BT)
-        output_BTD, _ = self.lstm(packed_BTX)
-        entry_weight, recurrent_weight, entry_bias, recurrent_bias = (
-            value for _, value in self.lstm.named_parameters()
-        )
-        before_BTD, needed = nn.functional.pad(output_BTD[:, :-1], (0, 0, 1, 0)), 3 * output_BTD.shape[2]
-        # The output gate told the hidden state, and cells do not need it.
-        gates_BT3 = nn.functional.linear(packed_BTX, entry_weight[:needed], (entry_bias + recurrent_bias)[:needed])
-        recurrent_D3 = recurrent_weight[:needed].T
-        gates_BT3 = torch.addmm(gates_BT3.flatten(0, 1), before_BTD.flatten(0, 1), recurrent_D3).view_as(gates_BT3)
-        entry_BTD, forget_BTD, fresh_BTD = gates_BT3.chunk(3, dim=-1)
-        kept, added = forget_BTD.sigmoid().unbind(1), (entry_BTD.sigmoid() * fresh_BTD.tanh()).unbind(1)
-        cells = [added[0]]
-        for keep_BD, add_BD in zip(kept[1:], added[1:], strict=True):
-            cells.append(torch.addcmul(add_BD, keep_BD, cells[-1]))
-        return torch.cat([output_BTD, torch.stack(cells, 1)], dim=-1)
+        """Hidden and cell states of all steps from zero, [B, T, 2D]."""
+        read = lstm(input_BTX, LSTMWeights(*self.lstm.parameters()), inside_BT, cells=True)
+        assert read.cell_BTD is not None
+        return torch.cat([read.hidden_BTD, read.cell_BTD], dim=-1)
 
 
 class StepLSTM(nn.Module):
@@ -148,9 +152,3 @@ class _Cell(torch.autograd.Function):
         gates_B4 = torch.cat([new_BD * fresh_BD, new_BD * cell_BD, new_BD * entry, hidden_BD * told_BD], dim=1)
         slope_B4[:, 2 * D : 3 * D] = 1 - fresh_BD * fresh_BD
         return gates_B4.mul_(slope_B4), new_BD * forget
-
-
-def _packed(input_BTX: Tensor, inside_BT: Tensor) -> Tensor:
-    """The inputs with the padding column, zero where padded."""
-    padded_BT1 = (~inside_BT)[..., None]
-    return torch.cat([input_BTX.masked_fill(padded_BT1, 0.0), padded_BT1.to(input_BTX.dtype)], dim=-1)

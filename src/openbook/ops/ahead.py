@@ -13,12 +13,15 @@ import sys
 
 import torch
 
+# Not the LSTM, which the first model needs at once: it would wait for all others too.
+OPERATIONS = ("additive_attention", "recurrence")
 _MOST_S = 300.0  # longer than any processor compiles; after it the kernels are compiled where they are needed
 _process: subprocess.Popen[bytes] | None = None
 
 
 def compile_ahead() -> bool:
-    """Start to compile all CPU kernels, unless they are cached, can not be, or will not be used; whether it was started.
+    """Start to compile the CPU kernels of ``OPERATIONS``; whether it was started: not where they are cached, can not be or
+    will not be used.
 
     What needs a kernel waits for the process (``wait``). Where the process fails nothing is lost but its time: a kernel that
     is not in the cache is compiled at its first call.
@@ -68,7 +71,7 @@ def wait() -> None:
 
 
 def compile_all() -> None:
-    """Call every CPU kernel once, forward and backward, on the smallest windows."""
+    """Call every such kernel once, forward and backward, on the smallest windows."""
     from openbook.ops.additive_attention import additive_attention, hoist
     from openbook.ops.recurrence import attending_decoder
     from openbook.ops.recurrence import numba as kernels

@@ -39,14 +39,16 @@ def asked_for() -> str:
 
 
 @contextmanager
-def implementation(op: str, tensor: Tensor, size: int, reference: ModuleType) -> Iterator[ModuleType]:
+def implementation(
+    op: str, tensor: Tensor, size: int, reference: ModuleType, *, small: int = SMALL
+) -> Iterator[ModuleType]:
     """The module of an operation that serves ``tensor``; says so on a terminal if its first call takes long to compile.
 
-    ``numba`` serves float32 on a CPU, ``triton`` an NVIDIA GPU (or a CPU where TRITON_INTERPRET=1), each from ``size`` on
-    or when asked for; ``reference`` all else.
+    ``numba`` serves float32 on a CPU, ``triton`` an NVIDIA GPU (or a CPU where TRITON_INTERPRET=1), each from ``small``
+    multiplications on or when asked for; ``reference`` all else.
     """
     asked = asked_for()
-    kind = _fitting(tensor) if asked == "auto" and size >= SMALL else asked
+    kind = _fitting(tensor) if asked == "auto" and size >= small else asked
     if kind not in ("numba", "triton") or not _serves(kind, tensor):
         yield reference
         return
@@ -58,7 +60,8 @@ def implementation(op: str, tensor: Tensor, size: int, reference: ModuleType) ->
         yield module
         return
     with _said_if_slow():
-        ahead.wait()  # another process may be compiling what would otherwise be compiled here
+        if op in ahead.OPERATIONS:  # another process may be compiling what would otherwise be compiled here
+            ahead.wait()
         yield module
     _used.add((op, kind))
 
@@ -84,7 +87,7 @@ def _load(op: str, kind: str) -> ModuleType | None:
             _modules[op, kind] = None
             if not told:
                 warnings.warn(
-                    f"{kind} can not be imported ({error}); attention takes the plain, slower path. "
+                    f"{kind} can not be imported ({error}); models take the plain, slower path. "
                     f"Install {kind}, or set {VARIABLE}=reference to say that this is meant.",
                     RuntimeWarning,
                     stacklevel=4,

@@ -322,7 +322,7 @@ def cell_forward(gates: np.ndarray, cell: np.ndarray, hidden: np.ndarray) -> Non
         hidden[d] = o * tanh32(c)
 
 
-@njit(**FAST, **INNER)
+@njit(**EXACT, **INNER)
 def cell_backward(
     gates: np.ndarray,
     cell: np.ndarray,
@@ -332,8 +332,18 @@ def cell_backward(
     out: np.ndarray,
 ) -> None:
     """Gradients of the gates' inputs [4D] from the opened gates; ``cell_grad`` becomes that of the cell before."""
-    D = cell.shape[0]
-    for d in range(D):
+    D, one = cell.shape[0], spread(ONE)
+    whole = D - D % WIDTH
+    for d in range(0, whole, WIDTH):
+        i, f, g, o = load(gates, d), load(gates, D + d), load(gates, 2 * D + d), load(gates, 3 * D + d)
+        told, asked = _tanhs(load(cell, d)), load(hidden_grad, d)
+        grad = fma(asked * o, one - told * told, load(cell_grad, d))
+        store(grad * g * i * (one - i), out, d)
+        store(grad * load(before, d) * f * (one - f), out, D + d)
+        store(grad * i * (one - g * g), out, 2 * D + d)
+        store(asked * told * o * (one - o), out, 3 * D + d)
+        store(grad * f, cell_grad, d)
+    for d in range(whole, D):
         i, f, g, o = gates[d], gates[D + d], gates[2 * D + d], gates[3 * D + d]
         told = tanh32(cell[d])
         grad = cell_grad[d] + hidden_grad[d] * o * (ONE - told * told)

@@ -98,3 +98,21 @@ class Weighed(NamedTuple):
 
     hidden_BTD: Tensor
     alpha_BTF: Tensor
+
+
+class LSTMWeights(NamedTuple):
+    """Gates (i, f, g, o) from the input and from the last hidden state, with the two biases that torch's layer has."""
+
+    entry_4X: Tensor
+    recurrent_4D: Tensor
+    entry_bias_4: Tensor
+    recurrent_bias_4: Tensor
+
+
+class Read(NamedTuple):
+    """Hidden states [B, T, D], the state after the last step [B, D] each, and the cell states [B, T, D] where asked for."""
+
+    hidden_BTD: Tensor
+    hidden_BD: Tensor
+    cell_BD: Tensor
+    cell_BTD: Tensor | None
