@@ -29,7 +29,7 @@ class BareLSTM(nn.Module):
 
 
 class OwnBareLSTM(BareLSTM):
-    """The same with the layer our models use: what attention adds to it, and nothing else, is the rest of their time."""
+    """The same with the layer our models use: what they take longer are look-up and readout, not how they read."""
 
     @staticmethod
     def layer(n_inputs: int, size: int) -> nn.Module:

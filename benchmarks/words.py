@@ -37,7 +37,7 @@ ABOUT = {
     "speed_darnn": "A training step of `darnn`, recurrent, B 64, T 200, 13 features, D 128, one step ahead, beside the loop of "
     "its equations, and what each keeps for the backward pass.",
     "speed_luong": "A training step of `luong`, H 24, B 64, D 128, on the target alone, beside a bare encoder-decoder of torch's "
-    "`nn.LSTM`, and beside the same with the layer of `openbook.ops.lstm`, which `luong` reads with: what is left is the look-up's.",
+    "`nn.LSTM`, and beside the same with the layer of `openbook.ops.lstm`, which `luong` reads with: what is left are look-up and readout.",
     "speed_length": "Training steps by the length of the book, H 24, B 16, 5 variables: the power of T that time grows with, "
     "from 200 to 5,000 steps.",
     "speed_latency": "One forecast of one window with its weights, T 200, H 24, on one core.",

@@ -49,6 +49,16 @@ def test_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
         served()
 
 
+@pytest.mark.parametrize(("op", "waits"), [("recurrence", True), ("lstm", False)])
+def test_who_waits_for_what_is_compiled_ahead(op: str, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[bool] = []
+    monkeypatch.setattr(dispatch, "_used", set())
+    monkeypatch.setattr(dispatch.ahead, "wait", lambda: waited.append(True))
+    with dispatch.implementation(op, torch.zeros(1), LARGE, reference) as module:
+        assert module.__name__ == f"openbook.ops.{op}.numba"
+    assert bool(waited) == waits
+
+
 def test_without_numba_one_warning_and_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "_modules", {})
     monkeypatch.setitem(sys.modules, "openbook.ops.additive_attention.numba", None)
