@@ -14,7 +14,7 @@ import torch
 
 from openbook.data.panel import make_panel
 from openbook.errors import UsageError
-from openbook.forecast import search, start
+from openbook.forecast import members, search, start
 from openbook.forecast.budget import Budget
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.start import book_of, segment_of, tables_of, window_candidates
@@ -180,17 +180,17 @@ def test_members_are_as_many_as_the_time_allows(
     """Ten steps took ten seconds, the fourth was best: others take five, and all are learned again where that is asked."""
     made: list[Any] = []
 
-    def begun(_: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
         other = SimpleNamespace(history=History(best_loss=1.0), run=lambda progress: None, seed=seed)
         made.append(other)
-        return search.Trial(other, config)  # type: ignore[arg-type]
+        return search.Trial(other, config, bench)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(search, "begun", begun)
+    monkeypatch.setattr(members, "begun", begun)
     history = History(best_loss=1.0, best_step=4, steps=10, seconds=10.0)
     first = SimpleNamespace(history=history, config=TrainConfig(max_steps=10, hold=4, budget_s=9))
     bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
-    leader = search.Trial(first, OpenBookConfig())  # type: ignore[arg-type]
-    trials, decision = search.all_members(bench, leader, 1, left, rounds)
+    leader = search.Trial(first, OpenBookConfig(), bench)  # type: ignore[arg-type]
+    trials, decision = members.all_members(leader, 1, left, rounds)
     assert (decision.value, len(trials), len(made)) == (count, count, count - 1)
     for number, other in enumerate(made):
         assert (other.config.max_steps, other.config.hold, other.config.budget_s, other.seed) == (
@@ -215,17 +215,17 @@ def test_a_member_that_validated_far_worse_is_left_out(
 ) -> None:
     losses, made = iter([1.04, 1.06]), []
 
-    def begun(_: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
         other = SimpleNamespace(history=History(best_loss=next(losses)), run=lambda progress: None)
         made.append(other)
-        return search.Trial(other, config)  # type: ignore[arg-type]
+        return search.Trial(other, config, bench)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(search, "begun", begun)
+    monkeypatch.setattr(members, "begun", begun)
     history = History(best_loss=1.0, best_step=4, steps=10, seconds=10.0)
     first = SimpleNamespace(history=history, config=TrainConfig(max_steps=10))
     bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
-    leader = search.Trial(first, OpenBookConfig(n_models=asked))  # type: ignore[arg-type]
-    trials, decision = search.all_members(bench, leader, 1, 99.0, 1)
+    leader = search.Trial(first, OpenBookConfig(n_models=asked), bench)  # type: ignore[arg-type]
+    trials, decision = members.all_members(leader, 1, 99.0, 1)
     assert (len(trials), decision.value) == (count, count)
     assert decision.why.endswith("validation losses 1, 1.04, 1.06")
     # 99 seconds are left for the two others; where their number is open, it was chosen to fit.
@@ -247,9 +247,9 @@ def test_trials_leave_time_for_all_members(monkeypatch: pytest.MonkeyPatch, n_mo
 
 def test_learning_once_more_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     again: list[object] = []
-    monkeypatch.setattr(search, "run_again", lambda bench, trial, panel: again.append(trial))
+    monkeypatch.setattr(members, "run_again", lambda trial, panel: again.append(trial))
     for needed in (71.0, 73.0):  # of sixty seconds and a fifth
-        monkeypatch.setattr(search, "seconds_again", lambda trials, needed=needed: needed)
+        monkeypatch.setattr(members, "seconds_again", lambda trials, needed=needed: needed)
         monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
         model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
         model.fit(make_frame().drop(columns="warm"))
@@ -261,7 +261,7 @@ def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pyt
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "run_again", stop)
+    monkeypatch.setattr(members, "run_again", stop)
     model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=FAST)
     model.fit(make_frame().drop(columns="warm"))
     assert model.interrupted()
@@ -299,15 +299,17 @@ def test_a_slower_pace_is_tried_where_a_trial_overfitted_or_its_end_brought_noth
         laid_out.append((config.hold, config.max_steps))
         history.best_step += int(improves)
 
-    def begun(_: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
         paces.append(pace)
-        return search.Trial(SimpleNamespace(history=History(), config=TrainConfig(), run=lambda progress: None), config)  # type: ignore[arg-type]
+        return search.Trial(
+            SimpleNamespace(history=History(), config=TrainConfig(), run=lambda progress: None), config, bench
+        )  # type: ignore[arg-type]
 
     monkeypatch.setattr(search, "begun", begun)
     train = TrainConfig(max_steps=40)
     bench: Any = SimpleNamespace(train=train, split=SimpleNamespace(validation=True), progress=None)
     first: Any = SimpleNamespace(history=history, config=train, go_on=go_on)
-    search.train_fully(bench, search.Trial(first, OpenBookConfig()), 1, 100.0, 2)
+    search.train_fully(search.Trial(first, OpenBookConfig(), bench), 1, 100.0, 2)
     assert laid_out == [(best_step, length)]
     assert paces == ([0.2] if slow else [])
 
@@ -326,7 +328,7 @@ def test_a_trial_of_slow_steps_goes_on_until_it_tells(
         assert not hopeless(history), "there is nothing it could be behind"
 
     training: Any = SimpleNamespace(history=history, config=TrainConfig(), run=run)
-    monkeypatch.setattr(search, "begun", lambda bench, config, seed: search.Trial(training, config))
+    monkeypatch.setattr(search, "begun", lambda bench, config, seed: search.Trial(training, config, bench))
     bench: Any = SimpleNamespace(train=TrainConfig(), progress=None)
     search.run_trial(bench, OpenBookConfig(), 1, 10.0, 30.0)
     assert training.config.budget_s == pytest.approx(seconds)
@@ -345,7 +347,7 @@ def test_no_part_is_tried_for_which_there_is_no_time(
         clock.now += took
         told.append(config)
         training: Any = SimpleNamespace(history=History(steps=200, seconds=took, best_loss=1.0))
-        return search.Trial(training, config)
+        return search.Trial(training, config, bench)
 
     monkeypatch.setattr(search, "run_trial", run)
     bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), shape=fitted.fitted().shape)
@@ -380,13 +382,13 @@ def test_hard_tables_are_learned(frame: str) -> None:
 
 def test_maps_learned_again_keep_their_shares_and_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
-    plain = search.average
+    plain = members.average
 
     def watch(*args: Any) -> Any:
         told.append((plain(*args), *args[-2:]))
         return told[-1][0]
 
-    monkeypatch.setattr(search, "average", watch)
+    monkeypatch.setattr(members, "average", watch)
     model = Forecaster(24, train=FAST).fit(make_frame().drop(columns="warm"))
     again, season, like = told[0]
     assert season == 24

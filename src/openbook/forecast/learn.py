@@ -13,7 +13,7 @@ from torch import nn
 
 from openbook.data.panel import Panel
 from openbook.errors import DataError
-from openbook.forecast import search
+from openbook.forecast import members, search
 from openbook.forecast.budget import Budget
 from openbook.forecast.decisions import Decision
 from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, series_unit, set_up
@@ -130,29 +130,29 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
     rounds = 2 if refit else 1
-    leader, pace = search.train_fully(bench, best, learner.seed, budget.left(), rounds)
+    leader, pace = search.train_fully(best, learner.seed, budget.left(), rounds)
     decided("learning_rate", pace)
-    trials, members = search.all_members(bench, leader, learner.seed, budget.left(), rounds)
-    chosen = replace(chosen, n_models=decided("n_models", members))
+    trials, number = members.all_members(leader, learner.seed, budget.left(), rounds)
+    chosen = replace(chosen, n_models=decided("n_models", number))
     if search.stopped(trials[-1]):  # the first member stands for those that were not trained to their end
         leader.history.stopped_by = "interrupt"
-        trials = [leader] * members.value
+        trials = [leader] * number.value
     windows = search.windows_of(bench, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 
-    def gathered(members: list[nn.Module]) -> nn.Module:
+    def gathered(several: list[nn.Module]) -> nn.Module:
         model = OpenBook(chosen, shape).to(learner.device)
-        for place, trained in enumerate(members):
+        for place, trained in enumerate(several):
             model.members[place].load_state_dict(trained.state_dict())
         return model.eval()
 
     def again() -> nn.Module | None:
-        if search.seconds_again(trials) > budget.left(over=search.OVER):
+        if members.seconds_again(trials) > budget.left(over=members.OVER):
             log.info("no time is left to learn once more with the held-out tail")
             return model
         whole: list[nn.Module] = []
         for trial in trials:
-            trained = search.run_again(bench, trial, panel)
+            trained = members.run_again(trial, panel)
             if trained is None:
                 return None
             whole.append(trained)

@@ -5,9 +5,7 @@ Only the panel that is learned from enters here: its held-out tail judges, nothi
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,15 +14,13 @@ import torch
 from torch import nn
 
 from openbook.data.panel import Panel
-from openbook.forecast.closed_form import average, own_maps
 from openbook.forecast.decisions import Decision
-from openbook.forecast.start import MANY, Start, book_of, error_of, tables_of
+from openbook.forecast.start import Start, book_of
 from openbook.models.base import ModelShape
 from openbook.models.openbook import OpenBookConfig, OpenBookNet
-from openbook.training.loop import History, Progress, TrainConfig, Training, train_model
-from openbook.windows.sampler import Resident, Split, WindowShape, split_windows
+from openbook.training.loop import History, Progress, TrainConfig, Training
+from openbook.windows.sampler import Resident, Split, WindowShape
 
-OVER = 1.2  # times the budget a fit may take in all
 _WORTH = 0.99  # a part that is added has to lower the validation loss below this share
 _BEHIND = 1.02  # a trial is given up where its loss is above this multiple of the best one's after as many steps
 _SLOW = 0.2  # the other learning rate that is tried: small data are soon spoilt at the usual one
@@ -34,20 +30,32 @@ _LONGEST = 0.3  # of the time budget at most for one trial, where steps are slow
 _ALL_TRIALS = 0.6  # of the time budget at most for all of them: what would go beyond it is not tried
 _OFTEN = 25  # steps from one validation to the next in trials, which are short
 _SPOILT = 2 / 3  # a training that validated best before this share of its steps is learning by heart
-_BEYOND = 1.25  # further members are trained for this many times the steps after which the first one was best
-_NEAR = 1.05  # a member whose loss is above this multiple of the first one's is not averaged
 _SHORT = 64  # windows up to this length cost little:
 _MORE = 8  # they are judged by so many times more of them,
 _MANY = 4  # and learned in batches of so many times more, where there are very many
-MEMBERS = 3  # at most, where their number is left open
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 
 
+class Bench(NamedTuple):
+    """What every training of a search shares."""
+
+    resident: Resident
+    shape: ModelShape
+    start: Start
+    split: Split
+    train: TrainConfig
+    device: torch.device
+    unit: np.ndarray
+    progress: Progress | None = None
+
+
 class Trial(NamedTuple):
-    """A training that can be taken up again: its model's config and its multiple of the learning rate."""
+    """A training that can be taken up again: its model's config, what it shares with others, its multiple of
+    the learning rate."""
 
     training: Training
     config: OpenBookConfig
+    bench: Bench
     pace: float = 1.0
 
     @property
@@ -64,19 +72,6 @@ class Trial(NamedTuple):
     def loss(self) -> float:
         """The best validation loss."""
         return self.history.best_loss
-
-
-class Bench(NamedTuple):
-    """What every training of a search shares."""
-
-    resident: Resident
-    shape: ModelShape
-    start: Start
-    split: Split
-    train: TrainConfig
-    device: torch.device
-    unit: np.ndarray
-    progress: Progress | None = None
 
 
 def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
@@ -123,7 +118,7 @@ def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) ->
     training = Training(
         member(bench, config, seed), bench.resident, bench.split, windows, shape=shape, config=train, seed=seed
     )
-    return Trial(training, config, pace)
+    return Trial(training, config, bench, pace)
 
 
 def run_trial(
@@ -178,38 +173,6 @@ def better_of(best: Trial, other: Trial, *, worth: float = 1.0) -> Trial:
     if stopped(best) or stopped(other):
         chosen.history.stopped_by = "interrupt"
     return chosen
-
-
-def run_again(bench: Bench, trial: Trial, panel: Panel) -> nn.Module | None:
-    """The same training with the held-out tail among what is learned, for as many steps as validated best.
-
-    None where the user ended it: half a training is worse than the whole one before.
-    """
-    train, windows, seed = bench.train, windows_of(bench, trial.config), trial.training.seed
-    all_of_it = split_windows(panel, bench.start.windows, validation_size=0, season=bench.shape.season)
-    start, none = bench.start, replace(train, validation_size=0)
-    learnt, judged = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
-    error, like = error_of(train.loss), start.averaged
-    counted = start.counting.tables(learnt)
-    averaged = average(counted, judged, error, like.windows, bench.shape.season, like)
-    own = own_maps(counted[-1], None, averaged.solved, error, like=start.own)
-    model = member(bench._replace(start=start._replace(averaged=averaged, own=own)), trial.config, seed)
-    best = trial.history.best_step
-    if not best:
-        return model
-    again = replace(schedule_of(trial), stop_after=best, val_every=train.val_every)
-    shape = replace(bench.shape, input_size=windows.input_size)
-    history = train_model(
-        model, bench.resident, all_of_it, windows, shape=shape, config=again, seed=seed, progress=bench.progress
-    )
-    return None if history.stopped_by == "interrupt" else model
-
-
-def schedule_of(trial: Trial) -> TrainConfig:
-    """What a training did, in steps: where seconds ended it, their number then."""
-    config, history = trial.training.config, trial.history
-    length = history.steps if history.stopped_by == "budget_s" else config.max_steps
-    return replace(config, max_steps=max(history.best_step, length), budget_s=None)
 
 
 def choose_parts(
@@ -267,14 +230,14 @@ def choose_parts(
     return best, told
 
 
-def train_fully(bench: Bench, best: Trial, seed: int, left_s: float, rounds: int) -> tuple[Trial, Decision]:
+def train_fully(best: Trial, seed: int, left_s: float, rounds: int) -> tuple[Trial, Decision]:
     """The best trial to its end; where it was learning by heart, or its end brought nothing, a training at a slower pace
     beside it: the better one.
 
     A slow pace can not be judged by a short trial, where it always looks careful. Of the seconds that are left as many are
     kept as further members and learning once more, ``rounds`` trainings in all, will take.
     """
-    train, rate = bench.train, bench.train.learning_rate
+    bench, train, rate = best.bench, best.bench.train, best.bench.train.learning_rate
     if not bench.split.validation:
         return best, Decision(rate, "nothing held out to judge another by")
     told, begin, shares = [f"in its trial: {best.loss:.4g}"], time.perf_counter(), rounds * (best.config.n_models or 1)
@@ -303,44 +266,3 @@ def train_fully(bench: Bench, best: Trial, seed: int, left_s: float, rounds: int
 def learnt_by_heart(trial: Trial) -> bool:
     """Whether a training validated best long before it ended."""
     return trial.history.best_step < _SPOILT * trial.history.steps
-
-
-def all_members(bench: Bench, leader: Trial, seed: int, budget_s: float, rounds: int) -> tuple[list[Trial], Decision]:
-    """The leader and others trained as it was: as many as asked for, else as many as the time allows.
-
-    Each is trained ``rounds`` times, the second time up to its best step; the leader was once. One that validated far worse
-    is left out, unless their number was asked for. Fewer than decided only where the user ended one of them.
-    """
-    asked, schedule = leader.config.n_models, schedule_of(leader)
-    if stopped(leader):
-        return [leader], Decision(asked or 1, "ended")
-    # What the leader learned after its best step was of no use: the others are spared most of it.
-    length = min(schedule.max_steps, math.ceil(_BEYOND * leader.history.best_step))
-    schedule = replace(schedule, max_steps=max(1, length), hold=min(schedule.hold, length))
-    step_s = leader.history.seconds / max(1, leader.history.steps)
-    left, took = budget_s - (rounds - 1) * step_s * leader.history.best_step, rounds * step_s * length
-    room = 1 + max(0, int(left / took)) if bench.split.validation and took else 1
-    count = min(MEMBERS, room) if asked is None else asked
-    trials, losses = [leader], [f"{leader.loss:.4g}"]
-    for k in range(1, count):
-        trial = begun(bench, leader.config, seed + k, leader.pace)
-        # A number that was asked for has to fit into the time: with what is left for each, the rate falls sooner.
-        share = max(1.0, left / (rounds * (count - 1))) if asked else None
-        trial.training.config = replace(schedule, budget_s=share)
-        trial.training.run(bench.progress)
-        losses.append(f"{trial.loss:.4g}")
-        if asked or stopped(trial) or trial.loss <= _NEAR * leader.loss:
-            trials.append(trial)
-        if stopped(trial):
-            return trials, Decision(count, "ended")
-    why = "as given" if asked else f"of {count} that the time allowed, {MEMBERS} at most"
-    if bench.split.validation:
-        why += f"; validation losses {', '.join(losses)}"
-    return trials, Decision(
-        len(trials), why if asked or bench.split.validation else "nothing held out to train others by"
-    )
-
-
-def seconds_again(trials: Sequence[Trial]) -> float:
-    """What ``run_again`` of these will take, by the steps they took."""
-    return sum(trial.history.seconds * trial.history.best_step / max(1, trial.history.steps) for trial in trials)
