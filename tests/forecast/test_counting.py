@@ -124,7 +124,7 @@ def test_whatever_windows_count_by_it_is_fitted_told_and_learned_again(by: By, m
     assert ratios[0] == pytest.approx([0.5**0.5 / (0.1 * 2**0.5)] * 2, rel=0.1)
 
 
-@pytest.mark.parametrize("place", ["start", "search"], ids=["first", "learned again"])
+@pytest.mark.parametrize("place", ["start", "members"], ids=["first", "learned again"])
 def test_the_map_is_solved_by_what_was_chosen(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     step, rng = np.arange(24 * 28), np.random.default_rng(1)
     wild = np.where(step // 168 % 2 == 1, 20.0, 1.0)

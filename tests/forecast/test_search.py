@@ -14,7 +14,7 @@ import torch
 
 from openbook.data.panel import make_panel
 from openbook.errors import UsageError
-from openbook.forecast import members, search, start
+from openbook.forecast import search, start
 from openbook.forecast.budget import Budget
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.start import book_of, segment_of, tables_of, window_candidates
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 
 
 def test_two_members_are_trained_apart() -> None:
-    config = OpenBookConfig(window=48, book=0, mixing=False, cycle=False, n_models=2)
+    config = OpenBookConfig(window=48, book=0, mixing=False, cycle=False, n_models=2, differences=False)
     model = Forecaster(24, model=config, train=FAST).fit(make_frame(12)).fitted().model
     one, two = (dict(member.named_parameters())["ask.weight"] for member in model.members)
     assert not (one == two).all()
@@ -136,7 +136,7 @@ def test_after_an_interrupt_no_training_is_begun(
             training.history.stopped_by = "interrupt"
 
     done = watched(monkeypatch, interrupt)
-    config = OpenBookConfig(window=48, n_models=n_models)
+    config = OpenBookConfig(window=48, n_models=n_models, differences=False)
     model = Forecaster(24, model=config, train=FAST).fit(make_frame().drop(columns="warm"))
     assert len(done) == at
     assert model.interrupted()
@@ -171,65 +171,11 @@ def test_the_best_trial_goes_on_from_its_best_step(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("left", "rounds", "count"),
-    [(-3.0, 2, 1), (0.0, 1, 1), (4.9, 1, 1), (5.0, 1, 2), (13.9, 2, 1), (14.0, 2, 2), (99.0, 1, 3)],
-)
-def test_members_are_as_many_as_the_time_allows(
-    monkeypatch: pytest.MonkeyPatch, left: float, rounds: int, count: int
-) -> None:
-    """Ten steps took ten seconds, the fourth was best: others take five, and all are learned again where that is asked."""
-    made: list[Any] = []
-
-    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
-        other = SimpleNamespace(history=History(best_loss=1.0), run=lambda progress: None, seed=seed)
-        made.append(other)
-        return search.Trial(other, config, bench)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(members, "begun", begun)
-    history = History(best_loss=1.0, best_step=4, steps=10, seconds=10.0)
-    first = SimpleNamespace(history=history, config=TrainConfig(max_steps=10, hold=4, budget_s=9))
-    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
-    leader = search.Trial(first, OpenBookConfig(), bench)  # type: ignore[arg-type]
-    trials, decision = members.all_members(leader, 1, left, rounds)
-    assert (decision.value, len(trials), len(made)) == (count, count, count - 1)
-    for number, other in enumerate(made):
-        assert (other.config.max_steps, other.config.hold, other.config.budget_s, other.seed) == (
-            5,
-            4,
-            None,
-            2 + number,
-        )
-
-
-@pytest.mark.parametrize(
     ("steps", "count", "told"), [(10, 16_384, (2048, 256)), (10, 16_383, (2048, 64)), (65, 99_999, (256, 64))]
 )
 def test_short_windows_are_judged_and_learned_by_more_of_them(steps: int, count: int, told: tuple[int, int]) -> None:
     found = search.usual(TrainConfig(), steps, count)
     assert (found.val_windows, found.batch_size) == told
-
-
-@pytest.mark.parametrize(("asked", "count"), [(None, 2), (3, 3)])
-def test_a_member_that_validated_far_worse_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, asked: int | None, count: int
-) -> None:
-    losses, made = iter([1.04, 1.06]), []
-
-    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
-        other = SimpleNamespace(history=History(best_loss=next(losses)), run=lambda progress: None)
-        made.append(other)
-        return search.Trial(other, config, bench)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(members, "begun", begun)
-    history = History(best_loss=1.0, best_step=4, steps=10, seconds=10.0)
-    first = SimpleNamespace(history=history, config=TrainConfig(max_steps=10))
-    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
-    leader = search.Trial(first, OpenBookConfig(n_models=asked), bench)  # type: ignore[arg-type]
-    trials, decision = members.all_members(leader, 1, 99.0, 1)
-    assert (len(trials), decision.value) == (count, count)
-    assert decision.why.endswith("validation losses 1, 1.04, 1.06")
-    # 99 seconds are left for the two others; where their number is open, it was chosen to fit.
-    assert [other.config.budget_s for other in made] == ([49.5, 49.5] if asked else [None, None])
 
 
 @pytest.mark.parametrize(("n_models", "seconds"), [(1, 10.0), (3, 6.25)])
@@ -243,29 +189,6 @@ def test_trials_leave_time_for_all_members(monkeypatch: pytest.MonkeyPatch, n_mo
     config, train = OpenBookConfig(window=48, n_models=n_models), replace(FAST, budget_s=60.0)
     Forecaster(24, model=config, train=train).fit(make_frame().drop(columns="warm"))
     assert told[:2] == [pytest.approx(seconds)] * 2
-
-
-def test_learning_once_more_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    again: list[object] = []
-    monkeypatch.setattr(members, "run_again", lambda trial, panel: again.append(trial))
-    for needed in (71.0, 73.0):  # of sixty seconds and a fifth
-        monkeypatch.setattr(members, "seconds_again", lambda trials, needed=needed: needed)
-        monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
-        model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
-        model.fit(make_frame().drop(columns="warm"))
-        assert model.interrupted() == (needed < 72)  # what gives no model was ended by the user
-    assert len(again) == 1
-
-
-def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(members, "run_again", stop)
-    model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=FAST)
-    model.fit(make_frame().drop(columns="warm"))
-    assert model.interrupted()
-    assert model.predict()["OpenBook"].notna().all()
 
 
 def test_members_share_the_time_where_nothing_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,25 +303,6 @@ def test_hard_tables_are_learned(frame: str) -> None:
     assert forecast.drop(columns=["unique_id", "ds"]).notna().all().all()
 
 
-def test_maps_learned_again_keep_their_shares_and_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Any] = []
-    plain = members.average
-
-    def watch(*args: Any) -> Any:
-        told.append((plain(*args), *args[-2:]))
-        return told[-1][0]
-
-    monkeypatch.setattr(members, "average", watch)
-    model = Forecaster(24, train=FAST).fit(make_frame().drop(columns="warm"))
-    again, season, like = told[0]
-    assert season == 24
-    assert len(set(like.windows)) > 1
-    assert set(like.towards) == {"zero", "season"}
-    assert again[:5] == like[:5]  # tables, windows, what they are shrunk towards, shares and penalties
-    assert max(like.windows) == model.decisions["skip_window"].value
-    assert len({round(share, 6) for share in like.share}) > 1
-
-
 def test_a_given_skip_window_is_taken_and_holds_out_what_training_does() -> None:
     frame = make_frame(5).drop(columns="warm")[:115]  # with the skip path's window nothing would be held out
     model = Forecaster(48, model=OpenBookConfig(window=14, skip_window=66), train=FAST).fit(frame)
@@ -454,8 +358,8 @@ def test_decisions_keep_to_their_part_of_the_time(
     alone: list[object] = []
     monkeypatch.setattr(start, "tables_of", tables)
     monkeypatch.setattr(start, "own_maps", lambda *given: alone.append(given) or ())
-    model = Forecaster(24, model=OpenBookConfig(n_models=1), train=replace(FAST, budget_s=60.0))
-    model.fit(make_frame().drop(columns="warm"))
+    config = OpenBookConfig(n_models=1, differences=False)
+    model = Forecaster(24, model=config, train=replace(FAST, budget_s=60.0)).fit(make_frame().drop(columns="warm"))
     why = model.decisions["input_size"].why
     assert told[0][0] == 168  # the usual window first
     assert why.count(": ") - 1 == tried
@@ -476,7 +380,7 @@ def test_parts_are_not_tried_when_the_time_is_over(monkeypatch: pytest.MonkeyPat
         clock.now += 100.0
 
     done = watched(monkeypatch, trained)
-    config, train = OpenBookConfig(window=48, n_models=1, refit=False), replace(FAST, budget_s=60.0)
+    config, train = OpenBookConfig(window=48, n_models=1, refit=False, differences=False), replace(FAST, budget_s=60.0)
     model = Forecaster(24, model=config, train=train).fit(make_frame().drop(columns="warm"))
     assert {one.model for one in done} == {done[0].model}  # type: ignore[attr-defined]
     assert model.decisions["book"].why == "not tried: nothing held out, no time, or ended"

@@ -45,6 +45,7 @@ CONFIGS = {
     "openbook": OpenBookConfig(hidden_size=8, window=T, segment=1, mixing=True, cycle=True, book=1),
     "openbook segments": OpenBookConfig(hidden_size=8, window=8, segment=2, mixing=False),
     "openbook two": OpenBookConfig(hidden_size=8, window=6, segment=1, mixing=True, n_models=2),
+    "openbook differences": OpenBookConfig(hidden_size=8, window=8, segment=2, mixing=True, book=1, differences=True),
     "openbook no skip": OpenBookConfig(hidden_size=8, window=4, segment=3, book=1, skip=False),
 }
 

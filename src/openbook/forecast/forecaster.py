@@ -188,17 +188,19 @@ class Forecaster(FrameForecaster):
     def fit_panel(self, panel: Panel) -> None:
         """Decide what was left open, train, calibrate."""
         device = pick_device(self.train.device)
-        if self.scaling == "difference" and self.inputs.stat:
+        given = {"scaling='difference'": self.scaling == "difference"}
+        given["differences=True"] = bool(getattr(self.config, "differences", None))
+        if self.inputs.stat and any(given.values()):
             raise UsageError(
                 "static_differences",
                 expected="another scaling, or no static columns",
-                got=f"scaling='difference' and {', '.join(self.inputs.stat)}",
+                got=" and ".join([*(name for name, asked in given.items() if asked), ", ".join(self.inputs.stat)]),
                 where="Forecaster",
-                fix="use scaling='fixed': what never changes has no differences",
+                fix="use scaling='fixed', leave differences open: what never changes has none",
             )
-        given = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.value)
+        asked = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.value)
         learner = Learner(
-            Asked(*given, country=self.country), self.train, self.seed, device, self._decided, self.progress
+            Asked(*asked, country=self.country), self.train, self.seed, device, self._decided, self.progress
         )
         model, made, split, self.training_, held_out = learn(panel, learner)
         config, season, layout, windows, columns, shape = made

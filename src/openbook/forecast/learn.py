@@ -17,8 +17,8 @@ from openbook.forecast import members, search
 from openbook.forecast.budget import Budget
 from openbook.forecast.decisions import Decision
 from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, series_unit, set_up
-from openbook.forecast.start import choose_start, floor_error
-from openbook.models.openbook import OpenBook, OpenBookConfig
+from openbook.forecast.start import SOLVING, choose_start, floor_error, start_beside
+from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
 from openbook.training.losses import SCALED, Loss
@@ -124,27 +124,29 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     alike = search.usual(train, first.windows.input_size, len(split.train.end_W))
     bench = search.Bench(resident, made.shape, first, split, alike, learner.device, unit, learner.progress)
+    other = None if budget.gone(SOLVING, more=0.5) else _other_scaling(bench, panel, made, learner)
     best, parts = search.choose_parts(bench, panel, first.config, learner.seed, budget.left())
     for name, decision in parts.items():
         decided(name, decision)
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
     rounds = 2 if refit else 1
-    leader, pace = search.train_fully(best, learner.seed, budget.left(), rounds)
+    trained = rounds * (1 if other is None else 2)
+    leader, pace = search.train_fully(best, learner.seed, budget.left(), trained)
     decided("learning_rate", pace)
-    trials, number = members.all_members(leader, learner.seed, budget.left(), rounds)
-    chosen = replace(chosen, n_models=decided("n_models", number))
-    if search.stopped(trials[-1]):  # the first member stands for those that were not trained to their end
-        leader.history.stopped_by = "interrupt"
-        trials = [leader] * number.value
-    windows = search.windows_of(bench, chosen)
+    leaders, differences = [leader], Decision(False, _why_one(bench, asked))
+    if other is not None and not search.stopped(leader):
+        leaders, differences = members.both_scalings(leader, other, learner.seed, budget.left(), rounds)
+    trials, number = members.all_members(leaders, learner.seed, budget.left(), rounds)
+    chosen = replace(chosen, n_models=decided("n_models", number), differences=decided("differences", differences))
+    if search.stopped(trials[-1]):  # the first seed stands for those that were not trained to their end
+        trials = [each for each in leaders for _ in range(number.value)]
+        trials[0].history.stopped_by = "interrupt"
+    base = trials[0].bench
+    if base.start.windows.scaling != bench.start.windows.scaling:
+        decided("scaling", decisions["scaling"]._replace(value=base.start.windows.scaling))
+    windows = search.windows_of(base, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
-
-    def gathered(several: list[nn.Module]) -> nn.Module:
-        model = OpenBook(chosen, shape).to(learner.device)
-        for place, trained in enumerate(several):
-            model.members[place].load_state_dict(trained.state_dict())
-        return model.eval()
 
     def again() -> nn.Module | None:
         if members.seconds_again(trials) > budget.left(over=members.OVER):
@@ -156,12 +158,34 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
             if trained is None:
                 return None
             whole.append(trained)
-        return gathered(whole)
+        return members.together(chosen, trials, whole)
 
-    model = gathered([trial.model for trial in trials])
-    setup = made._replace(config=chosen, windows=windows, shape=shape)
+    model = members.together(chosen, trials)
+    setup = made._replace(config=chosen, windows=windows, shape=shape, columns=base.start.columns)
     judged = Judged(unit, again if chosen.refit else None) if split.validation else None
     return Learnt(model, setup, split, trials[0].history, judged)
+
+
+def _other_scaling(bench: search.Bench, panel: Panel, made: Setup, learner: Learner) -> search.Bench | None:
+    """What members learn by that read the same windows in another scaling; None where there shall be none."""
+    kind, wanted = bench.start.beside, bench.start.config.differences
+    if kind is None or not (wanted or bench.split.validation):
+        return None
+    start = start_beside(panel, made, bench.start, kind, bench.train, bench.unit)
+    error_N = None if bench.resident.error_N is None else bench.resident.error_N.cpu().numpy()
+    resident = make_resident(panel, made.layout, start.columns, learner.device, error_N)
+    return bench._replace(resident=resident, start=start)
+
+
+def _why_one(bench: search.Bench, asked: Asked) -> str:
+    """Why all members read windows in one scaling."""
+    if bench.start.config.differences is not None:
+        return "as given"
+    if asked.scaling is not None:
+        return "the scaling was given"
+    if bench.start.beside is None:
+        return "series differ in size, or have static inputs"
+    return "nothing held out to judge it by, or ended"
 
 
 def check_windows(panel: Panel, split: Split, windows: WindowShape) -> None:

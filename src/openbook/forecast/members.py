@@ -6,13 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from openbook.data.panel import Panel
 from openbook.forecast.closed_form import average, own_maps
 from openbook.forecast.decisions import Decision
-from openbook.forecast.search import Trial, begun, member, stopped, windows_of
+from openbook.forecast.search import Bench, Trial, begun, member, stopped, windows_of
 from openbook.forecast.start import MANY, error_of, tables_of
+from openbook.models.differences import FromNewest
+from openbook.models.openbook import OpenBook, OpenBookConfig
 from openbook.training.loop import TrainConfig, train_model
 from openbook.windows.sampler import split_windows
 
@@ -20,43 +23,115 @@ OVER = 1.2  # times the budget a fit may take in all
 _BEYOND = 1.25  # further members are trained for this many times the steps after which the first one was best
 _NEAR = 1.05  # a member whose loss is above this multiple of the first one's is not averaged
 MEMBERS = 3  # at most, where their number is left open
+PAIRS = 2  # likewise, where each seed stands for two scalings
+_LEAST = 0.5  # of the seconds that the leader took to its best step: with less, another scaling is not tried
+_BOTH = (
+    1.08  # two scalings are averaged where their mean validates below this multiple of the better one; of series that
+)
+# change by different steps, where it validates better
 
 
-def all_members(leader: Trial, seed: int, budget_s: float, rounds: int) -> tuple[list[Trial], Decision]:
-    """The leader and others trained as it was: as many as asked for, else as many as the time allows.
+def both_scalings(leader: Trial, other: Bench, seed: int, left_s: float, rounds: int) -> tuple[list[Trial], Decision]:
+    """The leader and, trained as it was, one that reads the same windows in another scaling; the better one alone where the
+    mean of both validates clearly worse.
 
-    Each is trained ``rounds`` times, the second time up to its best step; the leader was once. One that validated far worse
-    is left out, unless their number was asked for. Fewer than decided only where the user ended one of them.
+    Which of the two validates better says little of what follows; the mean lowers the error either way. The second gets the
+    seconds that others of its kind and learning once more will leave it.
+    Source: Bates & Granger 1969, The combination of forecasts.
     """
-    bench = leader.bench
-    asked, schedule = leader.config.n_models, schedule_of(leader)
-    if stopped(leader):
-        return [leader], Decision(asked or 1, "ended")
-    # What the leader learned after its best step was of no use: the others are spared most of it.
-    length = min(schedule.max_steps, math.ceil(_BEYOND * leader.history.best_step))
-    schedule = replace(schedule, max_steps=max(1, length), hold=min(schedule.hold, length))
-    step_s = leader.history.seconds / max(1, leader.history.steps)
-    left, took = budget_s - (rounds - 1) * step_s * leader.history.best_step, rounds * step_s * length
+    used, asked = seconds_again([leader]), bool(leader.config.differences)
+    share = (left_s - (rounds - 1) * used) / (rounds * (leader.config.n_models or 1))
+    if share < _LEAST * used and not asked:
+        return [leader], Decision(False, "no time was left to train by another scaling")
+    trial = begun(other, leader.config, seed, leader.pace)
+    trial.training.config = replace(schedule_of(leader), budget_s=max(1.0, share))
+    trial.training.run(other.progress)
+    if stopped(trial):
+        leader.history.stopped_by = "interrupt"
+        return [leader], Decision(False, "ended")
+    both = sorted((leader, trial), key=_reads_differences)
+    if not other.split.validation:
+        return both, Decision(True, "as given")
+    model = together(replace(leader.config, n_models=1, differences=True), both)
+    mean = both[0].training.judged(model)
+    losses = {each.bench.start.windows.scaling: each.loss for each in both}
+    told = ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
+    why = f"validation loss {told}, mean of both {mean:.4g}"
+    best = min((leader, trial), key=lambda each: each.loss)
+    if asked or mean < (_BOTH if leader.bench.start.alike else 1.0) * best.loss:
+        return both, Decision(True, f"as given; {why}" if asked else why)
+    return [best], Decision(False, why)
+
+
+def _reads_differences(trial: Trial) -> bool:
+    return trial.bench.start.windows.scaling == "difference"
+
+
+def together(config: OpenBookConfig, trials: Sequence[Trial], models: Sequence[nn.Module] | None = None) -> OpenBook:
+    """One model of all members, or of ``models`` learned again in their places; those that read differences stand behind."""
+    first = trials[0].bench
+    windows = windows_of(first, config)
+    whole = OpenBook(config, replace(first.shape, input_size=windows.input_size)).to(first.device)
+    models = [trial.model for trial in trials] if models is None else models
+    for place, trial, model in zip(whole.members, trials, models, strict=True):
+        if isinstance(place, FromNewest):
+            own, base = trial.bench.start, first.start
+            place.set_units(own.windows.unit, torch.from_numpy(own.columns.std_C / base.columns.std_C))
+            place.model.load_state_dict(model.state_dict())
+        else:
+            place.load_state_dict(model.state_dict())
+    return whole.eval()
+
+
+def all_members(leaders: Sequence[Trial], seed: int, budget_s: float, rounds: int) -> tuple[list[Trial], Decision]:
+    """The leaders, one of each scaling, and others trained as they were: as many seeds as asked for, else as the time allows.
+
+    Each is trained ``rounds`` times, the second time up to its best step; the leaders were once. A seed that validated far
+    worse is left out, unless their number was asked for. Fewer than decided only where the user ended one of them. Members of
+    one scaling stand together, in the order of their leaders.
+    """
+    bench, asked = leaders[0].bench, leaders[0].config.n_models
+    if any(map(stopped, leaders)):
+        return list(leaders), Decision(asked or 1, "ended")
+    schedules = [_shortened(leader) for leader in leaders]
+    step_s = [leader.history.seconds / max(1, leader.history.steps) for leader in leaders]
+    again = sum(second * leader.history.best_step for second, leader in zip(step_s, leaders, strict=True))
+    left = budget_s - (rounds - 1) * again
+    took = rounds * sum(second * each.max_steps for second, each in zip(step_s, schedules, strict=True))
     room = 1 + max(0, int(left / took)) if bench.split.validation and took else 1
-    count = min(MEMBERS, room) if asked is None else asked
-    trials, losses = [leader], [f"{leader.loss:.4g}"]
+    most = MEMBERS if len(leaders) == 1 else PAIRS
+    count = min(most, room) if asked is None else asked
+    seeds, losses = [list(leaders)], [_losses(leaders)]
     for k in range(1, count):
-        trial = begun(bench, leader.config, seed + k, leader.pace)
-        # A number that was asked for has to fit into the time: with what is left for each, the rate falls sooner.
-        share = max(1.0, left / (rounds * (count - 1))) if asked else None
-        trial.training.config = replace(schedule, budget_s=share)
-        trial.training.run(bench.progress)
-        losses.append(f"{trial.loss:.4g}")
-        if asked or stopped(trial) or trial.loss <= _NEAR * leader.loss:
+        trials = []
+        for leader, schedule in zip(leaders, schedules, strict=True):
+            trial = begun(leader.bench, leader.config, seed + k, leader.pace)
+            # A number that was asked for has to fit into the time: with what is left for each, the rate falls sooner.
+            share = max(1.0, left / (rounds * (count - 1) * len(leaders))) if asked else None
+            trial.training.config = replace(schedule, budget_s=share)
+            trial.training.run(leader.bench.progress)
             trials.append(trial)
-        if stopped(trial):
-            return trials, Decision(count, "ended")
-    why = "as given" if asked else f"of {count} that the time allowed, {MEMBERS} at most"
+            if stopped(trial):
+                return [*leaders, trial], Decision(count, "ended")
+        losses.append(_losses(trials))
+        if asked or sum(trial.loss for trial in trials) <= _NEAR * sum(leader.loss for leader in leaders):
+            seeds.append(trials)
+    why = "as given" if asked else f"of {count} that the time allowed, {most} at most"
     if bench.split.validation:
         why += f"; validation losses {', '.join(losses)}"
-    return trials, Decision(
-        len(trials), why if asked or bench.split.validation else "nothing held out to train others by"
-    )
+    told = why if asked or bench.split.validation else "nothing held out to train others by"
+    return [trial for trials in zip(*seeds, strict=True) for trial in trials], Decision(len(seeds), told)
+
+
+def _losses(trials: Sequence[Trial]) -> str:
+    return " and ".join(f"{trial.loss:.4g}" for trial in trials)
+
+
+def _shortened(leader: Trial) -> TrainConfig:
+    """What a leader learned after its best step was of no use: others are spared most of it."""
+    schedule = schedule_of(leader)
+    length = min(schedule.max_steps, math.ceil(_BEYOND * leader.history.best_step))
+    return replace(schedule, max_steps=max(1, length), hold=min(schedule.hold, length))
 
 
 def run_again(trial: Trial, panel: Panel) -> nn.Module | None:

@@ -110,6 +110,15 @@ def usual(train: TrainConfig, window: int, count: int) -> TrainConfig:
     return replace(train, val_windows=_MORE * train.val_windows, batch_size=batch if many else train.batch_size)
 
 
+def count_of(config: OpenBookConfig) -> int:
+    """How many members were asked for, one where that is open.
+
+    >>> count_of(OpenBookConfig(n_models=3)), count_of(OpenBookConfig(n_models=1, differences=True))
+    (3, 2)
+    """
+    return (config.n_models or 1) * (2 if config.differences else 1)
+
+
 def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) -> Trial:
     """A member and its training, not a step of it done."""
     windows = windows_of(bench, config)
@@ -209,14 +218,14 @@ def choose_parts(
         )
     if not bench.split.validation:
         only = begun(bench, first, seed)
-        only.training.config = replace(bench.train, budget_s=budget_s / (config.n_models or 1))
+        only.training.config = replace(bench.train, budget_s=budget_s / count_of(config))
         only.training.run(bench.progress)
         return only, told
     # Trials share their part of the time; with many members to train, no more than each of these will have.
-    rounds = (config.n_models or 1) * (2 if config.refit else 1)
+    rounds = count_of(config) * (2 if config.refit else 1)
     begin = time.perf_counter()
     each = budget_s * min(TRIALS_SHARE / (len(switches) + 1), 1 / (len(switches) + 1 + rounds))
-    longest = budget_s * _LONGEST / (config.n_models or 1)
+    longest = budget_s * _LONGEST / count_of(config)
     best = run_trial(bench, first, seed, each, longest)
     for place, (name, value) in enumerate(switches):
         seconds = _seconds_of_trial(best.history.seconds, best.history.steps, each, longest)

@@ -53,19 +53,20 @@ _FAR = 1.15  # a window whose map does this much worse by itself is not averaged
 _LEAST_SEGMENTS, _MOST_SEGMENTS = 8, 32
 _CLEARLY = 0.95  # a unit that all windows share has to do this much better than one of each window's own
 _BETTER = 0.98  # windows that count by something else than their series have to do this much better
-_ALIKE = 3.0  # how much larger the changes of one series may be than those of another to share a unit
+_ALIKE = 3.0  # how much larger the changes, or errors, of one series may be than those of another to share a unit
 _DAYS, _MOST_DAYS_AHEAD = 28, 7
 _MOST_ROWS = 1_500  # of a long book: every window reads them all
 # Shares of the time budget after which no further window is tried, and nothing that can be left out is solved: on a usual
 # machine all of it takes less, on a busy one a fit of a minute took four.
-_TRYING, _SOLVING = 0.4, 0.65
+_TRYING, SOLVING = 0.4, 0.65
 _AS_LONG = 4  # the map of many windows takes this many times as long as one that is tried
 _NO_TIME = "the time budget left no time to try"
 
 
 class Start(NamedTuple):
     """A decided window: config with windows and segment, how windows are cut, the map to start from, how inputs are scaled,
-    what windows count by, and the maps that series have of their own."""
+    what windows count by, and the maps that series have of their own; ``beside``: another scaling that members may have, which
+    ``alike`` series share."""
 
     config: OpenBookConfig
     windows: WindowShape
@@ -73,6 +74,8 @@ class Start(NamedTuple):
     columns: ColumnScaler
     counting: Counting
     own: tuple[Own, ...] = ()
+    beside: Scaling | None = None
+    alike: bool = True
 
     @property
     def solved(self) -> Solved:
@@ -183,7 +186,7 @@ def choose_start(
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
     scaled, resident = residents[kind]
     windows = replace(shapes[size], scaling=kind, unit=shapes[size].usual if kind in COMMON else 1.0)
-    late = budget.gone(_SOLVING, more=_AS_LONG / max(1, len(tried)))
+    late = budget.gone(SOLVING, more=_AS_LONG / max(1, len(tried)))
     lags = lags_of(panel, config, shape.h, season, size, alone=late)
     if len(sizes) > 1 and finite:  # what is far behind by itself would hardly count
         lags = tuple(lag for lag in lags if tried.get((kind, lag), 0.0) <= _FAR * tried[kind, size])
@@ -192,7 +195,7 @@ def choose_start(
     learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, _FEW if late else MANY)
     counted = counting.tables(learnt)
     averaged = average(counted, judged, error, lags, season)
-    hurried = budget.gone(_SOLVING)
+    hurried = budget.gone(SOLVING)
     own = own_maps(counted[-1], judged, averaged.solved, error) if config.skip and not hurried else ()
     averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
     segment = config.segment or segment_of(size, season)
@@ -209,7 +212,33 @@ def choose_start(
         ),
     }
     decided = replace(config, window=size, skip_window=max(lags), segment=segment)
-    return Start(decided, windows, averaged, scaled.columns, counting, own), decisions
+    of_a_size = not shape.n_static and float(unit.max()) <= _ALIKE * float(unit.min())
+    possible = config.differences or (config.differences is None and scaling is None and of_a_size)
+    of_size = {key[0]: value for key, value in tried.items() if key[1] == size}
+    beside = _scaling_beside(kind, of_size) if possible else None
+    return Start(decided, windows, averaged, scaled.columns, counting, own, beside, alike), decisions
+
+
+def _scaling_beside(kind: Scaling, tried: Mapping[Scaling, float]) -> Scaling:
+    """What windows are scaled by a second time: differences, or where these stand already what did best of the others."""
+    if kind != "difference":
+        return "difference"
+    return min(OWN, key=lambda own: tried.get(own, math.inf))
+
+
+def start_beside(panel: Panel, made: Setup, first: Start, kind: Scaling, train: TrainConfig, unit: np.ndarray) -> Start:
+    """The same windows in another scaling: with the map that is solved in it, of as many windows."""
+    error, (scaled, resident) = error_of(train.loss), scaled_by(panel, made, kind)
+    windows = replace(first.windows, scaling=kind, unit=first.windows.usual if kind in COMMON else 1.0)
+    few = tables_of(panel, resident, made.shape, windows, train, unit, _FEW)
+    counting, _ = choose_counting(few, train.loss, kind, first.counting.ratio_N.numpy())
+    reads, lags = reading(windows, max(first.averaged.windows)), tuple(sorted(set(first.averaged.windows)))
+    learnt, judged = tables_of(panel, resident, made.shape, reads, train, unit, MANY)
+    counted = counting.tables(learnt)
+    averaged = average(counted, judged, error, lags, made.season)
+    own = own_maps(counted[-1], None, averaged.solved, error, like=first.own)
+    averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
+    return Start(first.config, windows, averaged, scaled.columns, counting, own, first.windows.scaling)
 
 
 def _from_usual(size: int, season: int) -> float:
@@ -331,8 +360,7 @@ def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tupl
             fix="pass the decisions attribute of a forecaster fitted with model='openbook'",
         )
     found = {name: decisions[name] for name in needed}
-    if "skip_window" in decisions:
-        found["skip_window"] = decisions["skip_window"]
+    found |= {name: decisions[name] for name in ("skip_window", "differences") if name in decisions}
     value = {name: told["value"] if isinstance(told, Mapping) else told.value for name, told in found.items()}
     scaling: Scaling = value.pop("scaling")
     return replace(config, window=value.pop("input_size"), **value), scaling

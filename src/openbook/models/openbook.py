@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from openbook.errors import whole_number
 from openbook.models.base import FREE, AttentionMap, ModelShape, Output, Teaching, check_choice, check_share
+from openbook.models.differences import FromNewest
 from openbook.nn.attention import LagBias
 from openbook.nn.heads import QuantileHead
 from openbook.nn.long_book import Days, LongBook
@@ -33,7 +34,8 @@ class OpenBookConfig:
     seasons of the long book, 0 for none. ``cycle``: a learned cycle of the calendar is taken off and added back. ``skip``:
     the linear floor inside the model. ``refit``: after validation, choice and calibration all is learned once more with the
     held-out tail, for as many steps as validated best. ``n_models``: as many models from different seeds, averaged; left
-    open, as many as the time allows, three at most.
+    open, as many as the time allows, three at most. ``differences``: each of them stands beside another that reads the same
+    windows scaled as ``difference``.
 
     >>> OpenBookConfig(book=28, n_models=1).n_models
     1
@@ -52,6 +54,7 @@ class OpenBookConfig:
     refit: bool = True
     n_models: int | None = None
     dropout: float = 0.1
+    differences: bool | None = None
 
     def __post_init__(self) -> None:
         sizes = (("hidden_size", 1), ("window", 1), ("skip_window", 1), ("segment", 1), ("book", 0), ("n_models", 1))
@@ -60,7 +63,7 @@ class OpenBookConfig:
                 whole_number(name, getattr(self, name), least=least)
         for name in ("skip", "attention", "refit"):
             check_choice(name, getattr(self, name), (True, False))
-        for name in ("mixing", "cycle"):
+        for name in ("mixing", "cycle", "differences"):
             check_choice(name, getattr(self, name), (True, False, None))
         check_share("dropout", self.dropout)
 
@@ -307,12 +310,19 @@ class OpenBookNet(nn.Module):
 
 
 class OpenBook(nn.Module):
-    """``n_models`` members side by side, one where that is open; quantiles and weights are their means."""
+    """``n_models`` members side by side, one where that is open; quantiles and weights are their means.
+
+    With ``differences`` as many others follow them, which read the same windows scaled as ``difference``.
+    """
 
     def __init__(self, config: OpenBookConfig, shape: ModelShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        self.members = nn.ModuleList(OpenBookNet(config, shape) for _ in range(config.n_models or 1))
+        number = config.n_models or 1
+        self.members = nn.ModuleList(OpenBookNet(config, shape) for _ in range(number))
+        for _ in range(number if config.differences else 0):
+            other = OpenBookNet(config, shape)
+            self.members.append(FromNewest(other, n_inputs=shape.n_variables - 1, n_known=shape.n_known))
 
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
         """The members' mean forecast; the mean of ordered quantiles is ordered."""

@@ -315,14 +315,11 @@ class Training:
         return output, loss
 
     @torch.no_grad()
-    def _validate(self, step: int) -> None:
-        """Mean loss over the validation windows; keeps the weights of the best."""
-        if not self.validation:
-            self.history.best_step = step
-            return
-        self.average.eval()
+    def judged(self, model: nn.Module) -> float:
+        """Mean loss of a model over the validation windows of this training."""
+        model.eval()
         total, count = 0.0, 0
-        for piece in batches(self.validation, self.shape.windows_at_once(places_of(self.model))):
+        for piece in batches(self.validation, self.shape.windows_at_once(places_of(model))):
             index = index_to(piece, self.device)
             batch = gather(self.resident, *index, self.windows)
             unit_BM = self._unit(*index, batch)
@@ -330,10 +327,17 @@ class Training:
                 batch.target_observed_BHM if unit_BM is None else batch.target_observed_BHM & ~unit_BM.isnan()[:, None]
             )
             seen = int(seen_BHM.sum())
-            with unread(self.average):
-                loss = float(self._forward(batch, self._validation_teaching(), self.average, unit_BM)[1])
+            with unread(model):
+                loss = float(self._forward(batch, self._validation_teaching(), model, unit_BM)[1])
             total, count = total + loss * seen, count + seen
-        mean = total / max(count, 1)
+        return total / max(count, 1)
+
+    def _validate(self, step: int) -> None:
+        """Mean loss over the validation windows; keeps the weights of the best."""
+        if not self.validation:
+            self.history.best_step = step
+            return
+        mean = self.judged(self.average)
         self.history.val_loss.append((step, mean))
         if mean < self.history.best_loss:
             self.history.best_loss, self.history.best_step = mean, step

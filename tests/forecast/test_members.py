@@ -1,0 +1,276 @@
+"""The members of ``openbook``: how many are trained, in which scalings, and what is learned once more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tests.forecast.test_search import FAST, make_frame, watched
+
+from openbook.errors import UsageError
+from openbook.forecast import members, search
+from openbook.forecast.budget import Budget
+from openbook.forecast.forecaster import Forecaster
+from openbook.models.differences import FromNewest
+from openbook.models.openbook import OpenBookConfig
+from openbook.training.loop import History, TrainConfig
+
+BOTH = OpenBookConfig(window=48, hidden_size=8, mixing=False, cycle=False, differences=True)
+
+
+@pytest.mark.parametrize(
+    ("left", "rounds", "count"),
+    [(-3.0, 2, 1), (0.0, 1, 1), (4.9, 1, 1), (5.0, 1, 2), (13.9, 2, 1), (14.0, 2, 2), (99.0, 1, 3)],
+)
+def test_members_are_as_many_as_the_time_allows(
+    monkeypatch: pytest.MonkeyPatch, left: float, rounds: int, count: int
+) -> None:
+    """Ten steps took ten seconds, the fourth was best: others take five, and all are learned again where that is asked."""
+    made: list[Any] = []
+
+    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+        other = SimpleNamespace(history=History(best_loss=1.0), run=lambda progress: None, seed=seed)
+        made.append(other)
+        return search.Trial(other, config, bench)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(members, "begun", begun)
+    history = History(best_loss=1.0, best_step=4, steps=10, seconds=10.0)
+    first = SimpleNamespace(history=history, config=TrainConfig(max_steps=10, hold=4, budget_s=9))
+    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
+    leader = search.Trial(first, OpenBookConfig(), bench)  # type: ignore[arg-type]
+    trials, decision = members.all_members([leader], 1, left, rounds)
+    assert (decision.value, len(trials), len(made)) == (count, count, count - 1)
+    for number, other in enumerate(made):
+        assert (other.config.max_steps, other.config.hold, other.config.budget_s, other.seed) == (
+            5,
+            4,
+            None,
+            2 + number,
+        )
+
+
+@pytest.mark.parametrize(("asked", "count"), [(None, 2), (3, 3)])
+def test_a_member_that_validated_far_worse_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, count: int
+) -> None:
+    losses, made = iter([1.04, 1.06]), []
+
+    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+        other = SimpleNamespace(history=History(best_loss=next(losses)), run=lambda progress: None)
+        made.append(other)
+        return search.Trial(other, config, bench)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(members, "begun", begun)
+    history = History(best_loss=1.0, best_step=4, steps=10, seconds=10.0)
+    first = SimpleNamespace(history=history, config=TrainConfig(max_steps=10))
+    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
+    leader = search.Trial(first, OpenBookConfig(n_models=asked), bench)  # type: ignore[arg-type]
+    trials, decision = members.all_members([leader], 1, 99.0, 1)
+    assert (len(trials), decision.value) == (count, count)
+    assert decision.why.endswith("validation losses 1, 1.04, 1.06")
+    # 99 seconds are left for the two others; where their number is open, it was chosen to fit.
+    assert [other.config.budget_s for other in made] == ([49.5, 49.5] if asked else [None, None])
+
+
+def test_learning_once_more_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    again: list[object] = []
+    monkeypatch.setattr(members, "run_again", lambda trial, panel: again.append(trial))
+    for needed in (71.0, 73.0):  # of sixty seconds and a fifth
+        monkeypatch.setattr(members, "seconds_again", lambda trials, needed=needed: needed)
+        monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
+        model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
+        model.fit(make_frame().drop(columns="warm"))
+        assert model.interrupted() == (needed < 72)  # what gives no model was ended by the user
+    assert len(again) == 1
+
+
+def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(members, "run_again", stop)
+    model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=FAST)
+    model.fit(make_frame().drop(columns="warm"))
+    assert model.interrupted()
+    assert model.predict()["OpenBook"].notna().all()
+
+
+def test_maps_learned_again_keep_their_shares_and_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    plain = members.average
+
+    def watch(*args: Any) -> Any:
+        told.append((plain(*args), *args[-2:]))
+        return told[-1][0]
+
+    monkeypatch.setattr(members, "average", watch)
+    model = Forecaster(24, train=FAST).fit(make_frame().drop(columns="warm"))
+    again, season, like = told[0]
+    assert season == 24
+    assert len(set(like.windows)) > 1
+    assert set(like.towards) == {"zero", "season"}
+    assert again[:5] == like[:5]  # tables, windows, what they are shrunk towards, shares and penalties
+    assert max(like.windows) == model.decisions["skip_window"].value
+    assert len({round(share, 6) for share in like.share}) > 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "mean", "asked", "alike", "kept", "value"),
+    [
+        ((1.0, 1.1), 0.99, None, True, ["last", "difference"], True),
+        ((1.0, 1.1), 1.07, None, True, ["last", "difference"], True),
+        ((1.0, 1.1), 1.01, None, False, ["last"], False),
+        ((1.0, 1.1), 0.99, None, False, ["last", "difference"], True),
+        ((1.0, 1.1), 1.09, None, True, ["last"], False),
+        ((1.0, 0.9), 0.98, None, True, ["difference"], False),
+        ((1.0, 0.9), 0.98, True, True, ["last", "difference"], True),
+    ],
+    ids=[
+        "better together",
+        "nearly as good",
+        "unlike series",
+        "unlike, but better",
+        "clearly worse",
+        "the other alone",
+        "asked for",
+    ],
+)
+def test_two_scalings_are_averaged_unless_their_mean_validates_clearly_worse(
+    monkeypatch: pytest.MonkeyPatch,
+    losses: tuple[float, float],
+    mean: float,
+    asked: bool | None,
+    alike: bool,
+    kept: list[str],
+    value: bool,
+) -> None:
+    """The leader took ten seconds to its end and four to its best step; of forty seconds that are left four are for learning
+    that once more, and half of the others for the second one's training."""
+    benches: list[Any] = [
+        SimpleNamespace(
+            split=SimpleNamespace(validation=True),
+            progress=None,
+            start=SimpleNamespace(windows=SimpleNamespace(scaling=scaling), alike=alike),
+        )
+        for scaling in ("last", "difference")
+    ]
+    second = SimpleNamespace(history=History(best_loss=losses[1]), run=lambda progress: None)
+    monkeypatch.setattr(members, "begun", lambda bench, config, seed, pace: search.Trial(second, config, bench, pace))
+    monkeypatch.setattr(members, "together", lambda config, trials: None)
+    history = History(best_loss=losses[0], best_step=4, steps=10, seconds=10.0)
+    first: Any = SimpleNamespace(history=history, config=TrainConfig(max_steps=10), judged=lambda model: mean)
+    leader = search.Trial(first, OpenBookConfig(differences=asked), benches[0])
+    found, decision = members.both_scalings(leader, benches[1], 1, 40.0, 2)
+    assert [trial.bench.start.windows.scaling for trial in found] == kept
+    assert decision.value is value
+    assert f"last 1, difference {losses[1]:g}, mean of both {mean:g}" in decision.why
+    assert second.config.budget_s == pytest.approx(18.0)
+
+
+def test_seeds_of_two_scalings_are_trained_and_kept_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two leaders took a second a step, best at the fourth and the eighth: two more trainings take fifteen seconds."""
+    benches: list[Any] = [SimpleNamespace(split=SimpleNamespace(validation=True), progress=None) for _ in range(2)]
+    for left, loss, kept in ((14.9, 1.0, 2), (15.0, 1.0, 4), (99.0, 1.0, 4), (99.0, 1.06, 2)):
+        made: list[Any] = []
+
+        def begun(
+            bench: Any, config: OpenBookConfig, seed: int, pace: float, made: Any = made, loss: Any = loss
+        ) -> Any:
+            training = SimpleNamespace(history=History(best_loss=loss), run=lambda progress: None, seed=seed)
+            made.append((bench, training))
+            return search.Trial(training, config, bench)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(members, "begun", begun)
+        leaders = []
+        for bench, best in zip(benches, (4, 8), strict=True):
+            history = History(best_loss=1.0, best_step=best, steps=10, seconds=10.0)
+            training: Any = SimpleNamespace(history=history, config=TrainConfig(max_steps=10))
+            leaders.append(search.Trial(training, OpenBookConfig(), bench))
+        trials, decision = members.all_members(leaders, 1, left, 1)
+        assert (len(trials), decision.value) == (kept, kept // 2)
+        assert [bench for bench, _ in made] == (benches if left >= 15 else [])
+        assert [training.config.max_steps for _, training in made] == ([5, 10] if left >= 15 else [])
+        order = [benches.index(trial.bench) for trial in trials]
+        assert order == sorted(order), "members of one scaling stand together"
+
+
+@pytest.fixture(scope="module")
+def both() -> Forecaster:
+    return Forecaster(24, model=replace(BOTH, n_models=2), futr_exog_list=["warm"], train=FAST).fit(make_frame())
+
+
+def test_a_model_of_two_scalings_is_saved_explained_and_made_again(both: Forecaster, tmp_path: Any) -> None:
+    model = both.fitted().model
+    assert [isinstance(member, FromNewest) for member in model.members] == [False, False, True, True]  # type: ignore[union-attr]
+    assert both.decisions["differences"].value is True
+    assert both.decisions["scaling"].value == both.fitted().windows.scaling != "difference"
+    frame = make_frame(41)
+    history, ahead = frame[:-24], frame[-24:][["unique_id", "ds", "warm"]]
+    forecast = both.predict(history, futr_df=ahead, level=[80])
+    parts = both.explain(history, futr_df=ahead).parts_frame()
+    assert parts is not None
+    np.testing.assert_allclose(parts["forecast"], forecast["OpenBook"])
+    again = Forecaster.load(both.save(tmp_path / "model.ob"))
+    pd.testing.assert_frame_equal(again.predict(history, futr_df=ahead, level=[80]), forecast)
+    made = Forecaster.from_decisions(both.decisions, 24, futr_exog_list=["warm"], train=FAST)
+    assert (made.config.differences, made.config.n_models) == (True, 2)
+    made.fit(make_frame())
+    assert made.decisions["scaling"].value == both.decisions["scaling"].value
+    assert len(made.fitted().model.members) == 4  # type: ignore[arg-type]
+
+
+def test_members_of_two_scalings_start_at_the_floors_of_both(both: Forecaster) -> None:
+    """Their skip paths are two maps of the same windows: nearly alike, each in its own units."""
+    model = both.fitted().model
+    own, other = (dict(model.members[place].named_buffers()) for place in (0, 2))  # type: ignore[index,union-attr]
+    assert own["skip.base_HD"].shape == other["model.skip.base_HD"].shape
+    assert not torch.allclose(own["skip.base_HD"], other["model.skip.base_HD"])
+
+
+@pytest.mark.parametrize("at", [2, 3, 4, 5, 6])
+def test_an_interrupt_keeps_a_model_that_forecasts(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Two trials (the book), the leader's end, the other scaling, and both of another seed: ended at each of them."""
+
+    def interrupt(training: Any, count: int) -> None:
+        if count == at:
+            training.history.stopped_by = "interrupt"
+
+    done = watched(monkeypatch, interrupt)
+    model = Forecaster(24, model=replace(BOTH, n_models=2), train=FAST).fit(make_frame().drop(columns="warm"))
+    assert len(done) == at
+    assert model.interrupted()
+    assert len(model.fitted().model.members) == (2 if at <= 4 else 4)  # type: ignore[arg-type]
+    assert model.predict()["OpenBook"].notna().all()
+
+
+def test_who_asks_for_one_scaling_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, why = make_frame(12).drop(columns="warm"), "differences"
+    config = replace(BOTH, differences=None, book=0)
+    given = Forecaster(24, model=config, scaling="last", train=FAST).fit(table)
+    assert (given.decisions[why].value, given.decisions[why].why) == (False, "the scaling was given")
+    off = Forecaster(24, model=replace(config, differences=False), train=FAST).fit(table)
+    assert (off.decisions[why].value, off.decisions[why].why) == (False, "as given")
+    left = Forecaster(24, model=config, train=FAST).fit(table)
+    assert "mean of both" in left.decisions[why].why
+    large = pd.concat([table, table.assign(unique_id="b", y=100 * table["y"])])
+    apart = Forecaster(24, model=config, train=FAST).fit(large)
+    assert apart.decisions[why].why == "series differ in size, or have static inputs"
+
+
+def test_two_scalings_without_anything_held_out() -> None:
+    train = TrainConfig(max_steps=3, validation_size=0)
+    model = Forecaster(24, model=BOTH, train=train).fit(make_frame(12).drop(columns="warm"))
+    assert (model.decisions["differences"].value, model.decisions["differences"].why) == (True, "as given")
+    assert model.predict()["OpenBook"].notna().all()
+
+
+def test_differences_of_static_inputs_are_refused() -> None:
+    table = make_frame(12).assign(place="here")
+    with pytest.raises(UsageError, match="static") as told:
+        Forecaster(24, model=BOTH, stat_exog_list=["place"], train=FAST).fit(table)
+    assert "differences" in str(told.value)
