@@ -53,6 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "own series only": {"mixing": False},
     "points": {"segment": 1},
     "with cycle": {"cycle": True},
+    "one scaling": {"differences": False},
     "learned again": {"refit": True},  # with the validation rows, where the protocol leaves that out
 }
 # Percentages of a standardised series mean nothing: told only where the suite asks for them.

@@ -224,6 +224,28 @@ def test_a_model_of_two_scalings_is_saved_explained_and_made_again(both: Forecas
     assert len(made.fitted().model.members) == 4  # type: ignore[arg-type]
 
 
+def test_what_differences_tell_is_worth_the_same_among_windows_of_another_scaling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A member's validation loss in the model of both is that of its own training: units of target and inputs fit."""
+    told: list[tuple[list[search.Trial], Any]] = []
+    plain = members.together
+
+    def watch(config: OpenBookConfig, trials: list[search.Trial], *again: Any) -> Any:
+        told.append((trials, plain(config, trials, *again)))
+        return told[-1][1]
+
+    monkeypatch.setattr(members, "together", watch)
+    table = make_frame().assign(heard=lambda rows: 1e3 + 20 * rows["warm"].rolling(5, min_periods=1).sum())
+    Forecaster(24, model=BOTH, futr_exog_list=["warm"], train=FAST).fit(table)
+    (own, other), model = told[0]
+    alone, moved = model.members
+    assert moved.step_F.shape == (2,)
+    assert (moved.step_F < 0.5).all(), "levels wander farther than steps"
+    assert own.training.judged(alone) == pytest.approx(own.loss)
+    assert own.training.judged(moved) == pytest.approx(other.loss, rel=1e-4)
+
+
 def test_members_of_two_scalings_start_at_the_floors_of_both(both: Forecaster) -> None:
     """Their skip paths are two maps of the same windows: nearly alike, each in its own units."""
     model = both.fitted().model
