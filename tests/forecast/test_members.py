@@ -12,13 +12,16 @@ import pytest
 import torch
 from tests.forecast.test_search import FAST, make_frame, watched
 
+from openbook.data.panel import make_panel
 from openbook.errors import UsageError
-from openbook.forecast import members, search
+from openbook.forecast import members, search, start
 from openbook.forecast.budget import Budget
 from openbook.forecast.forecaster import Forecaster
 from openbook.models.differences import FromNewest
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.loop import History, TrainConfig
+from openbook.windows.sampler import gather, make_resident
+from openbook.windows.scaling import Scaling
 
 BOTH = OpenBookConfig(window=48, hidden_size=8, mixing=False, cycle=False, differences=True)
 
@@ -224,10 +227,12 @@ def test_a_model_of_two_scalings_is_saved_explained_and_made_again(both: Forecas
     assert len(made.fitted().model.members) == 4  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("leads", ["last", "difference"])
 def test_what_differences_tell_is_worth_the_same_among_windows_of_another_scaling(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, leads: Scaling
 ) -> None:
-    """A member's validation loss in the model of both is that of its own training: units of target and inputs fit."""
+    """A member's validation loss in the model of both is that of its own training, whichever was first: units of target and
+    inputs fit, and what is read anew is scaled as the model's windows are."""
     told: list[tuple[list[search.Trial], Any]] = []
     plain = members.together
 
@@ -237,21 +242,35 @@ def test_what_differences_tell_is_worth_the_same_among_windows_of_another_scalin
 
     monkeypatch.setattr(members, "together", watch)
     table = make_frame().assign(heard=lambda rows: 1e3 + 20 * rows["warm"].rolling(5, min_periods=1).sum())
-    Forecaster(24, model=BOTH, futr_exog_list=["warm"], train=FAST).fit(table)
+    fitted = Forecaster(24, model=BOTH, scaling=leads, futr_exog_list=["warm"], train=FAST).fit(table)
     (own, other), model = told[0]
     alone, moved = model.members
     assert moved.step_F.shape == (2,)
     assert (moved.step_F < 0.5).all(), "levels wander farther than steps"
     assert own.training.judged(alone) == pytest.approx(own.loss)
     assert own.training.judged(moved) == pytest.approx(other.loss, rel=1e-4)
+    base = "standard" if leads == "difference" else "last"
+    assert fitted.decisions["scaling"].value == fitted.fitted().windows.scaling == base
+    assert fitted.decisions["scaling"].why == (
+        "as given" if base == leads else "see differences; at first difference: as given"
+    )
+    np.testing.assert_allclose(fitted.fitted().columns.std_C, table[["heard", "warm"]].std(ddof=0))
 
 
-def test_members_of_two_scalings_start_at_the_floors_of_both(both: Forecaster) -> None:
-    """Their skip paths are two maps of the same windows: nearly alike, each in its own units."""
-    model = both.fitted().model
-    own, other = (dict(model.members[place].named_buffers()) for place in (0, 2))  # type: ignore[index,union-attr]
-    assert own["skip.base_HD"].shape == other["model.skip.base_HD"].shape
-    assert not torch.allclose(own["skip.base_HD"], other["model.skip.base_HD"])
+def test_floors_of_both_scalings_are_the_same_forecast_in_original_units(both: Forecaster) -> None:
+    """Two maps of the same windows, each in its own units: both as near to a day of noise 1 as they are to each other."""
+    fitted, panel = both.fitted(), make_panel(make_frame(41), futr=["warm"], freq="h")
+    resident = make_resident(panel, fitted.layout, fitted.columns)
+    end_B = torch.arange(800, 960, 7)
+    batch = gather(resident, torch.zeros_like(end_B), end_B, fitted.windows)
+    own, other = (fitted.model.members[place](batch).skip_BHM for place in (0, 2))  # type: ignore[index,operator]
+    scale_B1M = batch.scale_BM[:, None]
+    apart, missed, all_missed = (
+        float(((one - two) * scale_B1M).abs().mean())
+        for one, two in ((own, other), (other, batch.target_BHM), (batch.last_BM[:, None], batch.target_BHM))
+    )
+    assert 0 < apart < 1
+    assert missed < 2 < all_missed
 
 
 @pytest.mark.parametrize("at", [2, 3, 4, 5, 6])
@@ -265,12 +284,13 @@ def test_an_interrupt_keeps_a_model_that_forecasts(monkeypatch: pytest.MonkeyPat
     done = watched(monkeypatch, interrupt)
     model = Forecaster(24, model=replace(BOTH, n_models=2), train=FAST).fit(make_frame().drop(columns="warm"))
     assert len(done) == at
+    assert at > 4 or (model.decisions["differences"].value, model.decisions["differences"].why) == (False, "ended")
     assert model.interrupted()
     assert len(model.fitted().model.members) == (2 if at <= 4 else 4)  # type: ignore[arg-type]
     assert model.predict()["OpenBook"].notna().all()
 
 
-def test_who_asks_for_one_scaling_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_for_one_scaling_gets_one() -> None:
     table, why = make_frame(12).drop(columns="warm"), "differences"
     config = replace(BOTH, differences=None, book=0)
     given = Forecaster(24, model=config, scaling="last", train=FAST).fit(table)
@@ -282,6 +302,16 @@ def test_who_asks_for_one_scaling_gets_one(monkeypatch: pytest.MonkeyPatch) -> N
     large = pd.concat([table, table.assign(unique_id="b", y=100 * table["y"])])
     apart = Forecaster(24, model=config, train=FAST).fit(large)
     assert apart.decisions[why].why == "series differ in size, or have static inputs"
+
+
+def test_another_scaling_that_was_asked_for_is_trained_in_a_hurry_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, config = make_frame(12).drop(columns="warm"), replace(BOTH, differences=None, book=0)
+    monkeypatch.setattr(Budget, "gone", lambda budget, share, more=0.0: more == 0.5)  # only after all of it was solved
+    left = Forecaster(24, model=config, train=FAST).fit(table)
+    assert (left.decisions["differences"].value, left.decisions["differences"].why) == (False, start.NO_TIME)
+    asked = Forecaster(24, model=replace(config, differences=True), train=FAST).fit(table)
+    assert asked.decisions["differences"].value is True
+    assert asked.decisions["differences"].why.startswith("as given; validation loss")
 
 
 def test_two_scalings_without_anything_held_out() -> None:

@@ -365,7 +365,7 @@ def test_decisions_keep_to_their_part_of_the_time(
     assert why.count(": ") - 1 == tried
     assert (f"the time budget allowed {tried} of 20" in why) == (tried < 20)
     assert told[-1][2] == most
-    hurried = {name for name, told in model.decisions.items() if told.why == start._NO_TIME}
+    hurried = {name for name, told in model.decisions.items() if told.why == start.NO_TIME}
     assert hurried == {0.1: set(), 2.5: {"own"}, 8.0: {"own", "counting"}}[seconds]
     assert len(alone) == ("own" not in hurried)
     assert (len(model.decisions["skip_window"].why.split(",")) > 1) == (seconds < 8)

@@ -17,7 +17,7 @@ from openbook.forecast import members, search
 from openbook.forecast.budget import Budget
 from openbook.forecast.decisions import Decision
 from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, series_unit, set_up
-from openbook.forecast.start import SOLVING, choose_start, floor_error, start_beside
+from openbook.forecast.start import NO_TIME, SOLVING, choose_start, floor_error, start_beside
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
@@ -124,7 +124,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     alike = search.usual(train, first.windows.input_size, len(split.train.end_W))
     bench = search.Bench(resident, made.shape, first, split, alike, learner.device, unit, learner.progress)
-    other = None if budget.gone(SOLVING, more=0.5) else _other_scaling(bench, panel, made, learner)
+    other, one = _other_scaling(bench, panel, made, learner, hurried=budget.gone(SOLVING, more=0.5))
     best, parts = search.choose_parts(bench, panel, first.config, learner.seed, budget.left())
     for name, decision in parts.items():
         decided(name, decision)
@@ -134,7 +134,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     trained = rounds * (1 if other is None else 2)
     leader, pace = search.train_fully(best, learner.seed, budget.left(), trained)
     decided("learning_rate", pace)
-    leaders, differences = [leader], Decision(False, _why_one(bench, asked))
+    leaders, differences = [leader], Decision(False, one)
     if other is not None and not search.stopped(leader):
         leaders, differences = members.both_scalings(leader, other, learner.seed, budget.left(), rounds)
     trials, number = members.all_members(leaders, learner.seed, budget.left(), rounds)
@@ -143,8 +143,9 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         trials = [each for each in leaders for _ in range(number.value)]
         trials[0].history.stopped_by = "interrupt"
     base = trials[0].bench
-    if base.start.windows.scaling != bench.start.windows.scaling:
-        decided("scaling", decisions["scaling"]._replace(value=base.start.windows.scaling))
+    if base is not bench:
+        first_one, why = decisions["scaling"]
+        decided("scaling", Decision(base.start.windows.scaling, f"see differences; at first {first_one}: {why}"))
     windows = search.windows_of(base, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 
@@ -166,26 +167,24 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     return Learnt(model, setup, split, trials[0].history, judged)
 
 
-def _other_scaling(bench: search.Bench, panel: Panel, made: Setup, learner: Learner) -> search.Bench | None:
-    """What members learn by that read the same windows in another scaling; None where there shall be none."""
+def _other_scaling(
+    bench: search.Bench, panel: Panel, made: Setup, learner: Learner, *, hurried: bool
+) -> tuple[search.Bench | None, str]:
+    """What members learn by that read the same windows in another scaling, or None; and why all read one, if they do."""
     kind, wanted = bench.start.beside, bench.start.config.differences
-    if kind is None or not (wanted or bench.split.validation):
-        return None
+    if wanted is False:
+        return None, "as given"
+    if kind is None:
+        given = learner.asked.scaling is not None
+        return None, "the scaling was given" if given else "series differ in size, or have static inputs"
+    if not wanted and not bench.split.validation:
+        return None, "nothing held out to judge another by"
+    if not wanted and hurried:
+        return None, NO_TIME
     start = start_beside(panel, made, bench.start, kind, bench.train, bench.unit)
     error_N = None if bench.resident.error_N is None else bench.resident.error_N.cpu().numpy()
     resident = make_resident(panel, made.layout, start.columns, learner.device, error_N)
-    return bench._replace(resident=resident, start=start)
-
-
-def _why_one(bench: search.Bench, asked: Asked) -> str:
-    """Why all members read windows in one scaling."""
-    if bench.start.config.differences is not None:
-        return "as given"
-    if asked.scaling is not None:
-        return "the scaling was given"
-    if bench.start.beside is None:
-        return "series differ in size, or have static inputs"
-    return "nothing held out to judge it by, or ended"
+    return bench._replace(resident=resident, start=start), "ended"
 
 
 def check_windows(panel: Panel, split: Split, windows: WindowShape) -> None:

@@ -25,17 +25,16 @@ _NEAR = 1.05  # a member whose loss is above this multiple of the first one's is
 MEMBERS = 3  # at most, where their number is left open
 PAIRS = 2  # likewise, where each seed stands for two scalings
 _LEAST = 0.5  # of the seconds that the leader took to its best step: with less, another scaling is not tried
-_BOTH = (
-    1.08  # two scalings are averaged where their mean validates below this multiple of the better one; of series that
-)
-# change by different steps, where it validates better
+# Two scalings are averaged where their mean validates below this multiple of the better one; of series that change by
+# different steps, where it validates better.
+_BOTH = 1.08
 
 
 def both_scalings(leader: Trial, other: Bench, seed: int, left_s: float, rounds: int) -> tuple[list[Trial], Decision]:
     """The leader and, trained as it was, one that reads the same windows in another scaling; the better one alone where the
     mean of both validates clearly worse.
 
-    Which of the two validates better says little of what follows; the mean lowers the error either way. The second gets the
+    Which of the two validates better says little of what follows, so the mean need not be better there. The second gets the
     seconds that others of its kind and learning once more will leave it.
     Source: Bates & Granger 1969, The combination of forecasts.
     """
@@ -95,8 +94,7 @@ def all_members(leaders: Sequence[Trial], seed: int, budget_s: float, rounds: in
         return list(leaders), Decision(asked or 1, "ended")
     schedules = [_shortened(leader) for leader in leaders]
     step_s = [leader.history.seconds / max(1, leader.history.steps) for leader in leaders]
-    again = sum(second * leader.history.best_step for second, leader in zip(step_s, leaders, strict=True))
-    left = budget_s - (rounds - 1) * again
+    left = budget_s - (rounds - 1) * seconds_again(leaders)
     took = rounds * sum(second * each.max_steps for second, each in zip(step_s, schedules, strict=True))
     room = 1 + max(0, int(left / took)) if bench.split.validation and took else 1
     most = MEMBERS if len(leaders) == 1 else PAIRS

@@ -60,7 +60,7 @@ _MOST_ROWS = 1_500  # of a long book: every window reads them all
 # machine all of it takes less, on a busy one a fit of a minute took four.
 _TRYING, SOLVING = 0.4, 0.65
 _AS_LONG = 4  # the map of many windows takes this many times as long as one that is tried
-_NO_TIME = "the time budget left no time to try"
+NO_TIME = "the time budget left no time to try"
 
 
 class Start(NamedTuple):
@@ -205,7 +205,7 @@ def choose_start(
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
         "skip_window": Decision(max(lags), ("as given, " if config.skip_window else "") + _mean_words(averaged)),
         "counting": Decision(counting.by, counted_why),
-        "own": Decision(len(own), _NO_TIME if hurried else _own_words(panel, own)),
+        "own": Decision(len(own), NO_TIME if hurried else _own_words(panel, own)),
         "penalty": Decision(
             averaged.solved.penalty,
             f"validation error {averaged.solved.error:.4g} of the skip path, in units of its mean diagonal",
@@ -278,7 +278,7 @@ def choose_counting(
     """
     known_N = torch.from_numpy(np.where(np.isfinite(ratio_N), ratio_N, 1.0))
     if tables is None:
-        return Counting("series", known_N), _NO_TIME
+        return Counting("series", known_N), NO_TIME
     learnt, judged = tables
     ways: list[By] = ["series"]
     if loss == "mse" and len(ratio_N) > 1:
