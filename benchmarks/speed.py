@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,9 @@ from openbook.models.darnn import DarnnConfig
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.models.seq2seq import BahdanauConfig, LuongConfig
+from openbook.nn import attention as layers
 from openbook.ops.additive_attention import additive_attention, hoist, reference
+from openbook.ops.joint_attention import reference as plain_joint
 from openbook.windows.batch import Batch
 
 Step = Callable[[], object]
@@ -65,20 +68,8 @@ def make_batch(B: int, T: int, H: int, F: int, seed: int, K: int = 5) -> tuple[B
     past, known = torch.randn(B, T, F + K, generator=g), torch.randn(B, H, K, generator=g)
     seen, ahead = torch.ones(B, T, F, dtype=torch.bool), torch.ones(B, H, K, dtype=torch.bool)
     target, one = torch.randn(B, H, 1, generator=g), torch.ones(B, 1)
-    batch = Batch(
-        past,
-        seen[..., 0],
-        seen,
-        known,
-        ahead,
-        target,
-        ahead[..., :1],
-        one,
-        one.double(),
-        one.double(),
-        -one[:, 0].long(),
-    )
-    return batch, shape
+    parts = past, seen[..., 0], seen, known, ahead, target, ahead[..., :1], one, one.double(), one.double()
+    return Batch(*parts, -one[:, 0].long()), shape
 
 
 def training_step(model: nn.Module, forward: Callable[[], Tensor]) -> Step:
@@ -210,6 +201,25 @@ def luong(seed: int) -> dict[str, Any]:
     return found
 
 
+def joint(seed: int) -> dict[str, Any]:
+    """A training step of Luong with a dozen inputs, T 168, H 24, B 64, D 64: jointly over time and 13 variables, by the kernel
+    and by torch's products, and over time alone."""
+    batch, shape = make_batch(64, 168, 24, 13, seed)
+    step, plain = (ours(LuongConfig(), batch, shape, seed) for _ in range(2))
+
+    def plainly() -> None:
+        with patch.object(layers, "joint_attention", plain_joint.joint_attention):
+            plain()
+
+    steps: dict[str, Step] = {
+        "joint": step,
+        "joint, plain look-up": plainly,
+        "time alone": ours(LuongConfig(axis="time"), batch, shape, seed),
+        "bare LSTM": beside(BareLSTM, batch, 64),
+    }
+    return table(in_turn(steps, 15), "joint")
+
+
 def length(seed: int) -> dict[str, Any]:
     """How a step's time grows with the book, H 24, B 16, D 64: the exponent of T from 200 to 5000."""
     configs: dict[str, Any] = {"luong": LuongConfig(), "bahdanau": BahdanauConfig(), **SEGMENTED}
@@ -245,11 +255,11 @@ def latency(seed: int) -> dict[str, Any]:
 
 
 def compilation(seed: int) -> dict[str, Any]:
-    """Seconds of the first training step of Bahdanau and DA-RNN in a fresh process, without a cache and with one."""
+    """Seconds of the first training step of Luong, Bahdanau and DA-RNN in a fresh process, without a cache and with one."""
     script = (
         "import time\nfrom benchmarks import speed as s\nimport torch\ntorch.set_num_threads(1)\n"
         "batch, shape = s.make_batch(8, 200, 24, 3, 1)\nbegin = time.perf_counter()\n"
-        "for config in (s.BahdanauConfig(), s.DarnnConfig(), s.DarnnConfig(form='recurrent')):\n"
+        "for config in (s.LuongConfig(), s.BahdanauConfig(), s.DarnnConfig(), s.DarnnConfig(form='recurrent')):\n"
         "    s.ours(config, batch, shape, 1)()\nprint(time.perf_counter() - begin)\n"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -335,6 +345,7 @@ CASES: dict[str, Callable[[int], dict[str, Any]]] = {
     "speed_bahdanau": bahdanau,
     "speed_darnn": darnn,
     "speed_luong": luong,
+    "speed_joint": joint,
     "speed_length": length,
     "speed_latency": latency,
     "speed_compilation": compilation,

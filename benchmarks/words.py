@@ -38,10 +38,12 @@ ABOUT = {
     "its equations, and what each keeps for the backward pass.",
     "speed_luong": "A training step of `luong`, H 24, B 64, D 128, on the target alone, beside a bare encoder-decoder of torch's "
     "`nn.LSTM`, and beside the same with the layer of `openbook.ops.lstm`, which `luong` reads with: what is left are look-up and readout.",
+    "speed_joint": "A training step of `luong` with a dozen inputs, T 168, H 24, B 64, D 64: one softmax over time and 13 variables, "
+    "by the kernel and by torch's products, beside a look-up over time alone and a bare LSTM.",
     "speed_length": "Training steps by the length of the book, H 24, B 16, 5 variables: the power of T that time grows with, "
     "from 200 to 5,000 steps.",
     "speed_latency": "One forecast of one window with its weights, T 200, H 24, on one core.",
-    "speed_compilation": "First training steps of `bahdanau` and both forms of `darnn` in a fresh process, without compiled "
+    "speed_compilation": "First training steps of `luong`, `bahdanau` and both forms of `darnn` in a fresh process, without compiled "
     "kernels on disk and with them.",
     "speed_panel": "Forecasts of 100,000 series of 100 daily points, 14 days ahead, by a model fitted on 1,000 of them.",
     "etth1": "Whole trainings on ETTh1: oil temperature alone, hourly, window 336, 24 ahead, rows 8640/2880/2880. All learn "

@@ -162,6 +162,10 @@ def test_lag_bias_belongs_to_the_lag_for_any_window() -> None:
             assert bias[step, past].tolist() == (layer.gain * layer.table_LF[lag - 1]).tolist()
     torch.testing.assert_close(layer(1, 5, 2), bias[2:3])
     assert layer(1, 20)[0, 0].tolist() == (layer.gain * layer.table_LF[8]).tolist()
+    (grad,) = torch.autograd.grad(bias.sum(), [layer.table_LF])  # how often each lag occurs among 3 steps of 5
+    assert grad[:, 0].tolist() == [layer.gain * count for count in (1, 2, 3, 3, 3, 2, 1, 0, 0)]
+    (grad,) = torch.autograd.grad(layer(1, 20).sum(), [layer.table_LF])
+    assert grad[:, 0].tolist() == [layer.gain * count for count in (*[1] * 8, 12)]
 
 
 def test_general_scores_are_products_with_projected_keys() -> None:

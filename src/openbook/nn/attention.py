@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from openbook.ops.additive_attention import additive_attention, hoist
+from openbook.ops.joint_attention import joint_attention
 from openbook.ops.softmax import masked_softmax
 from openbook.ops.types import Powers
 
@@ -43,11 +44,10 @@ class DotAttention(nn.Module):
     ) -> Attention:
         """Queries [B, H, D], the book [B, T, D], mask [B, T], additive bias [H, T]."""
         scale = 1.0 / math.sqrt(query_BHD.shape[-1]) if self.scaled else 1.0
-        score_BHT = torch.bmm(query_BHD * scale, value_BTD.transpose(1, 2))
-        if bias_HT is not None:
-            score_BHT = score_BHT + bias_HT
-        weight_BHT = masked_softmax(score_BHT, None if mask_BT is None else mask_BT[:, None])
-        return Attention(torch.bmm(weight_BHT, value_BTD), weight_BHT)
+        mask_B1T = None if mask_BT is None else mask_BT[:, None]
+        bias_H1T = None if bias_HT is None else bias_HT[:, None]
+        found = joint_attention(query_BHD * scale, value_BTD, None, mask_B1T, bias_H1T)
+        return Attention(found.found_BHR, found.weight_BHFT[:, :, 0])
 
 
 class GeneralAttention(nn.Module):
@@ -187,30 +187,19 @@ class JointHead(nn.Module):
 
         ``gain_HTF`` changes what a cell's value counts for, by distance: ``(1 + gain) x_tf c_f``.
         """
-        query_BHD = query_BHD / math.sqrt(query_BHD.shape[-1])
-        mask_BTF = torch.ones_like(cell_BTF, dtype=torch.bool) if mask_BTF is None else mask_BTF
-        # Axes [B, H, F, T] inside: the softmax and the sums then run over contiguous memory.
-        cell_BFT = cell_BTF.transpose(1, 2).contiguous()
-        score_BHFT = self._score(query_BHD, state_BTD, cell_BFT)
-        if bias_HTF is not None:
-            score_BHFT += bias_HTF.transpose(1, 2)
-        score_BHFT = score_BHFT.masked_fill(~mask_BTF.transpose(1, 2)[:, None], -torch.inf)
-        open_B = mask_BTF.sum((-1, -2)).clamp(min=1).to(query_BHD.dtype)
-        nowhere_BH1 = (query_BHD @ self.key_nowhere_D + open_B.log()[:, None])[..., None]
-        weight = torch.cat([score_BHFT.flatten(2), nowhere_BH1], dim=-1).softmax(-1)
-        weight_BHFT = weight[..., :-1].view_as(score_BHFT)
-        told_BHFT = weight_BHFT if gain_HTF is None else weight_BHFT * (1 + gain_HTF.transpose(1, 2))
-        found_BHF = torch.einsum("bhft,bft->bhf", told_BHFT, cell_BFT)
-        context_BHD = self.value_state(torch.bmm(weight_BHFT.sum(2), state_BTD))
-        context_BHD = context_BHD + found_BHF @ self.value_slope_FD + weight_BHFT.sum(3) @ self.value_name_FD
-        return Attention(context_BHD, weight_BHFT.transpose(2, 3))
+        by_variable = (None if part is None else part.transpose(1, 2) for part in (mask_BTF, bias_HTF, gain_HTF))
+        asked_BHQ = query_BHD @ self._questions() / math.sqrt(query_BHD.shape[-1])
+        found = joint_attention(asked_BHQ, state_BTD, cell_BTF.transpose(1, 2), *by_variable)
+        return Attention(found.found_BHR @ self._answers(), found.weight_BHFT.transpose(2, 3))
 
-    def _score(self, query_BHD: Tensor, state_BTD: Tensor, cell_BFT: Tensor) -> Tensor:
-        slope_BHF, name_BHF = query_BHD @ self.key_slope_FD.T, query_BHD @ self.key_name_FD.T
-        state_BHT = torch.bmm(query_BHD @ self.key_state.weight, state_BTD.transpose(1, 2))
-        score_BHFT = torch.addcmul(state_BHT[:, :, None], slope_BHF[..., None], cell_BFT[:, None])
-        score_BHFT += name_BHF[..., None]
-        return score_BHFT
+    def _questions(self) -> Tensor:
+        """From a query to what it asks of states, values, names and nowhere, [D, D + 2F + 1]."""
+        of_cells = self.key_slope_FD.T, self.key_name_FD.T, self.key_nowhere_D[:, None]
+        return torch.cat([self.key_state.weight, *of_cells], dim=1)
+
+    def _answers(self) -> Tensor:
+        """From the sums of what was found to the context, [D + 2F, D]."""
+        return torch.cat([self.value_state.weight.T, self.value_slope_FD, self.value_name_FD])
 
 
 class JointAttention(nn.Module):
@@ -268,7 +257,8 @@ class LagBias(nn.Module):
 
     def forward(self, n_query: int, n_time: int, first_query: int = 0) -> Tensor:
         """Bias of ``n_query`` decoder steps from ``first_query`` on against ``n_time`` context steps, [H, T, F]."""
-        device = self.table_LF.device
-        query_H1 = torch.arange(first_query, first_query + n_query, device=device)[:, None]
-        lag_HT = n_time - torch.arange(n_time, device=device) + query_H1
-        return self.gain * self.table_LF[(lag_HT - 1).clamp(max=len(self.table_LF) - 1)]
+        newest, spare_LF = first_query + n_query + n_time - 1, self.table_LF[-1:]
+        lag_LF = torch.cat([self.table_LF, spare_LF.expand(max(newest - len(self.table_LF), 0), -1)])[:newest]
+        # Row by row the same table a step on: windows of it, whose gradient is a sum and not a scattering.
+        oldest_first_FL = self.gain * lag_LF.flip(0).T
+        return oldest_first_FL.unfold(1, n_time, 1)[:, :n_query].flip(1).permute(1, 2, 0)

@@ -15,6 +15,13 @@ class Attended(NamedTuple):
     weight_BHT: Tensor
 
 
+class Found(NamedTuple):
+    """What joint attention found [B, H, D + 2F] and the weights [B, H, F, T]; without variables [B, H, D], [B, H, 1, T]."""
+
+    found_BHR: Tensor
+    weight_BHFT: Tensor
+
+
 class Powers(NamedTuple):
     """What a kernel needs of a book's keys at every look-up, computed once: e^2k [B, A, T and padding]; which are too wide."""
 
