@@ -39,7 +39,7 @@ def _can_cache() -> bool:
 
 
 CACHED = _can_cache()  # compiled kernels can be kept on disk: beside the source or in the user's cache folder
-KERNEL: dict[str, Any] = {**FAST, "cache": CACHED}
+KERNEL: dict[str, Any] = {**FAST, "cache": CACHED, "no_cfunc_wrapper": True}
 
 
 _CHANGED = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))

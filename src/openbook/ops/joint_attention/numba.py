@@ -64,10 +64,8 @@ class _Grads(NamedTuple):
 def _lay_out(rows: np.ndarray, first: int, out: np.ndarray) -> None:
     """The first columns of ``rows`` as ``panels`` does, into the rows of ``out`` from ``first`` on; more are no harm."""
     for p in range(out.shape[0]):
-        begin = p * 2 * WIDTH
         for k in range(rows.shape[0]):
-            for j in range(min(2 * WIDTH, rows.shape[1] - begin)):
-                out[p, first + k, j] = rows[k, begin + j]
+            put(rows[k, p * 2 * WIDTH :], out[p, first + k])
 
 
 @njit(**FAST, **INNER)
