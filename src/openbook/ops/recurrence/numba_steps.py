@@ -126,9 +126,7 @@ def steps_forward(
                 for i in range(n):
                     clear(entry[i])
                 add_product(n, context, weights.entry, entry)
-                add_product(n, entry, weights.context, gates)
-            else:
-                add_product(n, context, weights.context, gates)
+            add_product(n, entry if E > 0 else context, weights.context, gates)
             add_product(n, hidden, weights.recurrent, gates)
             for i in range(n):
                 b = begin + i
@@ -289,13 +287,11 @@ def steps_backward(
                 put(gates[i], out.gates[b, step])
                 clear(context[i])
             add_product(n, gates, weights.recurrent, hidden)
+            for i in range(n if E > 0 else 0):
+                clear(entry[i])
+            add_product(n, gates, weights.context, entry if E > 0 else context)
             if E > 0:
-                for i in range(n):
-                    clear(entry[i])
-                add_product(n, gates, weights.context, entry)
                 add_product(n, entry, weights.entry, context)
-            else:
-                add_product(n, gates, weights.context, context)
         for i in range(n):
             b = begin + i
             put(hidden[i], out.start_hidden[b])
