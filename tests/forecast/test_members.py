@@ -255,6 +255,10 @@ def test_what_differences_tell_is_worth_the_same_among_windows_of_another_scalin
         "as given" if base == leads else "see differences; at first difference: as given"
     )
     np.testing.assert_allclose(fitted.fitted().columns.std_C, table[["heard", "warm"]].std(ddof=0))
+    solved = own.bench.start.solved  # what is told of the map is told of the model's, whichever was decided first
+    assert fitted.decisions["penalty"].value == solved.penalty
+    assert f"{solved.error:.4g}" in fitted.decisions["penalty"].why
+    assert fitted.decisions["counting"].value == own.bench.start.counting.by
 
 
 def test_floors_of_both_scalings_are_the_same_forecast_in_original_units(both: Forecaster) -> None:

@@ -17,7 +17,7 @@ from openbook.forecast import members, search
 from openbook.forecast.budget import Budget
 from openbook.forecast.decisions import Decision
 from openbook.forecast.setup import Asked, Decided, Setup, loss_scale, series_unit, set_up
-from openbook.forecast.start import NO_TIME, SOLVING, choose_start, floor_error, start_beside
+from openbook.forecast.start import NO_TIME, SOLVING, choose_start, decisions_of_map, floor_error, start_beside
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import build_model
 from openbook.training.loop import History, Progress, TrainConfig, train_model
@@ -146,6 +146,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     if base is not bench:
         first_one, why = decisions["scaling"]
         decided("scaling", Decision(base.start.windows.scaling, f"see differences; at first {first_one}: {why}"))
+        for name, decision in decisions_of_map(base.start, panel, given=bool(config.skip_window)).items():
+            decided(name, decision)
     windows = search.windows_of(base, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 

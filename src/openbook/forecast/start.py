@@ -65,8 +65,8 @@ NO_TIME = "the time budget left no time to try"
 
 class Start(NamedTuple):
     """A decided window: config with windows and segment, how windows are cut, the map to start from, how inputs are scaled,
-    what windows count by, and the maps that series have of their own; ``beside``: another scaling that members may have, which
-    ``alike`` series share."""
+    what windows count by (and why), and the maps that series have of their own; ``beside``: another scaling that members may
+    have, which ``alike`` series share."""
 
     config: OpenBookConfig
     windows: WindowShape
@@ -76,6 +76,7 @@ class Start(NamedTuple):
     own: tuple[Own, ...] = ()
     beside: Scaling | None = None
     alike: bool = True
+    counted: str = ""
 
     @property
     def solved(self) -> Solved:
@@ -203,20 +204,28 @@ def choose_start(
         "input_size": Decision(size, why if len(sizes) > 1 else "as given"),
         "scaling": Decision(kind, why if len(scalings) > 1 else "as given"),
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
-        "skip_window": Decision(max(lags), ("as given, " if config.skip_window else "") + _mean_words(averaged)),
-        "counting": Decision(counting.by, counted_why),
-        "own": Decision(len(own), NO_TIME if hurried else _own_words(panel, own)),
-        "penalty": Decision(
-            averaged.solved.penalty,
-            f"validation error {averaged.solved.error:.4g} of the skip path, in units of its mean diagonal",
-        ),
     }
     decided = replace(config, window=size, skip_window=max(lags), segment=segment)
     of_a_size = not shape.n_static and float(unit.max()) <= _ALIKE * float(unit.min())
     possible = config.differences or (config.differences is None and scaling is None and of_a_size)
     of_size = {key[0]: value for key, value in tried.items() if key[1] == size}
     beside = _scaling_beside(kind, of_size) if possible else None
-    return Start(decided, windows, averaged, scaled.columns, counting, own, beside, alike), decisions
+    start = Start(decided, windows, averaged, scaled.columns, counting, own, beside, alike, counted_why)
+    return start, decisions | decisions_of_map(start, panel, given=bool(config.skip_window), hurried=hurried)
+
+
+def decisions_of_map(start: Start, panel: Panel, *, given: bool = False, hurried: bool = False) -> dict[str, Decision]:
+    """What was decided of the map a training starts from; ``given``: its longest window was, ``hurried``: without own maps."""
+    averaged = start.averaged
+    return {
+        "skip_window": Decision(max(averaged.windows), ("as given, " if given else "") + _mean_words(averaged)),
+        "counting": Decision(start.counting.by, start.counted),
+        "own": Decision(len(start.own), NO_TIME if hurried else _own_words(panel, start.own)),
+        "penalty": Decision(
+            averaged.solved.penalty,
+            f"validation error {averaged.solved.error:.4g} of the skip path, in units of its mean diagonal",
+        ),
+    }
 
 
 def _scaling_beside(kind: Scaling, tried: Mapping[Scaling, float]) -> Scaling:
@@ -231,14 +240,14 @@ def start_beside(panel: Panel, made: Setup, first: Start, kind: Scaling, train: 
     error, (scaled, resident) = error_of(train.loss), scaled_by(panel, made, kind)
     windows = replace(first.windows, scaling=kind, unit=first.windows.usual if kind in COMMON else 1.0)
     few = tables_of(panel, resident, made.shape, windows, train, unit, _FEW)
-    counting, _ = choose_counting(few, train.loss, kind, first.counting.ratio_N.numpy())
+    counting, why = choose_counting(few, train.loss, kind, first.counting.ratio_N.numpy())
     reads, lags = reading(windows, max(first.averaged.windows)), tuple(sorted(set(first.averaged.windows)))
     learnt, judged = tables_of(panel, resident, made.shape, reads, train, unit, MANY)
     counted = counting.tables(learnt)
     averaged = average(counted, judged, error, lags, made.season)
     own = own_maps(counted[-1], None, averaged.solved, error, like=first.own)
     averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
-    return Start(first.config, windows, averaged, scaled.columns, counting, own, first.windows.scaling)
+    return Start(first.config, windows, averaged, scaled.columns, counting, own, first.windows.scaling, counted=why)
 
 
 def _from_usual(size: int, season: int) -> float:
