@@ -120,10 +120,15 @@ class JointLook(nn.Module):
 
     def forward(self, query_BHD: Tensor, book_BSFD: Tensor, open_BSF: Tensor, days: Days | None) -> Look:
         """Queries [B, H, D], the book [B, S, F, D] with its readable cells, and the days of the long book."""
-        S, n_variables = open_BSF.shape[1:]
-        query_BHD = query_BHD / math.sqrt(query_BHD.shape[-1])
-        score_BHSF = torch.einsum("bhd,bsfd->bhsf", query_BHD, self.key(book_BSFD) + self.key_name_FD)
-        score_BHSF = score_BHSF + self.lag_bias(1, S)
+        (B, H, D), (S, n_variables) = query_BHD.shape, open_BSF.shape[1:]
+        query_BHD, cell_BCD = query_BHD / math.sqrt(D), book_BSFD.flatten(1, 2)
+        few = H < S * n_variables  # maps of D to D are taken to the queries or to the cells, whichever are fewer
+        if few:
+            score_BHC = torch.bmm(query_BHD @ self.key.weight, cell_BCD.transpose(1, 2))
+        else:
+            score_BHC = torch.bmm(query_BHD, self.key(cell_BCD).transpose(1, 2))
+        name_BH1F = (query_BHD @ self.key_name_FD.T)[:, :, None]
+        score_BHSF = score_BHC.view(B, H, S, n_variables) + name_BH1F + self.lag_bias(1, S)
         score_BHC = score_BHSF.masked_fill(~open_BSF[:, None], -torch.inf).flatten(2)
         count_B1 = open_BSF.sum((-1, -2))[:, None].clamp(min=1)
         parts = [score_BHC, (query_BHD @ self.key_nowhere_D + count_B1.to(query_BHD.dtype).log())[..., None]]
@@ -133,10 +138,13 @@ class JointLook(nn.Module):
             evenly = count_B1[..., None].to(query_BHD.dtype).log() - open_BH1.to(query_BHD.dtype).log()
             parts.append(days.score_BHJ + evenly + (query_BHD @ self.key_days_D)[..., None])
         weight_BHC = torch.cat(parts, dim=-1).softmax(-1)
-        cell_BHSF = weight_BHC[..., : S * n_variables].reshape(*query_BHD.shape[:2], S, n_variables)
-        day_BHJ = weight_BHC[..., S * n_variables + 1 :]
-        context_BHD = torch.einsum("bhsf,bsfd->bhd", cell_BHSF, self.value(book_BSFD))
-        return Look(context_BHD, _analogue(days, day_BHJ), cell_BHSF, day_BHJ)
+        cell_BHC, day_BHJ = weight_BHC[..., : S * n_variables], weight_BHC[..., S * n_variables + 1 :]
+        if few:
+            found_BHD = F.linear(torch.bmm(cell_BHC, cell_BCD), self.value.weight)
+            context_BHD = found_BHD + cell_BHC.sum(-1, keepdim=True) * self.value.bias
+        else:
+            context_BHD = torch.bmm(cell_BHC, self.value(cell_BCD))
+        return Look(context_BHD, _analogue(days, day_BHJ), cell_BHC.view(B, H, S, n_variables), day_BHJ)
 
 
 def _analogue(days: Days | None, day_BHJ: Tensor) -> Tensor:
