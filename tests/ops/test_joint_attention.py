@@ -122,14 +122,63 @@ def test_large_scores(F: int, wide: float) -> None:
     check(*([wide * asked, *rest] for asked, *rest in draws if asked is not None), F=F)
 
 
-def test_closed_cells_may_hold_anything() -> None:
-    parts, mask, cell = draw(4, 5, 9, 3, 13), some(4, 9, 3), cells(4, 9, 3)
+@pytest.mark.parametrize("module", [reference, kernels])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_closed_cells_may_hold_anything(module: Any, value: float) -> None:
+    mask, cell, told = some(4, 9, 3), cells(4, 9, 3), []
     assert cell is not None
-    asked, state, bias, gain = parts
-    cell[~mask] = 1e30
-    weight = kernels.joint_attention(asked, state, cell, mask, bias, gain).weight_BHFT  # type: ignore[arg-type]
-    assert (weight.transpose(0, 1)[:, ~mask] == 0).all()
-    assert weight.isfinite().all()
+    for filled in (cell.masked_fill(~mask, 0.0), cell.masked_fill(~mask, value)):
+        parts = [part.requires_grad_() for part in draw(4, 5, 9, 3, 13) if part is not None]
+        found = module.joint_attention(*parts[:2], filled, mask, *parts[2:])
+        grads = torch.autograd.grad(found.found_BHR.sin().sum() + found.weight_BHFT.cos().sum(), parts)
+        told.append((*found, *grads))
+    assert (told[1][1].transpose(0, 1)[:, ~mask] == 0).all()
+    assert all(torch.equal(plain, mine) for plain, mine in zip(*told, strict=True))
+
+
+@pytest.mark.parametrize("module", [reference, kernels])
+@pytest.mark.parametrize("F", [0, 3])
+def test_what_is_no_number_stays_none(module: Any, F: int) -> None:
+    asked, *rest = draw(2, 5, 9, F, 13)
+    assert asked is not None
+    asked[0, 1] = math.nan
+    weight = call(module, [asked, *rest], some(2, 9, F) | True, F).weight_BHFT
+    assert weight[0, 1].isnan().all()
+    assert weight.isnan().sum() == weight[0, 1].numel()
+
+
+@pytest.mark.parametrize("F", [0, 3])
+def test_no_windows_are_no_error(F: int) -> None:
+    parts = [part.requires_grad_() for part in draw(2, 5, 9, F, 13) if part is not None]
+    cell = None if F == 0 else torch.zeros(0, F, 9)
+    found = kernels.joint_attention(parts[0][:0], parts[1][:0], cell, None, *parts[2:])
+    torch.autograd.backward(found.found_BHR.sum())
+    assert found.weight_BHFT.shape == (0, 5, max(F, 1), 9)
+    assert parts[2].grad is not None
+    assert not parts[2].grad.any()
+
+
+def test_shapes_that_do_not_belong_together_are_refused() -> None:
+    asked, state, bias, gain = draw(2, 5, 9, 3, 13)
+    cell = cells(2, 9, 3)
+    assert asked is not None
+    assert state is not None
+    assert cell is not None
+    assert bias is not None
+    wrong: tuple[tuple[Tensor | None, ...], ...] = (
+        (asked[..., 1:], state, cell),
+        (asked, state[:1], cell),
+        (asked, state, cell[..., 1:]),
+        (asked, state, cell, some(2, 9, 1)),
+        (asked, state, cell, None, bias[:, :1]),
+        (asked, state, cell, None, bias, bias[:1]),
+        (asked[..., :13], state, None, None, None, gain),
+    )
+    for parts in wrong:
+        with pytest.raises(RuntimeError, match="do not belong together"):
+            joint_attention(*parts)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        assert joint_attention(asked, state, cell, None, bias, gain).weight_BHFT.isfinite().all()
 
 
 def test_values_of_variables_have_a_gradient_too() -> None:
@@ -192,17 +241,23 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
     assert all(torch.equal(part, other) for one in found[1:] for part, other in zip(found[0], one, strict=True))
 
 
-@pytest.mark.parametrize(("H", "kernel"), [(1, False), (24, True)])
-def test_queries_one_by_one_stay_with_torchs_products(H: int, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("B", "H", "grad", "kernel"),
+    [(900, 3, True, False), (9, 24, True, False), (40, 24, True, True), (40, 24, False, False), (900, 4, False, True)],
+)
+def test_few_queries_and_small_windows_stay_with_torchs_products(
+    B: int, H: int, grad: bool, kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OPENBOOK_KERNELS", raising=False)
     served = []
     monkeypatch.setattr(
         kernels, "joint_attention", lambda *given: served.append(True) or reference.joint_attention(*given)
     )
-    asked, state, bias, gain = draw(64, H, 100, 3, 64)
+    asked, state, bias, gain = draw(B, H, 200, 3, 64)
     assert asked is not None
     assert state is not None
-    joint_attention(asked, state, cells(64, 100, 3), None, bias, gain)
+    with torch.set_grad_enabled(grad):
+        joint_attention(asked, state, cells(B, 200, 3), None, bias, gain)
     assert bool(served) == kernel
 
 

@@ -146,7 +146,9 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     if base is not bench:
         first_one, why = decisions["scaling"]
         decided("scaling", Decision(base.start.windows.scaling, f"see differences; at first {first_one}: {why}"))
-        for name, decision in decisions_of_map(base.start, panel, given=bool(config.skip_window)).items():
+        late = decisions["own"].why == NO_TIME
+        map_ = decisions_of_map(base.start, panel, given=bool(config.skip_window), hurried=late)
+        for name, decision in map_.items():
             decided(name, decision)
     windows = search.windows_of(base, chosen)
     shape = replace(made.shape, input_size=windows.input_size)

@@ -38,8 +38,8 @@ _NONE = np.float32(-np.inf)
 
 
 class _Given(NamedTuple):
-    """Queries [B, H, Q], states [B, T, D], values [B, FT], what closed cells add to their score (0 or -inf) [B, FT], bias and
-    gain [H, FT]; one row of nothing where absent. The grid of a window is one line, variable after variable."""
+    """Queries [B, H, Q], states [B, T, D], values [B, FT], which cells are closed (1, else 0) [B, FT], bias and gain
+    [H, FT]; one row of nothing where absent. The grid of a window is one line, variable after variable."""
 
     asked: np.ndarray
     state: np.ndarray
@@ -121,14 +121,18 @@ def _scores(dot: np.ndarray, told: np.ndarray, cell: np.ndarray, gain: np.ndarra
 
 
 @njit(**FAST, **INNER)
+def _close(closed: np.ndarray, line: np.ndarray) -> None:
+    """-inf where a cell is closed, whatever stands there; nothing where none is told to be."""
+    for c in range(closed.shape[0]):
+        line[c] = line[c] if closed[c] == np.float32(0) else _NONE
+
+
+@njit(**FAST, **INNER)
 def _softmax(line: np.ndarray, nowhere: Any) -> Any:
-    """Softmax of a line beside ``nowhere``, whose weight is returned, in place; all closed without nowhere is 0 throughout."""
+    """Softmax of a line beside ``nowhere``, whose weight is returned, in place; one of the two has to be open."""
     most = nowhere
     for c in range(line.shape[0]):
         most = line[c] if line[c] > most else most
-    if most == _NONE:
-        clear(line)
-        return np.float32(0)
     beside = np.float32(0) if nowhere - most < LEAST else exp32(nowhere - most)
     total = beside
     for c in range(line.shape[0]):
@@ -175,16 +179,20 @@ def _forward(first: int, last: int, given: _Given, found: np.ndarray, weight: np
         _lay_out_turned(asked, question)
         _product(given.state[b], question, dots)
         _turn(dots, rows)
-        open_ = cell.shape[0]
+        open_ = weight.shape[2]
         for c in range(closed.shape[0]):
-            open_ -= closed[c] < np.float32(0)
+            open_ -= closed[c] != np.float32(0)
         for h in range(H):
             line, ask, row = weight[b, h], asked[h], rows[h]
             _scores(row, ask[: ask.shape[0] - grid], cell, nothing_, line)
             add(given.bias[min(h, given.bias.shape[0] - 1)], line)
-            add(closed, line)
+            _close(closed, line)
             nowhere = ask[ask.shape[0] - 1] + np.log(np.float32(max(open_, 1))) if grid else _NONE
-            left_out[b, h] = _softmax(line, nowhere)
+            left_out[b, h] = np.float32(0)
+            if grid or open_ > 0:
+                left_out[b, h] = _softmax(line, nowhere)
+            else:
+                clear(line)
             _sums(line, cell, given.gain[min(h, given.gain.shape[0] - 1)], row, found[b, h])
         _lay_out(given.state[b], 0, book)
         _product(rows, book, out)
@@ -257,7 +265,7 @@ forget_older(*KERNELS)
 
 def _lines(part: Tensor | None, *lead: int) -> np.ndarray:
     """The grid at the end of a tensor as one line; where it is absent, empty ones, ``lead`` of them."""
-    return np.empty((*lead, 0), np.float32) if part is None else array(part).reshape(*part.shape[:-2], -1)
+    return np.empty((*lead, 0), np.float32) if part is None else array(part.flatten(-2))
 
 
 def _given(asked_BHQ: Tensor, state_BTD: Tensor, *grids: Tensor | None) -> _Given:
@@ -270,7 +278,7 @@ class _JointAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, asked_BHQ: Tensor, state_BTD: Tensor, *grids: Tensor | None) -> tuple[Tensor, Tensor]:
         cell_BFT, mask_BFT, bias_HFT, gain_HFT = grids
-        closed_BFT = None if mask_BFT is None else torch.zeros(mask_BFT.shape).masked_fill_(~mask_BFT, -torch.inf)
+        closed_BFT = None if mask_BFT is None else (~mask_BFT).float()
         given = _given(asked_BHQ, state_BTD, cell_BFT, closed_BFT, bias_HFT, gain_HFT)
         (B, H, _), (_, T, D) = asked_BHQ.shape, state_BTD.shape
         F = 0 if cell_BFT is None else cell_BFT.shape[1]
@@ -290,7 +298,9 @@ class _JointAttention(torch.autograd.Function):
         if found_grad is None:
             found_grad = state_BTD.new_zeros(B, H, D if cell_BFT is None else D + 2 * F)
         asked_grad, state_grad = room(*asked_BHQ.shape), room(B, T, D)
-        bias_grad, gain_grad = (None if part is None else torch.zeros(groups, H, F, T) for part in (bias_HFT, gain_HFT))
+        bias_grad, gain_grad = (
+            None if part is None else torch.zeros(groups, H, F, T, dtype=torch.float32) for part in (bias_HFT, gain_HFT)
+        )
         grads = _Grads(
             array(found_grad),
             _lines(weight_grad, 1, H),
@@ -308,7 +318,7 @@ class _JointAttention(torch.autograd.Function):
 
 def _least(weight_BHFT: Tensor, size: int) -> int:
     """Windows a thread must be given for its start to pay: some half a million multiplications."""
-    return max(1, 500_000 // max(1, weight_BHFT[0].numel() * size))
+    return max(1, 500_000 // max(1, weight_BHFT.shape[1:].numel() * size))
 
 
 def joint_attention(
@@ -324,6 +334,8 @@ def joint_attention(
         return reference.joint_attention(asked_BHQ, state_BTD, cell_BFT, mask_BFT, bias_HFT, gain_HFT)
     if mask_BFT is not None and bool(mask_BFT.all()):
         mask_BFT = None
+    if mask_BFT is not None and cell_BFT is not None:  # what stands in a closed cell may be no number
+        cell_BFT = cell_BFT.masked_fill(~mask_BFT, 0.0)
     return Found(
         *_JointAttention.apply(  # type: ignore[no-untyped-call]
             asked_BHQ, state_BTD, cell_BFT, mask_BFT, bias_HFT, gain_HFT

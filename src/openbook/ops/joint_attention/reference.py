@@ -25,6 +25,8 @@ def joint_attention(
         weight_BHFT = masked_softmax(score_BHFT, None if mask_BFT is None else mask_BFT[:, None])
         return Found(torch.bmm(weight_BHFT[:, :, 0], state_BTD), weight_BHFT)
     F = cell_BFT.shape[1]
+    if mask_BFT is not None:  # what stands in a closed cell may be no number
+        cell_BFT = cell_BFT.masked_fill(~mask_BFT, 0.0)
     slope_BHF, name_BHF, nowhere_BH1 = asked_BHQ[..., D : D + F], asked_BHQ[..., D + F : -1], asked_BHQ[..., -1:]
     score_BHFT = torch.addcmul(score_BHFT, slope_BHF[..., None], cell_BFT[:, None]) + name_BHF[..., None]
     if bias_HFT is not None:
