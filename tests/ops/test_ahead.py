@@ -16,11 +16,12 @@ WHAT_MODELS_NEED = """
 from openbook.ops import ahead
 assert ahead.compile_ahead() and ahead.running() and ahead.compile_ahead()
 import torch
-from openbook import BahdanauConfig
+from openbook import BahdanauConfig, LuongConfig
 from openbook.models.darnn import DarnnConfig
 from openbook.models.base import ModelShape
 from openbook.models.registry import build_model
 from openbook.ops.additive_attention.numba import KERNELS as attention
+from openbook.ops.joint_attention.numba import KERNELS as joint
 from openbook.ops.recurrence.numba_steps import KERNELS as recurrence
 from openbook.windows.batch import Batch
 
@@ -29,10 +30,12 @@ ahead_BHK = torch.ones(2, 4, 2, dtype=torch.bool)
 batch = Batch(torch.randn(2, 5, 5), seen[..., 0], seen, torch.randn(2, 4, 2), ahead_BHK, torch.randn(2, 4, 1),
               ahead_BHK[..., :1], one, one.double(), one.double(), -one[:, 0].long())
 shape = ModelShape(3, 5, 2, 5, 4, (0.1, 0.5, 0.9))
-for config in (BahdanauConfig(), DarnnConfig(), DarnnConfig(form="recurrent")):
+for config in (LuongConfig(), BahdanauConfig(), DarnnConfig(), DarnnConfig(form="recurrent")):
     build_model(config, shape, 1)(batch).quantile_BHMQ.sum().backward()
-compiled_here = [kernel.__name__ for kernel in (*attention, *recurrence) if sum(kernel.stats.cache_misses.values())]
-read = [kernel.__name__ for kernel in (*attention, *recurrence) if sum(kernel.stats.cache_hits.values())]
+needed = (*attention, *joint, *recurrence)
+compiled_here = [kernel.__name__ for kernel in needed if sum(kernel.stats.cache_misses.values())]
+assert all(sum(kernel.stats.cache_hits.values()) for kernel in joint)
+read = [kernel.__name__ for kernel in needed if sum(kernel.stats.cache_hits.values())]
 assert not compiled_here, compiled_here
 assert {"steps_forward", "steps_backward", "_forward", "_backward"} <= set(read), read
 assert not ahead.running() and not ahead.compile_ahead()

@@ -49,7 +49,7 @@ def test_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
         served()
 
 
-@pytest.mark.parametrize(("op", "waits"), [("recurrence", True), ("lstm", False)])
+@pytest.mark.parametrize(("op", "waits"), [("recurrence", True), ("joint_attention", True), ("lstm", False)])
 def test_who_waits_for_what_is_compiled_ahead(op: str, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[bool] = []
     monkeypatch.setattr(dispatch, "_used", set())

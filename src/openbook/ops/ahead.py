@@ -14,7 +14,7 @@ import sys
 import torch
 
 # Not the LSTM, which the first model needs at once: it would wait for all others too.
-OPERATIONS = ("additive_attention", "recurrence")
+OPERATIONS = ("additive_attention", "joint_attention", "recurrence")
 _MOST_S = 300.0  # longer than any processor compiles; after it the kernels are compiled where they are needed
 _process: subprocess.Popen[bytes] | None = None
 
@@ -36,10 +36,11 @@ def compile_ahead() -> bool:
     if running():
         return True
     from openbook.ops.additive_attention.numba import KERNELS as attention
+    from openbook.ops.joint_attention.numba import KERNELS as joint
     from openbook.ops.numba_math import CACHED, kept
     from openbook.ops.recurrence.numba_steps import KERNELS as recurrence
 
-    if not CACHED or kept(*attention, *recurrence):
+    if not CACHED or kept(*attention, *joint, *recurrence):
         return False
     told = {VARIABLE: "numba", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     nothing = subprocess.DEVNULL
@@ -73,6 +74,7 @@ def wait() -> None:
 def compile_all() -> None:
     """Call every such kernel once, forward and backward, on the smallest windows."""
     from openbook.ops.additive_attention import additive_attention, hoist
+    from openbook.ops.joint_attention import joint_attention
     from openbook.ops.recurrence import attending_decoder
     from openbook.ops.recurrence import numba as kernels
     from openbook.ops.types import Again, DecoderWeights, Pages, Start
@@ -81,6 +83,7 @@ def compile_all() -> None:
     kernels.KEPT = 0  # gates are told anew even of the smallest windows, which takes a kernel of its own
     D = 4
     book, score = torch.zeros(1, 3, D, requires_grad=True), torch.ones(D)
+    torch.autograd.backward(joint_attention(book, book).found_BHR.sum())
     for powers in (hoist(book), None):
         found = additive_attention(book[:, :1], book, book, score, powers=powers)
         torch.autograd.backward(found.weight_BHT.sum())
