@@ -37,7 +37,8 @@ ABOUT = {
     "speed_darnn": "A training step of `darnn`, recurrent, B 64, T 200, 13 features, D 128, one step ahead, beside the loop of "
     "its equations, and what each keeps for the backward pass.",
     "speed_luong": "A training step of `luong`, H 24, B 64, D 128, on the target alone, beside a bare encoder-decoder of torch's "
-    "`nn.LSTM`, and beside the same with the layer of `openbook.ops.lstm`, which `luong` reads with: what is left are look-up and readout.",
+    "`nn.LSTM`, and beside the same with the layer of `openbook.ops.lstm`, which `luong` reads with: what is left are look-up and readout. "
+    "How long torch's layer takes depends on the memory it is given: 47 to 80 ms at T 200 on this machine ([decisions](decisions.md)).",
     "speed_joint": "A training step of `luong` with a dozen inputs, T 168, H 24, B 64, D 64: one softmax over time and 13 variables, "
     "by the kernel and by torch's products, beside a look-up over time alone and a bare LSTM.",
     "speed_length": "Training steps by the length of the book, H 24, B 16, 5 variables: the power of T that time grows with, "

@@ -146,9 +146,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     if base is not bench:
         first_one, why = decisions["scaling"]
         decided("scaling", Decision(base.start.windows.scaling, f"see differences; at first {first_one}: {why}"))
-        late = decisions["own"].why == NO_TIME
-        map_ = decisions_of_map(base.start, panel, given=bool(config.skip_window), hurried=late)
-        for name, decision in map_.items():
+        given, late = bool(config.skip_window), decisions["own"].why == NO_TIME
+        for name, decision in decisions_of_map(base.start, panel, given=given, hurried=late).items():
             decided(name, decision)
     windows = search.windows_of(base, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
