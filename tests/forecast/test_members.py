@@ -154,6 +154,71 @@ def test_two_scalings_are_averaged_unless_their_mean_validates_clearly_worse(
 ) -> None:
     """The leader took ten seconds to its end and four to its best step; of forty seconds that are left four are for learning
     that once more, and half of the others for the second one's training."""
+    leader, second = two_scalings(monkeypatch, losses, mean, asked, alike)
+    beside = members.begun(second.bench, leader.config, 1)
+    found, decision = members.both_scalings(leader, beside, 1, 40.0, 2)
+    assert [trial.bench.start.windows.scaling for trial in found] == kept
+    assert decision.value is value
+    assert f"last 1, difference {losses[1]:g}, mean of both {mean:g}" in decision.why
+    assert beside.training.config.budget_s == pytest.approx(18.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "mean", "asked", "alike", "kept"),
+    [
+        ((1.0, 1.3), 1.07, None, True, True),
+        ((1.0, 1.3), 1.09, None, True, False),
+        ((1.0, 1.3), 1.01, None, False, False),
+        ((1.0, 0.9), 1.2, None, True, True),
+        ((1.0, 1.3), 1.09, True, True, True),
+    ],
+    ids=["nearly as good", "clearly worse", "unlike series", "the other leads", "asked for"],
+)
+def test_another_scaling_whose_trial_is_clearly_worse_costs_the_leader_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+    losses: tuple[float, float],
+    mean: float,
+    asked: bool | None,
+    alike: bool,
+    kept: bool,
+) -> None:
+    leader, second = two_scalings(monkeypatch, losses, mean, asked, alike)
+    trial, decision = members.trial_beside(leader, second.bench, 1)
+    assert (trial is not None) is kept
+    if asked:
+        assert trial is not None
+        assert not trial.history.steps, "it is trained for as long as it may be, without a trial"
+    told = f"in trials: validation loss last 1, difference {losses[1]:g}, mean of both {mean:g}"
+    assert kept or (decision.value, decision.why) == (False, told)
+
+
+@pytest.mark.parametrize(("pace", "steps"), [(1.0, 7), (0.2, 0)], ids=["taken up again", "anew at another pace"])
+def test_a_trial_of_another_scaling_is_taken_up_again_at_its_pace(
+    monkeypatch: pytest.MonkeyPatch, pace: float, steps: int
+) -> None:
+    leader, second = two_scalings(monkeypatch, (1.0, 1.0), 1.0, None, True)
+    beside = members.begun(second.bench, leader.config, 1)
+    beside.history.steps = 7
+    (_, trained), _ = members.both_scalings(leader._replace(pace=pace), beside, 1, 40.0, 2)
+    assert (trained.history.steps, trained.pace) == (steps, pace)
+
+
+@pytest.mark.parametrize(("worst", "steps"), [(1.39, 10), (1.41, 4)])
+def test_a_trial_far_behind_the_leader_is_given_up(monkeypatch: pytest.MonkeyPatch, worst: float, steps: int) -> None:
+    """Validated every other step, asked from the second validation on; the leader's losses then are what counts."""
+    leader, second = two_scalings(monkeypatch, (0.5, 9.0), 9.0, None, True)
+    leader.history.val_loss = [(2, 1.2), (4, 1.0), (6, 1.0), (8, 1.0), (10, 0.5 if worst > 1.4 else 1.0)]
+    second.training.history.best_loss = worst
+    trial, _ = members.trial_beside(leader, second.bench, 1)
+    assert trial is None
+    assert second.training.history.steps == steps
+
+
+def two_scalings(
+    monkeypatch: pytest.MonkeyPatch, losses: tuple[float, float], mean: float, asked: bool | None, alike: bool
+) -> tuple[search.Trial, search.Trial]:
+    """A leader that took ten seconds for ten steps, best after four, and what ``begun`` gives for the other scaling; both only
+    say what they were told."""
     benches: list[Any] = [
         SimpleNamespace(
             split=SimpleNamespace(validation=True),
@@ -162,17 +227,29 @@ def test_two_scalings_are_averaged_unless_their_mean_validates_clearly_worse(
         )
         for scaling in ("last", "difference")
     ]
-    second = SimpleNamespace(history=History(best_loss=losses[1]), run=lambda progress: None)
-    monkeypatch.setattr(members, "begun", lambda bench, config, seed, pace: search.Trial(second, config, bench, pace))
+    own = History(best_loss=losses[1])
+
+    def run(progress: Any, hopeless: Any = None) -> None:
+        while hopeless is not None and own.steps < second.config.max_steps:
+            own.steps += second.config.val_every
+            if hopeless(own):
+                return
+
+    second = SimpleNamespace(history=own, run=run, config=TrainConfig())
+    second.go_on = lambda config, progress: setattr(second, "config", config)
+
+    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float = 1.0) -> search.Trial:
+        own.steps = 0
+        return search.Trial(second, config, bench, pace)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(members, "begun", begun)
     monkeypatch.setattr(members, "together", lambda config, trials: None)
-    history = History(best_loss=losses[0], best_step=4, steps=10, seconds=10.0)
-    first: Any = SimpleNamespace(history=history, config=TrainConfig(max_steps=10), judged=lambda model: mean)
+    history = History(best_loss=losses[0], best_step=4, steps=10, seconds=10.0, val_loss=[(4, losses[0])])
+    first: Any = SimpleNamespace(
+        history=history, config=TrainConfig(max_steps=10, val_every=2), judged=lambda model: mean
+    )
     leader = search.Trial(first, OpenBookConfig(differences=asked), benches[0])
-    found, decision = members.both_scalings(leader, benches[1], 1, 40.0, 2)
-    assert [trial.bench.start.windows.scaling for trial in found] == kept
-    assert decision.value is value
-    assert f"last 1, difference {losses[1]:g}, mean of both {mean:g}" in decision.why
-    assert second.config.budget_s == pytest.approx(18.0)
+    return leader, search.Trial(second, leader.config, benches[1])  # type: ignore[arg-type]
 
 
 def test_seeds_of_two_scalings_are_trained_and_kept_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,20 +354,28 @@ def test_floors_of_both_scalings_are_the_same_forecast_in_original_units(both: F
     assert missed < 2 < all_missed
 
 
-@pytest.mark.parametrize("at", [2, 3, 4, 5, 6])
-def test_an_interrupt_keeps_a_model_that_forecasts(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """Two trials (the book), the leader's end, the other scaling, and both of another seed: ended at each of them."""
+@pytest.mark.parametrize(
+    ("asked", "at"), [(True, 2), (True, 3), (True, 4), (True, 5), (True, 6), (None, 3), (None, 4), (None, 5), (None, 6)]
+)
+def test_an_interrupt_keeps_a_model_that_forecasts(
+    monkeypatch: pytest.MonkeyPatch, asked: bool | None, at: int
+) -> None:
+    """Two trials (the book), one of the other scaling where it was not asked for, the leader's end, the other scaling's, and
+    both of another seed: ended at each of them."""
 
     def interrupt(training: Any, count: int) -> None:
         if count == at:
             training.history.stopped_by = "interrupt"
 
     done = watched(monkeypatch, interrupt)
-    model = Forecaster(24, model=replace(BOTH, n_models=2), train=FAST).fit(make_frame().drop(columns="warm"))
+    monkeypatch.setattr(members, "_BOTH", 9.0)
+    config = replace(BOTH, n_models=2, differences=asked)
+    model = Forecaster(24, model=config, train=FAST).fit(make_frame().drop(columns="warm"))
     assert len(done) == at
-    assert at > 4 or (model.decisions["differences"].value, model.decisions["differences"].why) == (False, "ended")
+    both = at > (4 if asked else 5)
+    assert both or (model.decisions["differences"].value, model.decisions["differences"].why) == (False, "ended")
     assert model.interrupted()
-    assert len(model.fitted().model.members) == (2 if at <= 4 else 4)  # type: ignore[arg-type]
+    assert len(model.fitted().model.members) == (4 if both else 2)  # type: ignore[arg-type]
     assert model.predict()["OpenBook"].notna().all()
 
 
@@ -306,6 +391,20 @@ def test_who_asks_for_one_scaling_gets_one() -> None:
     large = pd.concat([table, table.assign(unique_id="b", y=100 * table["y"])])
     apart = Forecaster(24, model=config, train=FAST).fit(large)
     assert apart.decisions[why].why == "series differ in size, or have static inputs"
+
+
+def test_a_target_alone_is_read_in_levels_or_in_steps_not_in_both() -> None:
+    """Without inputs one unit for all windows says the same as differences do: neither is tried beside the other."""
+    table, config = make_frame(12), replace(BOTH, differences=None, book=0, n_models=1)
+    alone = Forecaster(24, model=config, train=FAST).fit(table.drop(columns="warm"))
+    assert "fixed" not in alone.decisions["scaling"].why
+    assert "difference" in alone.decisions["scaling"].why
+    with_input = Forecaster(24, model=config, futr_exog_list=["warm"], train=FAST).fit(table)
+    assert "fixed" in with_input.decisions["scaling"].why
+    asked = replace(config, differences=True)
+    given = Forecaster(24, model=asked, scaling="fixed", train=FAST).fit(table.drop(columns="warm"))
+    assert "fixed" in given.decisions["differences"].why
+    assert "standard" in given.decisions["differences"].why
 
 
 def test_another_scaling_that_was_asked_for_is_trained_in_a_hurry_too(monkeypatch: pytest.MonkeyPatch) -> None:

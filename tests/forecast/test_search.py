@@ -162,7 +162,8 @@ def test_the_best_trial_goes_on_from_its_best_step(monkeypatch: pytest.MonkeyPat
     """The same training, its steps counted on, at a rate that now decays; and the trials all at an even one."""
     told: list[tuple[Training, int, TrainConfig]] = []
     watched(monkeypatch, lambda training, count: told.append((training, training.history.steps, training.config)))
-    Forecaster(24, model=OpenBookConfig(window=48), train=FAST).fit(make_frame().drop(columns="warm"))
+    config = OpenBookConfig(window=48, differences=False)
+    Forecaster(24, model=config, train=FAST).fit(make_frame().drop(columns="warm"))
     (base, steps, trial), (_, _, other), (again, end, full), *_ = told
     assert again in {base, told[1][0]}
     assert steps == 3
@@ -338,7 +339,7 @@ def test_rules() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "tried", "most"),
-    [(0.1, 20, start.MANY), (2.5, 10, start.MANY), (8.0, 4, start._FEW)],
+    [(0.1, 15, start.MANY), (2.5, 10, start.MANY), (8.0, 4, start._FEW)],
     ids=["a usual machine", "a busy one", "a very busy one"],
 )
 def test_decisions_keep_to_their_part_of_the_time(
@@ -363,7 +364,7 @@ def test_decisions_keep_to_their_part_of_the_time(
     why = model.decisions["input_size"].why
     assert told[0][0] == 168  # the usual window first
     assert why.count(": ") - 1 == tried
-    assert (f"the time budget allowed {tried} of 20" in why) == (tried < 20)
+    assert (f"the time budget allowed {tried} of 15" in why) == (tried < 15)
     assert told[-1][2] == most
     hurried = {name for name, told in model.decisions.items() if told.why == start.NO_TIME}
     assert hurried == {0.1: set(), 2.5: {"own"}, 8.0: {"own", "counting"}}[seconds]

@@ -131,12 +131,15 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     chosen = best.config
     refit = chosen.refit and bool(split.validation)
     rounds = 2 if refit else 1
-    trained = rounds * (1 if other is None else 2)
+    beside, differences = None, Decision(False, one)
+    if other is not None:
+        beside, differences = members.trial_beside(best, other, learner.seed)
+    trained = rounds * (1 if beside is None else 2)
     leader, pace = search.train_fully(best, learner.seed, budget.left(), trained)
     decided("learning_rate", pace)
-    leaders, differences = [leader], Decision(False, one)
-    if other is not None and not search.stopped(leader):
-        leaders, differences = members.both_scalings(leader, other, learner.seed, budget.left(), rounds)
+    leaders = [leader]
+    if beside is not None and not search.stopped(leader):
+        leaders, differences = members.both_scalings(leader, beside, learner.seed, budget.left(), rounds)
     trials, number = members.all_members(leaders, learner.seed, budget.left(), rounds)
     chosen = replace(chosen, n_models=decided("n_models", number), differences=decided("differences", differences))
     if search.stopped(trials[-1]):  # the first seed stands for those that were not trained to their end

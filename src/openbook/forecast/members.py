@@ -16,7 +16,7 @@ from openbook.forecast.search import Bench, Trial, begun, member, stopped, windo
 from openbook.forecast.start import MANY, error_of, tables_of
 from openbook.models.differences import FromNewest
 from openbook.models.openbook import OpenBook, OpenBookConfig
-from openbook.training.loop import TrainConfig, train_model
+from openbook.training.loop import History, TrainConfig, train_model
 from openbook.windows.sampler import split_windows
 
 OVER = 1.2  # times the budget a fit may take in all
@@ -28,11 +28,51 @@ _LEAST = 0.5  # of the seconds that the leader took to its best step: with less,
 # Two scalings are averaged where their mean validates below this multiple of the better one; of series that change by
 # different steps, where it validates better.
 _BOTH = 1.08
+_APART = 1.4  # a trial of another scaling is given up where its loss is above this multiple of the leader's after as many steps
 
 
-def both_scalings(leader: Trial, other: Bench, seed: int, left_s: float, rounds: int) -> tuple[list[Trial], Decision]:
-    """The leader and, trained as it was, one that reads the same windows in another scaling; the better one alone where the
-    mean of both validates clearly worse.
+def trial_beside(leader: Trial, other: Bench, seed: int) -> tuple[Trial | None, Decision]:
+    """A member that reads the same windows in another scaling, tried for as many steps as the leader was; None where the mean
+    of both validates clearly worse already then, which spares the leader half of its time.
+    """
+    trial = begun(other, leader.config, seed)
+    if leader.config.differences or not other.split.validation or stopped(leader):
+        return trial, Decision(False, "ended")
+    often = leader.training.config.val_every
+    trial.training.config = replace(
+        leader.training.config, max_steps=leader.history.steps, patience=leader.history.steps
+    )
+    trial.training.run(other.progress, lambda own: own.steps >= 2 * often and _lost(leader.history, own))
+    if stopped(trial):
+        leader.history.stopped_by = "interrupt"
+        return None, Decision(False, "ended")
+    mean, why = _mean_of(leader, trial)
+    if trial.loss < leader.loss or mean < _limit(leader) * leader.loss:
+        return trial, Decision(False, "ended")
+    return None, Decision(False, f"in trials: {why}")
+
+
+def _lost(leader: History, own: History) -> bool:
+    """Whether a training of another scaling is so far from the leader, as that was after as many steps, that no mean helps."""
+    then = [loss for step, loss in leader.val_loss if step <= own.steps]
+    return bool(then) and own.best_loss > _APART * min(then)
+
+
+def _mean_of(leader: Trial, other: Trial) -> tuple[float, str]:
+    """The validation loss of the mean of two members, and it beside theirs in words."""
+    both = sorted((leader, other), key=_reads_differences)
+    mean = both[0].training.judged(together(replace(leader.config, n_models=1, differences=True), both))
+    told = ", ".join(f"{each.bench.start.windows.scaling} {each.loss:.4g}" for each in both)
+    return mean, f"validation loss {told}, mean of both {mean:.4g}"
+
+
+def _limit(leader: Trial) -> float:
+    return _BOTH if leader.bench.start.alike else 1.0
+
+
+def both_scalings(leader: Trial, trial: Trial, seed: int, left_s: float, rounds: int) -> tuple[list[Trial], Decision]:
+    """The leader and, trained as it was, the one that reads the same windows in another scaling; the better one alone where
+    the mean of both validates clearly worse.
 
     Which of the two validates better says little of what follows, so the mean need not be better there. The second gets the
     seconds that others of its kind and learning once more will leave it.
@@ -42,22 +82,22 @@ def both_scalings(leader: Trial, other: Bench, seed: int, left_s: float, rounds:
     share = (left_s - (rounds - 1) * used) / (rounds * (leader.config.n_models or 1))
     if share < _LEAST * used and not asked:
         return [leader], Decision(False, "no time was left to train by another scaling")
-    trial = begun(other, leader.config, seed, leader.pace)
-    trial.training.config = replace(schedule_of(leader), budget_s=max(1.0, share))
-    trial.training.run(other.progress)
+    schedule = replace(schedule_of(leader), budget_s=max(1.0, share))
+    if trial.history.steps and trial.pace == leader.pace:
+        trial.training.go_on(schedule, trial.bench.progress)
+    else:
+        trial = begun(trial.bench, leader.config, seed, leader.pace)
+        trial.training.config = schedule
+        trial.training.run(trial.bench.progress)
     if stopped(trial):
         leader.history.stopped_by = "interrupt"
         return [leader], Decision(False, "ended")
     both = sorted((leader, trial), key=_reads_differences)
-    if not other.split.validation:
+    if not trial.bench.split.validation:
         return both, Decision(True, "as given")
-    model = together(replace(leader.config, n_models=1, differences=True), both)
-    mean = both[0].training.judged(model)
-    losses = {each.bench.start.windows.scaling: each.loss for each in both}
-    told = ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
-    why = f"validation loss {told}, mean of both {mean:.4g}"
+    mean, why = _mean_of(leader, trial)
     best = min((leader, trial), key=lambda each: each.loss)
-    if asked or mean < (_BOTH if leader.bench.start.alike else 1.0) * best.loss:
+    if asked or mean < _limit(leader) * best.loss:
         return both, Decision(True, f"as given; {why}" if asked else why)
     return [best], Decision(False, why)
 

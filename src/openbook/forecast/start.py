@@ -156,7 +156,9 @@ def choose_start(
     # One unit for all windows says nothing where series differ in size; static inputs have no differences.
     changes = error_scale(panel, 1, Origins(np.arange(len(panel)), panel.offsets[1:]))
     alike = bool(np.nanmax(changes) <= _ALIKE * np.nanmin(changes)) if np.isfinite(changes).any() else False
-    common = COMMON if alike and not shape.n_static else ()
+    # A target that stands alone has no inputs that could be read in levels: both are the same there.
+    steps: tuple[Scaling, ...] = COMMON if shape.n_variables > 1 else ("difference",)
+    common = steps if alike and not shape.n_static else ()
     scalings: tuple[Scaling, ...] = (scaling,) if scaling else ("standard", "last", *common)
     tried: dict[tuple[Scaling, int], float] = {}
     longest = WindowShape(max(sizes), shape.h)
@@ -209,7 +211,7 @@ def choose_start(
     of_a_size = not shape.n_static and float(unit.max()) <= _ALIKE * float(unit.min())
     possible = config.differences or (config.differences is None and scaling is None and of_a_size)
     of_size = {key[0]: value for key, value in tried.items() if key[1] == size}
-    beside = _scaling_beside(kind, of_size) if possible else None
+    beside = _scaling_beside(kind, of_size, alone=shape.n_variables == 1) if possible else None
     start = Start(decided, windows, averaged, scaled.columns, counting, own, beside, alike, counted_why)
     return start, decisions | decisions_of_map(start, panel, given=bool(config.skip_window), hurried=hurried)
 
@@ -228,9 +230,9 @@ def decisions_of_map(start: Start, panel: Panel, *, given: bool = False, hurried
     }
 
 
-def _scaling_beside(kind: Scaling, tried: Mapping[Scaling, float]) -> Scaling:
+def _scaling_beside(kind: Scaling, tried: Mapping[Scaling, float], *, alone: bool) -> Scaling:
     """What windows are scaled by a second time: differences, or where these stand already what did best of the others."""
-    if kind != "difference":
+    if kind not in (COMMON if alone else ("difference",)):
         return "difference"
     return min(OWN, key=lambda own: tried.get(own, math.inf))
 
