@@ -11,7 +11,9 @@ import torch
 
 import openbook as ob
 from openbook.forecast import closed_form
+from openbook.forecast.budget import Budget
 from openbook.forecast.closed_form import Own, Solved, Table, mean_error, own_maps, solve, squared, with_own
+from openbook.forecast.start import NO_TIME, SOLVING
 from openbook.nn.skip import LinearSkip, skip_shape
 from openbook.training.loop import TrainConfig
 
@@ -168,3 +170,21 @@ def test_without_a_skip_path_there_are_none() -> None:
     model = ob.Forecaster(H, model=config, freq=1, train=train).fit(table(24 * 20))
     assert model.decisions["own"].value == 0
     assert model.fitted().layout.own == ()
+
+
+@pytest.mark.parametrize("hurried", [False, True])
+def test_told_of_the_scaling_that_the_model_is_built_on(monkeypatch: pytest.MonkeyPatch, hurried: bool) -> None:
+    """Where differences lead, the model's windows are of the other scaling: whose maps have the shares that were judged in
+    differences. In a hurry there are none, and that stays the reason."""
+    if hurried:  # when own maps would be next, and not when it comes to the other scaling
+        monkeypatch.setattr(Budget, "gone", lambda budget, share, more=0.0: share == SOLVING and not more)
+    config = ob.OpenBookConfig(window=24, n_models=1, hidden_size=8, differences=True)
+    train = TrainConfig(max_steps=2, val_every=1, batch_size=8)
+    model = ob.Forecaster(H, model=config, freq=1, scaling="difference", train=train).fit(table(24 * 20))
+    assert model.decisions["scaling"].value == "standard"
+    own = model.decisions["own"]
+    if hurried:
+        assert (own.value, own.why) == (0, NO_TIME)
+    else:
+        assert own.value >= 1
+        assert own.why.endswith("; judged in difference")

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck
 
 from openbook.models.base import ModelShape, places_of, unread
 from openbook.models.openbook import JointLook, OpenBook, OpenBookConfig, OpenBookNet
-from openbook.nn.long_book import LongBook
+from openbook.nn.long_book import Days, LongBook
 from openbook.nn.segments import SegmentEncoder
 from openbook.nn.skip import skip_input, skip_shape
 
@@ -46,27 +46,43 @@ def test_before_training_the_median_is_the_skip_path() -> None:
     torch.testing.assert_close(net.floor(batch), wanted, rtol=0, atol=1e-5)
 
 
-def test_a_look_up_does_not_depend_on_how_many_ask_beside_it() -> None:
+@pytest.mark.parametrize("with_days", [False, True], ids=["segments", "segments and days"])
+def test_a_look_up_does_not_depend_on_how_many_ask_beside_it(with_days: bool) -> None:
     """Few queries are mapped themselves, many ask mapped cells: the same scores and the same context, by the equations."""
     g = torch.Generator().manual_seed(3)
-    look = JointLook(size=5, n_variables=2, n_segments=3, with_days=False).double()
+    look = JointLook(size=5, n_variables=2, n_segments=3, with_days=with_days).double()
     for part in look.parameters():
         part.data = torch.randn(part.shape, generator=g, dtype=torch.float64)
     query_BHD, book_BSFD = (torch.randn(4, *s, 5, generator=g, dtype=torch.float64) for s in ((9,), (3, 2)))
     open_BSF = torch.rand(4, 3, 2, generator=g) < 0.7
-    many, few = (look(query_BHD[:, :count], book_BSFD, open_BSF, None) for count in (9, 4))
-    torch.testing.assert_close(few.cell_BHSF, many.cell_BHSF[:, :4], rtol=0, atol=1e-12)
-    torch.testing.assert_close(few.context_BHD, many.context_BHD[:, :4], rtol=0, atol=1e-12)
+    cells, known = open_BSF.sum((1, 2)).clamp(min=1).double()[:, None, None], None
+    parts = [(query_BHD @ look.key_nowhere_D)[..., None] / 5**0.5 + cells.log()]
+    if with_days:
+        score_BHJ, value_BHJ = torch.randn(2, 4, 9, 7, generator=g, dtype=torch.float64)
+        score_BHJ = score_BHJ.masked_fill(torch.rand(4, 9, 7, generator=g) < 0.4, -torch.inf)
+        score_BHJ[0] = -torch.inf  # no day of this book can be read
+        known = Days(score_BHJ, value_BHJ, torch.randn(4, generator=g, dtype=torch.float64))
+        open_BH1 = score_BHJ.isfinite().sum(-1, keepdim=True).clamp(min=1).double()
+        asked_BH1 = (query_BHD @ look.key_days_D)[..., None] / 5**0.5
+        parts.append(score_BHJ + cells.log() - open_BH1.log() + asked_BH1)
+    few_days = None if known is None else Days(known.score_BHJ[:, :4], known.value_BHJ[:, :4], known.level_B)
+    many, few = look(query_BHD, book_BSFD, open_BSF, known), look(query_BHD[:, :4], book_BSFD, open_BSF, few_days)
+    for name in ("cell_BHSF", "context_BHD", "day_BHJ", "analogue_BH"):
+        torch.testing.assert_close(getattr(few, name), getattr(many, name)[:, :4], rtol=0, atol=1e-12)
     key_BSFD = look.key(book_BSFD) + look.key_name_FD
     score_BHSF = torch.einsum("bhd,bsfd->bhsf", query_BHD, key_BSFD) / 5**0.5 + look.lag_bias(1, 3)
     score_BHSF = score_BHSF.masked_fill(~open_BSF[:, None], -torch.inf)
-    nowhere_BH1 = (query_BHD @ look.key_nowhere_D)[..., None] / 5**0.5 + open_BSF.sum((1, 2)).double().log()[
-        :, None, None
-    ]
-    cell_BHSF = torch.cat([score_BHSF.flatten(2), nowhere_BH1], -1).softmax(-1)[..., :-1].view_as(score_BHSF)
+    weight_BHC = torch.cat([score_BHSF.flatten(2), *parts], -1).softmax(-1)
+    cell_BHSF = weight_BHC[..., :6].view_as(score_BHSF)
     torch.testing.assert_close(many.cell_BHSF, cell_BHSF, rtol=0, atol=1e-12)
+    torch.testing.assert_close(many.day_BHJ, weight_BHC[..., 7:], rtol=0, atol=1e-12)
     wanted = torch.einsum("bhsf,bsfd->bhd", cell_BHSF, look.value(book_BSFD))
     torch.testing.assert_close(many.context_BHD, wanted, rtol=0, atol=1e-12)
+    if known is not None:
+        share_BHJ = torch.nan_to_num(known.score_BHJ.softmax(-1))
+        found_BH = (share_BHJ * known.value_BHJ).sum(-1) + known.level_B[:, None]
+        any_BH = known.score_BHJ.isfinite().any(-1)
+        torch.testing.assert_close(many.analogue_BH, torch.where(any_BH, found_BH, 0.0), rtol=0, atol=1e-12)
 
 
 def test_the_skip_path_may_read_farther_back_than_the_recurrence() -> None:

@@ -150,7 +150,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         first_one, why = decisions["scaling"]
         decided("scaling", Decision(base.start.windows.scaling, f"see differences; at first {first_one}: {why}"))
         given, late = bool(config.skip_window), decisions["own"].why == NO_TIME
-        for name, decision in decisions_of_map(base.start, panel, given=given, hurried=late).items():
+        told = decisions_of_map(base.start, panel, given=given, hurried=late, judged=first.windows.scaling)
+        for name, decision in told.items():
             decided(name, decision)
     windows = search.windows_of(base, chosen)
     shape = replace(made.shape, input_size=windows.input_size)

@@ -216,13 +216,17 @@ def choose_start(
     return start, decisions | decisions_of_map(start, panel, given=bool(config.skip_window), hurried=hurried)
 
 
-def decisions_of_map(start: Start, panel: Panel, *, given: bool = False, hurried: bool = False) -> dict[str, Decision]:
-    """What was decided of the map a training starts from; ``given``: its longest window was, ``hurried``: without own maps."""
+def decisions_of_map(
+    start: Start, panel: Panel, *, given: bool = False, hurried: bool = False, judged: Scaling | None = None
+) -> dict[str, Decision]:
+    """What was decided of the map a training starts from; ``given``: its longest window was, ``hurried``: without own maps,
+    ``judged``: in which other scaling the shares of own maps were found."""
     averaged = start.averaged
+    own = _own_words(panel, start.own) + (f"; judged in {judged}" if start.own and judged else "")
     return {
         "skip_window": Decision(max(averaged.windows), ("as given, " if given else "") + _mean_words(averaged)),
         "counting": Decision(start.counting.by, start.counted),
-        "own": Decision(len(start.own), NO_TIME if hurried else _own_words(panel, start.own)),
+        "own": Decision(len(start.own), NO_TIME if hurried else own),
         "penalty": Decision(
             averaged.solved.penalty,
             f"validation error {averaged.solved.error:.4g} of the skip path, in units of its mean diagonal",
