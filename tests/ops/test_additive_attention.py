@@ -177,20 +177,17 @@ def test_keys_are_hoisted_where_a_kernel_will_use_them(monkeypatch: pytest.Monke
 
 
 def test_elementary_functions() -> None:
-    from openbook.ops.numba_math import exp32, sigmoid32, tanh32
+    from openbook.ops.numba_math import exp32
 
     @numba.njit
     def each(x):  # type: ignore[no-untyped-def]
-        return exp32(x), sigmoid32(x), tanh32(x)
+        return exp32(x)
 
     import numpy as np
 
     for x in np.linspace(-20, 20, 401, dtype=np.float32):
-        wanted = math.exp(x), 1 / (1 + math.exp(-x)), math.tanh(x)
-        assert each(x) == pytest.approx(wanted, rel=4e-7)
-    assert all(math.isnan(y) for y in each(np.float32(np.nan)))
-    assert each(np.float32(1e30))[1:] == (1.0, 1.0)
-    assert each(np.float32(-1e30))[2] == -1.0
+        assert each(x) == pytest.approx(math.exp(x), rel=4e-7)
+    assert math.isnan(each(np.float32(np.nan)))
 
 
 def test_kernels_compiled_of_older_sources_are_forgotten(tmp_path: Path) -> None:

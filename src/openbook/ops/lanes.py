@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import config, types
+from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, overload, register_jitable, register_model
 
@@ -85,6 +86,80 @@ def store(_context: Any, value: Any, array: Any, place: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(value, array, types.intp), codegen
+
+
+def _inside(builder: Any, count: Any) -> Any:
+    """Which lanes are among the first ``count``."""
+    places = ir.VectorType(_PLACE, WIDTH)
+    lane = ir.Constant(places, list(range(WIDTH)))
+    number = builder.trunc(count, _PLACE) if count.type.width > _PLACE.width else count
+    one = builder.insert_element(ir.Constant(places, ir.Undefined), number, ir.Constant(_PLACE, 0))
+    every = builder.shuffle_vector(one, ir.Constant(places, ir.Undefined), ir.Constant(places, [0] * WIDTH))
+    return builder.icmp_signed("<", lane, every)
+
+
+@intrinsic
+def load_some(_context: Any, array: Any, place: Any, count: Any) -> Any:
+    """The first ``count`` numbers from ``place`` on, WIDTH at most; zeros behind them, which are not read."""
+    _check(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], *given[:2])
+        name = f"llvm.masked.load.v{WIDTH}f32.p0"
+        return _call(builder, name, _VECTOR, pointer, ir.Constant(_PLACE, 4), _inside(builder, given[2]), _constant(0))
+
+    return lanes(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_some(_context: Any, value: Any, array: Any, place: Any, count: Any) -> Any:
+    """The first ``count`` numbers of ``value``, WIDTH at most, to ``array`` from ``place`` on; nothing behind them changes."""
+    _check(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[1], *given[1:3])
+        name = f"llvm.masked.store.v{WIDTH}f32.p0"
+        inside = _inside(builder, given[3])
+        _call(builder, name, ir.VoidType(), given[0], pointer, ir.Constant(_PLACE, 4), inside)
+        return context.get_dummy_value()
+
+    return types.void(value, array, types.intp, types.intp), codegen
+
+
+def _bytes(builder: Any, count: Any) -> Any:
+    return builder.mul(count, ir.Constant(count.type, 4))
+
+
+@intrinsic
+def put(_context: Any, value: Any, out: Any) -> Any:
+    """out = value, vectors, as far as both go: one instruction where a loop would be laid out anew at every call."""
+    _check(value)
+    _check(out)
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        here, there = (
+            context.make_array(kind)(context, builder, one) for kind, one in zip(signature.args, given, strict=True)
+        )
+        (left,), (right,) = (cgutils.unpack_tuple(builder, one.shape) for one in (here, there))
+        count = builder.select(builder.icmp_signed("<", left, right), left, right)
+        cgutils.raw_memmove(builder, there.data, here.data, count, 4)
+        return context.get_dummy_value()
+
+    return types.void(value, out), codegen
+
+
+@intrinsic
+def clear(_context: Any, out: Any) -> Any:
+    """A vector of zeros."""
+    _check(out)
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, given[0])
+        (count,) = cgutils.unpack_tuple(builder, array.shape)
+        cgutils.memset(builder, array.data, _bytes(builder, count), 0)
+        return context.get_dummy_value()
+
+    return types.void(out), codegen
 
 
 def _spread(builder: Any, number: Any) -> Any:

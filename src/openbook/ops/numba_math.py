@@ -15,7 +15,19 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from openbook.ops.lanes import WIDTH, exponential, fma, load, reciprocal, spread, store, where_less
+from openbook.ops.lanes import (
+    WIDTH,
+    clear,
+    exponential,
+    fma,
+    load,
+    load_some,
+    reciprocal,
+    spread,
+    store,
+    store_some,
+    where_less,
+)
 
 # Neither NaN nor infinity is assumed away; sums may be taken in any order that suits the vectors.
 FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "nogil": True, "error_model": "numpy"}
@@ -89,26 +101,6 @@ def exp32(x: Any) -> Any:
     poly = poly * rest + np.float32(5.0000001201e-1)
     poly = poly * rest * rest + rest + ONE
     return poly * _as_float(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
-
-
-@njit(**EXACT, **INNER)
-def sigmoid32(x: Any) -> Any:
-    """1 / (1 + e^-x)."""
-    return ONE / (ONE + exp32(-x))
-
-
-@njit(**EXACT, **INNER)
-def tanh32(x: Any) -> Any:
-    """tanh: a polynomial near zero, where ``1 - 2 / (1 + e^2x)`` would lose digits, that elsewhere."""
-    square = x * x
-    near = np.float32(-5.70498872745e-3)
-    near = near * square + np.float32(2.06390887954e-2)
-    near = near * square + np.float32(-5.37397155531e-2)
-    near = near * square + np.float32(1.33314422036e-1)
-    near = near * square + np.float32(-3.33332819422e-1)
-    near = near * square * x + x
-    far = ONE - TWO / (ONE + exp32(TWO * x))
-    return near if square < np.float32(0.390625) else far
 
 
 @njit(**EXACT, **INNER)
@@ -190,52 +182,37 @@ def add_product(n: int, left: np.ndarray, right: np.ndarray, out: np.ndarray) ->
             _one_row(left[i], right[p], out[i], p * 2 * WIDTH)
 
 
-@njit(**FAST, **INNER)
-def put(value: np.ndarray, out: np.ndarray) -> None:
-    """out = value, vectors, as far as both go; a call compiles faster than an assignment of slices."""
-    for d in range(min(value.shape[0], out.shape[0])):
-        out[d] = value[d]
-
-
-@njit(**FAST, **INNER)
-def clear(out: np.ndarray) -> None:
-    """A vector of zeros."""
-    for d in range(out.shape[0]):
-        out[d] = np.float32(0)
-
-
-@njit(**FAST, **INNER)
+@njit(**EXACT, **INNER)
 def add(value: np.ndarray, out: np.ndarray) -> None:
     """out += value, vectors, as far as both go."""
-    for d in range(min(value.shape[0], out.shape[0])):
-        out[d] += value[d]
+    D = min(value.shape[0], out.shape[0])
+    whole = D - D % WIDTH
+    for d in range(0, whole, WIDTH):
+        store(load(out, d) + load(value, d), out, d)
+    if whole < D:
+        store_some(load_some(out, whole, D - whole) + load_some(value, whole, D - whole), out, whole, D - whole)
 
 
 @njit(**FAST, **INNER)
 def softmax_open(score: np.ndarray, open_: np.ndarray, out: np.ndarray) -> None:
-    """Softmax of a vector over its open cells; closed ones get exactly 0, and so do all where none is open."""
+    """Softmax of a vector over its open cells; closed ones get exactly 0, and so do all where none is open. What scores say of
+    closed cells is lost."""
     T = score.shape[0]
-    if open_.shape[0] == 0:
-        most = score[0]
-        for t in range(T):
-            most = score[t] if score[t] > most else most
-        total = np.float32(0)
-        for t in range(T):
-            gap = score[t] - most
-            out[t] = np.float32(0) if gap < LEAST else exp32(gap)
-            total += out[t]
-    else:
-        most = np.float32(-np.inf)
-        for t in range(T):
-            x = score[t] if open_[t] else np.float32(-np.inf)
-            most = x if x > most else most
-        total = np.float32(0)
-        for t in range(T):
-            gap = score[t] - most
-            out[t] = np.float32(0) if gap < LEAST or not open_[t] else exp32(gap)
-            total += out[t]
-        if total == np.float32(0):
-            return
+    some = np.int32(open_.shape[0] == 0)
+    for t in range(open_.shape[0]):
+        score[t] = score[t] if open_[t] else np.float32(-np.inf)
+        some |= np.int32(open_[t])
+    if some == 0:
+        clear(out)
+        return
+    most = np.float32(-np.inf)
+    for t in range(T):
+        most = score[t] if score[t] > most else most
+    total = np.float32(0)
+    for t in range(T):
+        gap = score[t] - most
+        out[t] = np.float32(0) if gap < LEAST else exp32(gap)
+        total += out[t]
     scale = ONE / total
     for t in range(T):
         out[t] *= scale
@@ -281,13 +258,13 @@ def add_dots(value: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
 
 @njit(**EXACT, **INNER)
 def _sigmoids(x: Any) -> Any:
-    """``sigmoid32`` of lanes."""
+    """1 / (1 + e^-x) of lanes."""
     return reciprocal(spread(ONE) + exponential(spread(np.float32(0)) - x))
 
 
 @njit(**EXACT, **INNER)
-def _tanhs(x: Any) -> Any:
-    """``tanh32`` of lanes."""
+def tanhs(x: Any) -> Any:
+    """tanh of lanes: a polynomial near zero, where ``1 - 2 / (1 + e^2x)`` would lose digits, that elsewhere."""
     square, one = x * x, spread(ONE)
     near = fma(spread(np.float32(-5.70498872745e-3)), square, spread(np.float32(2.06390887954e-2)))
     near = fma(near, square, spread(np.float32(-5.37397155531e-2)))
@@ -299,27 +276,57 @@ def _tanhs(x: Any) -> Any:
 
 
 @njit(**EXACT, **INNER)
+def _opened(i: Any, f: Any, g: Any, o: Any, cell: Any) -> Any:
+    """The gates opened, the next cell and the next hidden state."""
+    i, f, g, o = _sigmoids(i), _sigmoids(f), tanhs(g), _sigmoids(o)
+    c = fma(f, cell, i * g)
+    return i, f, g, o, c, o * tanhs(c)
+
+
+@njit(**EXACT, **INNER)
 def cell_forward(gates: np.ndarray, cell: np.ndarray, hidden: np.ndarray) -> None:
     """One LSTM step of one window: gates [4D] (i, f, g, o) are opened in place, cell and hidden [D] move on."""
     D = cell.shape[0]
     whole = D - D % WIDTH
     for d in range(0, whole, WIDTH):
-        i, f = _sigmoids(load(gates, d)), _sigmoids(load(gates, D + d))
-        g, o = _tanhs(load(gates, 2 * D + d)), _sigmoids(load(gates, 3 * D + d))
+        i, f, g, o, c, told = _opened(
+            load(gates, d), load(gates, D + d), load(gates, 2 * D + d), load(gates, 3 * D + d), load(cell, d)
+        )
         store(i, gates, d)
         store(f, gates, D + d)
         store(g, gates, 2 * D + d)
         store(o, gates, 3 * D + d)
-        c = fma(f, load(cell, d), i * g)
         store(c, cell, d)
-        store(o * _tanhs(c), hidden, d)
-    for d in range(whole, D):
-        i, f, o = sigmoid32(gates[d]), sigmoid32(gates[D + d]), sigmoid32(gates[3 * D + d])
-        g = tanh32(gates[2 * D + d])
-        gates[d], gates[D + d], gates[2 * D + d], gates[3 * D + d] = i, f, g, o
-        c = f * cell[d] + i * g
-        cell[d] = c
-        hidden[d] = o * tanh32(c)
+        store(told, hidden, d)
+    n = D - whole
+    if n > 0:
+        i, f, g, o, c, told = _opened(
+            load_some(gates, whole, n),
+            load_some(gates, D + whole, n),
+            load_some(gates, 2 * D + whole, n),
+            load_some(gates, 3 * D + whole, n),
+            load_some(cell, whole, n),
+        )
+        store_some(i, gates, whole, n)
+        store_some(f, gates, D + whole, n)
+        store_some(g, gates, 2 * D + whole, n)
+        store_some(o, gates, 3 * D + whole, n)
+        store_some(c, cell, whole, n)
+        store_some(told, hidden, whole, n)
+
+
+@njit(**EXACT, **INNER)
+def _closed(i: Any, f: Any, g: Any, o: Any, cell: Any, before: Any, asked: Any, later: Any) -> Any:
+    """Gradients of the four gates' inputs and of the cell before."""
+    told, one = tanhs(cell), spread(ONE)
+    grad = fma(asked * o, one - told * told, later)
+    return (
+        grad * g * i * (one - i),
+        grad * before * f * (one - f),
+        grad * i * (one - g * g),
+        asked * told * o * (one - o),
+        grad * f,
+    )
 
 
 @njit(**EXACT, **INNER)
@@ -332,23 +339,38 @@ def cell_backward(
     out: np.ndarray,
 ) -> None:
     """Gradients of the gates' inputs [4D] from the opened gates; ``cell_grad`` becomes that of the cell before."""
-    D, one = cell.shape[0], spread(ONE)
+    D = cell.shape[0]
     whole = D - D % WIDTH
     for d in range(0, whole, WIDTH):
-        i, f, g, o = load(gates, d), load(gates, D + d), load(gates, 2 * D + d), load(gates, 3 * D + d)
-        told, asked = _tanhs(load(cell, d)), load(hidden_grad, d)
-        grad = fma(asked * o, one - told * told, load(cell_grad, d))
-        store(grad * g * i * (one - i), out, d)
-        store(grad * load(before, d) * f * (one - f), out, D + d)
-        store(grad * i * (one - g * g), out, 2 * D + d)
-        store(asked * told * o * (one - o), out, 3 * D + d)
-        store(grad * f, cell_grad, d)
-    for d in range(whole, D):
-        i, f, g, o = gates[d], gates[D + d], gates[2 * D + d], gates[3 * D + d]
-        told = tanh32(cell[d])
-        grad = cell_grad[d] + hidden_grad[d] * o * (ONE - told * told)
-        out[d] = grad * g * i * (ONE - i)
-        out[D + d] = grad * before[d] * f * (ONE - f)
-        out[2 * D + d] = grad * i * (ONE - g * g)
-        out[3 * D + d] = hidden_grad[d] * told * o * (ONE - o)
-        cell_grad[d] = grad * f
+        i, f, g, o, c = _closed(
+            load(gates, d),
+            load(gates, D + d),
+            load(gates, 2 * D + d),
+            load(gates, 3 * D + d),
+            load(cell, d),
+            load(before, d),
+            load(hidden_grad, d),
+            load(cell_grad, d),
+        )
+        store(i, out, d)
+        store(f, out, D + d)
+        store(g, out, 2 * D + d)
+        store(o, out, 3 * D + d)
+        store(c, cell_grad, d)
+    n = D - whole
+    if n > 0:
+        i, f, g, o, c = _closed(
+            load_some(gates, whole, n),
+            load_some(gates, D + whole, n),
+            load_some(gates, 2 * D + whole, n),
+            load_some(gates, 3 * D + whole, n),
+            load_some(cell, whole, n),
+            load_some(before, whole, n),
+            load_some(hidden_grad, whole, n),
+            load_some(cell_grad, whole, n),
+        )
+        store_some(i, out, whole, n)
+        store_some(f, out, D + whole, n)
+        store_some(g, out, 2 * D + whole, n)
+        store_some(o, out, 3 * D + whole, n)
+        store_some(c, cell_grad, whole, n)

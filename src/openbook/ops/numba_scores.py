@@ -7,8 +7,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from openbook.ops.lanes import WIDTH, fma, load, reciprocal, spread, store, total
-from openbook.ops.numba_math import EXACT, FAST, HALF, INNER, ONE, TWO, clear, exp32, tanh32
+from openbook.ops.lanes import (
+    WIDTH,
+    clear,
+    exponential,
+    fma,
+    load,
+    load_some,
+    reciprocal,
+    spread,
+    store,
+    store_some,
+    total,
+)
+from openbook.ops.numba_math import EXACT, FAST, HALF, INNER, ONE, TWO, exp32, tanhs
 
 # exp(2a) and exp(2b) are kept within exp(±43), so that their product can not overflow; wider inputs take the plain path.
 CLIP = np.float32(43.0)
@@ -76,14 +88,17 @@ def scores(power: np.ndarray, factor: np.ndarray, score: np.ndarray, out: np.nda
             store(fma(spread(score[a]), _bent(power[a], t, spread(factor[a])), load(out, t)), out, t)
 
 
-@njit(**FAST, **INNER)
+@njit(**EXACT, **INNER)
 def wide_scores(key: np.ndarray, query: np.ndarray, score: np.ndarray, out: np.ndarray) -> None:
     """``scores`` where the factors do not fit float32: the exponential of every sum."""
+    A = key.shape[1]
     for t in range(key.shape[0]):
-        total = np.float32(0)
-        for a in range(key.shape[1]):
-            total += score[a] * tanh32(key[t, a] + query[a])
-        out[t] = total
+        row, found = key[t], spread(np.float32(0))
+        for a in range(0, A, WIDTH):
+            n = A - a
+            bent = tanhs(load_some(row, a, n) + load_some(query, a, n))
+            found = fma(load_some(score, a, n), bent, found)
+        out[t] = total(found)
 
 
 @njit(**EXACT, **INNER)
@@ -115,7 +130,7 @@ def scores_backward(
         score_grad[a] += total(told)
 
 
-@njit(**FAST, **INNER)
+@njit(**EXACT, **INNER)
 def wide_scores_backward(
     key: np.ndarray,
     query: np.ndarray,
@@ -125,12 +140,18 @@ def wide_scores_backward(
     score_grad: np.ndarray,
 ) -> None:
     """``scores_backward`` where the factors do not fit float32."""
+    A, one, half = key.shape[1], spread(ONE), spread(HALF)
+    line = np.empty(A, np.float32)
     for t in range(key.shape[0]):
-        for a in range(key.shape[1]):
-            z = TWO * (key[t, a] + query[a])
-            e = exp32(-abs(z))
-            r = ONE / (ONE + e)
-            score_grad[a] += slope[t] * ((e * r if z > 0 else r) - HALF)
-            weighed = slope[t] * e * r * r
-            query_grad[a] += weighed
-            power_grad[a, t] += weighed
+        row, steep = key[t], spread(slope[t])
+        for a in range(0, A, WIDTH):
+            n = A - a
+            z = load_some(row, a, n) + load_some(query, a, n)
+            x = exponential(z + z)
+            r = reciprocal(one + x)
+            weighed = (steep * r) * (x * r)
+            store_some(fma(steep, r - half, load_some(score_grad, a, n)), score_grad, a, n)
+            store_some(load_some(query_grad, a, n) + weighed, query_grad, a, n)
+            store_some(weighed, line, a, n)
+        for a in range(A):
+            power_grad[a, t] += line[a]

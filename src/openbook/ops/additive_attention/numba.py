@@ -10,18 +10,8 @@ from numba import njit
 from torch import Tensor
 
 from openbook.ops.arrays import NO_MASK, array, nothing, room
-from openbook.ops.lanes import padded
-from openbook.ops.numba_math import (
-    KERNEL,
-    add,
-    add_dots,
-    clear,
-    forget_older,
-    put,
-    softmax_backward,
-    softmax_open,
-    weigh_rows,
-)
+from openbook.ops.lanes import clear, padded, put
+from openbook.ops.numba_math import KERNEL, add, add_dots, forget_older, softmax_backward, softmax_open, weigh_rows
 from openbook.ops.numba_scores import (
     exponentials,
     key_powers,

@@ -16,20 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from openbook.ops.arrays import array, room
 from openbook.ops.joint_attention import reference
-from openbook.ops.lanes import WIDTH, across
-from openbook.ops.numba_math import (
-    FAST,
-    INNER,
-    KERNEL,
-    LEAST,
-    ONE,
-    add,
-    add_product,
-    clear,
-    exp32,
-    forget_older,
-    put,
-)
+from openbook.ops.lanes import WIDTH, across, clear, put
+from openbook.ops.numba_math import FAST, INNER, KERNEL, LEAST, ONE, add, add_product, exp32, forget_older
 from openbook.ops.types import Found
 from openbook.ops.workers import share_out
 
@@ -194,7 +182,7 @@ def _forward(first: int, last: int, given: _Given, found: np.ndarray, weight: np
             else:
                 clear(line)
             _sums(line, cell, given.gain[min(h, given.gain.shape[0] - 1)], row, found[b, h])
-        _lay_out(given.state[b], 0, book)
+        _lay_out(given.state[b], np.int64(0), book)
         _product(rows, book, out)
         _put_rows(out, D, found[b])
 
@@ -250,11 +238,11 @@ def _backward(first: int, last: int, given: _Given, weight: np.ndarray, left_out
                 add(line, grads.bias[group, h])
                 _worth(told[h], share, cell, line.shape[0] // T, grads.gain[group, h])
             _turn(rows, shares)
-            _lay_out(told, 0, both)
+            _lay_out(told, np.int64(0), both)
             _lay_out(given.asked[b], H, both)
             _product(shares, both, wide)
             _put_rows(wide, D, grads.state[b])
-            _lay_out(given.state[b], 0, book)
+            _lay_out(given.state[b], np.int64(0), book)
             _product(rows[H:], book, out)
             _put_rows(out, D, grads.asked[b])
 

@@ -16,9 +16,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from openbook.ops.arrays import array, nothing, room
-from openbook.ops.lanes import across, panels
+from openbook.ops.lanes import across, clear, panels, put
 from openbook.ops.narrow import narrow_product
-from openbook.ops.numba_math import KERNEL, ONE, add, add_product, cell_backward, cell_forward, clear, forget_older, put
+from openbook.ops.numba_math import KERNEL, ONE, add, add_product, cell_backward, cell_forward, forget_older
 from openbook.ops.types import LSTMWeights, Read
 from openbook.ops.workers import share_out
 

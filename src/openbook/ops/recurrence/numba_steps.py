@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from openbook.ops.lanes import across, padded
+from openbook.ops.lanes import across, clear, padded, put
 from openbook.ops.numba_math import (
     FAST,
     INNER,
@@ -21,9 +21,7 @@ from openbook.ops.numba_math import (
     add_product,
     cell_backward,
     cell_forward,
-    clear,
     forget_older,
-    put,
     softmax_backward,
     softmax_open,
     weigh_rows,
