@@ -80,16 +80,46 @@ def test_a_member_that_validated_far_worse_is_left_out(
     assert [other.config.budget_s for other in made] == ([49.5, 49.5] if asked else [None, None])
 
 
-def test_learning_once_more_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("tail", "most"), [(search._TAIL, 72.0), (9.0, 60.0)], ids=["a large tail", "a small one"])
+def test_learning_once_more_is_left_out_where_it_would_not_fit(
+    monkeypatch: pytest.MonkeyPatch, tail: float, most: float
+) -> None:
+    """Of sixty seconds and a fifth; with a tail that is a small part of the data, for which no time was kept, of sixty."""
     again: list[object] = []
-    monkeypatch.setattr(members, "run_again", lambda trial, panel: again.append(trial))
-    for needed in (71.0, 73.0):  # of sixty seconds and a fifth
+    monkeypatch.setattr(search, "_TAIL", tail)
+    monkeypatch.setattr(members, "run_again", lambda trial, panel: again.append(trial) or trial.model)
+    for needed in (most - 1, most + 1):
         monkeypatch.setattr(members, "seconds_again", lambda trials, needed=needed: needed)
         monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
         model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
         model.fit(make_frame().drop(columns="warm"))
-        assert model.interrupted() == (needed < 72)  # what gives no model was ended by the user
-    assert len(again) == 1
+        assert model.decisions["refit"].value is (needed < most)
+        assert " windows held out beside " in model.decisions["refit"].why
+    assert len(again) == len(model.fitted().model.members)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("refit", "held", "learnt", "rounds"),
+    [(True, 5, 100, 2), (True, 4, 100, 1), (False, 50, 100, 1), (True, 0, 100, 1)],
+    ids=["a twentieth", "less", "not wanted", "nothing held out"],
+)
+def test_time_is_kept_to_learn_once_more_where_the_tail_is_a_part_worth_it(
+    refit: bool, held: int, learnt: int, rounds: int
+) -> None:
+    split = SimpleNamespace(validation=SimpleNamespace(end_W=range(held)), train=SimpleNamespace(end_W=range(learnt)))
+    bench: Any = SimpleNamespace(split=split)
+    assert search.rounds_of(bench, OpenBookConfig(refit=refit)) == rounds
+
+
+def test_why_nothing_was_learned_once_more_is_told() -> None:
+    table, config = (
+        make_frame(12).drop(columns="warm"),
+        OpenBookConfig(window=48, book=0, n_models=1, differences=False),
+    )
+    off = Forecaster(24, model=replace(config, refit=False), train=FAST).fit(table)
+    assert (off.decisions["refit"].value, off.decisions["refit"].why) == (False, "as given")
+    none = Forecaster(24, model=config, train=replace(FAST, validation_size=0)).fit(table)
+    assert (none.decisions["refit"].value, none.decisions["refit"].why) == (False, "nothing held out")
 
 
 def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +130,7 @@ def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pyt
     model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=FAST)
     model.fit(make_frame().drop(columns="warm"))
     assert model.interrupted()
+    assert (model.decisions["refit"].value, model.decisions["refit"].why) == (False, "ended")
     assert model.predict()["OpenBook"].notna().all()
 
 

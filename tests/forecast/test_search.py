@@ -22,6 +22,7 @@ from openbook.models.openbook import OpenBookConfig
 from openbook.training.loop import History, TrainConfig, Training
 
 FAST = TrainConfig(max_steps=6, val_every=3, batch_size=16)
+SPLIT = SimpleNamespace(validation=SimpleNamespace(end_W=range(9)), train=SimpleNamespace(end_W=range(99)))
 
 
 def make_frame(days: int = 40, *, seed: int = 0) -> pd.DataFrame:
@@ -231,7 +232,7 @@ def test_a_slower_pace_is_tried_where_a_trial_overfitted_or_its_end_brought_noth
 
     monkeypatch.setattr(search, "begun", begun)
     train = TrainConfig(max_steps=40)
-    bench: Any = SimpleNamespace(train=train, split=SimpleNamespace(validation=True), progress=None)
+    bench: Any = SimpleNamespace(train=train, split=SPLIT, progress=None)
     first: Any = SimpleNamespace(history=history, config=train, go_on=go_on)
     search.train_fully(search.Trial(first, OpenBookConfig(), bench), 1, 100.0, 2)
     assert laid_out == [(best_step, length)]
@@ -274,7 +275,7 @@ def test_no_part_is_tried_for_which_there_is_no_time(
         return search.Trial(training, config, bench)
 
     monkeypatch.setattr(search, "run_trial", run)
-    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), shape=fitted.fitted().shape)
+    bench: Any = SimpleNamespace(split=SPLIT, shape=fitted.fitted().shape)
     config = replace(fitted.fitted().config, book=None, mixing=None, n_models=1)
     _, decisions = search.choose_parts(bench, make_panel(make_frame(), futr=["warm"], freq="h"), config, 1, 100.0)
     assert len(told) == 1 + len(tried)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -24,8 +23,6 @@ from openbook.training.loop import History, Progress, TrainConfig, train_model
 from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Resident, Split, WindowShape, make_resident, split_windows
 from openbook.windows.scaling import OWN
-
-log = logging.getLogger("openbook")
 
 
 class Learner(NamedTuple):
@@ -129,8 +126,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     for name, decision in parts.items():
         decided(name, decision)
     chosen = best.config
-    refit = chosen.refit and bool(split.validation)
-    rounds = 2 if refit else 1
+    rounds = search.rounds_of(bench, chosen)
     beside, differences = None, Decision(False, one)
     if other is not None:
         beside, differences = members.trial_beside(best, other, learner.seed)
@@ -156,9 +152,11 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     windows = search.windows_of(base, chosen)
     shape = replace(made.shape, input_size=windows.input_size)
 
+    held = f"{len(split.validation.end_W)} windows held out beside {len(split.train.end_W)}"
+
     def again() -> nn.Module | None:
-        if members.seconds_again(trials) > budget.left(over=members.OVER):
-            log.info("no time is left to learn once more with the held-out tail")
+        if members.seconds_again(trials) > budget.left(over=members.OVER if rounds > 1 else 1.0):
+            decided("refit", Decision(False, f"{held}: no time was left to learn once more with them"))
             return model
         whole: list[nn.Module] = []
         for trial in trials:
@@ -166,8 +164,12 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
             if trained is None:
                 return None
             whole.append(trained)
+        decided("refit", Decision(True, f"{held}, learned once more with them"))
         return members.together(chosen, trials, whole)
 
+    decided(
+        "refit", Decision(False, ("ended" if split.validation else "nothing held out") if chosen.refit else "as given")
+    )
     model = members.together(chosen, trials)
     setup = made._replace(config=chosen, windows=windows, shape=shape, columns=base.start.columns)
     judged = Judged(unit, again if chosen.refit else None) if split.validation else None

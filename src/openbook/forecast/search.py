@@ -34,6 +34,7 @@ _SHORT = 64  # windows up to this length cost little:
 _MORE = 8  # they are judged by so many times more of them,
 _MANY = 4  # and learned in batches of so many times more, where there are very many
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
+_TAIL = 0.05  # held-out windows, as a share of those learned from, for which time is kept to learn once more with them
 
 
 class Bench(NamedTuple):
@@ -117,6 +118,16 @@ def count_of(config: OpenBookConfig) -> int:
     (3, 2)
     """
     return (config.n_models or 1) * (2 if config.differences else 1)
+
+
+def rounds_of(bench: Bench, config: OpenBookConfig) -> int:
+    """How often each member's training is to fit into the time: twice where all is learned once more with the held-out tail.
+
+    Not where the tail is a small part of the data: a training of twice the steps is worth more, and time that is left over
+    is spent on learning once more all the same.
+    """
+    held, learnt = len(bench.split.validation.end_W), len(bench.split.train.end_W)
+    return 2 if config.refit and held >= _TAIL * learnt > 0 else 1
 
 
 def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) -> Trial:
@@ -222,7 +233,7 @@ def choose_parts(
         only.training.run(bench.progress)
         return only, told
     # Trials share their part of the time; with many members to train, no more than each of these will have.
-    rounds = count_of(config) * (2 if config.refit else 1)
+    rounds = count_of(config) * rounds_of(bench, config)
     begin = time.perf_counter()
     each = budget_s * min(TRIALS_SHARE / (len(switches) + 1), 1 / (len(switches) + 1 + rounds))
     longest = budget_s * _LONGEST / count_of(config)
