@@ -214,7 +214,7 @@ def test_another_scaling_whose_trial_is_clearly_worse_costs_the_leader_no_more(
     kept: bool,
 ) -> None:
     leader, second = two_scalings(monkeypatch, losses, mean, asked, alike)
-    trial, decision = members.trial_beside(leader, second.bench, 1)
+    trial, decision = members.trial_beside(leader, second.bench, 1, 40.0)
     assert (trial is not None) is kept
     if asked:
         assert trial is not None
@@ -223,26 +223,71 @@ def test_another_scaling_whose_trial_is_clearly_worse_costs_the_leader_no_more(
     assert kept or (decision.value, decision.why) == (False, told)
 
 
-@pytest.mark.parametrize(("pace", "steps"), [(1.0, 7), (0.2, 0)], ids=["taken up again", "anew at another pace"])
-def test_a_trial_of_another_scaling_is_taken_up_again_at_its_pace(
-    monkeypatch: pytest.MonkeyPatch, pace: float, steps: int
+@pytest.mark.parametrize("left", [40.0, 39.0])
+def test_a_trial_of_another_scaling_is_left_out_where_it_would_take_too_long(
+    monkeypatch: pytest.MonkeyPatch, left: float
 ) -> None:
+    """The leader's took ten seconds: a quarter of forty. What was not tried is judged when it is trained."""
+    leader, second = two_scalings(monkeypatch, (1.0, 1.3), 9.0, None, True)
+    trial, _ = members.trial_beside(leader, second.bench, 1, left)
+    assert (trial is None) is (left >= 40)
+    assert second.training.history.steps == (10 if left >= 40 else 0)
+    assert left < 40 or second.training.config.budget_s == 10
+
+
+@pytest.mark.parametrize("pace", [1.0, 0.2], ids=["taken up again", "anew at another pace"])
+def test_a_trial_of_another_scaling_is_taken_up_again_at_its_pace(monkeypatch: pytest.MonkeyPatch, pace: float) -> None:
+    """Best at its seventh step of fourteen, which took seven seconds: at an even rate till then, and as long after it as the
+    leader, for which half of forty seconds is left beside that of the leader, and its own three and a half."""
     leader, second = two_scalings(monkeypatch, (1.0, 1.0), 1.0, None, True)
+    leader.training.config = TrainConfig(max_steps=10, hold=4)
     beside = members.begun(second.bench, leader.config, 1)
-    beside.history.steps = 7
+    beside.history.steps, beside.history.best_step, beside.history.seconds = 14, 7, 7.0
     (_, trained), _ = members.both_scalings(leader._replace(pace=pace), beside, 1, 40.0, 2)
-    assert (trained.history.steps, trained.pace) == (steps, pace)
+    told = trained.training.config
+    assert trained.pace == pace
+    assert (trained.history.steps, told.hold, told.max_steps) == ((14, 7, 13) if pace == 1 else (0, 4, 10))
+    assert told.budget_s == pytest.approx((40 - 4 + 3.5) / 2 - 3.5 if pace == 1 else (40 - 4) / 2)
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_where_no_time_is_left_a_trial_is_judged_as_it_stands(monkeypatch: pytest.MonkeyPatch, tried: bool) -> None:
+    leader, second = two_scalings(monkeypatch, (1.0, 0.9), 0.95, None, True)
+    beside = members.begun(second.bench, leader.config, 1)
+    beside.history.steps = 14 if tried else 0
+    found, decision = members.both_scalings(leader, beside, 1, 7.9, 2)  # of which four are for learning once more
+    assert len(found) == (2 if tried else 1)
+    assert decision.value is tried
+    assert decision.why.startswith("validation loss" if tried else "no time was left")
+    assert beside.training.config == TrainConfig(), "not a step more"
 
 
 @pytest.mark.parametrize(("worst", "steps"), [(1.39, 10), (1.41, 4)])
 def test_a_trial_far_behind_the_leader_is_given_up(monkeypatch: pytest.MonkeyPatch, worst: float, steps: int) -> None:
-    """Validated every other step, asked from the second validation on; the leader's losses then are what counts."""
+    """Validated every other step, asked from the second validation on; what the leader's losses were then is what counts."""
     leader, second = two_scalings(monkeypatch, (0.5, 9.0), 9.0, None, True)
-    leader.history.val_loss = [(2, 1.2), (4, 1.0), (6, 1.0), (8, 1.0), (10, 0.5 if worst > 1.4 else 1.0)]
+    leader.history.val_loss = [(2, 1.2), (4, 1.0), (6, 1.0), (8, 1.0), (11, 0.5)]
     second.training.history.best_loss = worst
-    trial, _ = members.trial_beside(leader, second.bench, 1)
+    trial, _ = members.trial_beside(leader, second.bench, 1, 40.0)
     assert trial is None
     assert second.training.history.steps == steps
+
+
+def test_a_second_scaling_that_is_ended_leaves_the_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its first step, and while the mean is judged."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("run", "judged"):
+        leader, second = two_scalings(monkeypatch, (1.0, 1.0), 1.0, None, True)
+        monkeypatch.setattr(second.training if name == "run" else leader.training, name, end)
+        trial, decision = members.trial_beside(leader, second.bench, 1, 40.0)
+        assert (trial, decision.why, leader.history.stopped_by) == (None, "ended", "interrupt")
+        leader, second = two_scalings(monkeypatch, (1.0, 1.0), 1.0, None, True)
+        monkeypatch.setattr(*((second.training, "go_on") if name == "run" else (leader.training, name)), end)
+        found, decision = members.both_scalings(leader, members.begun(second.bench, leader.config, 1), 1, 40.0, 2)
+        assert (found, decision.why, leader.history.stopped_by) == ([leader], "ended", "interrupt")
 
 
 def two_scalings(
@@ -385,9 +430,7 @@ def test_floors_of_both_scalings_are_the_same_forecast_in_original_units(both: F
     assert missed < 2 < all_missed
 
 
-@pytest.mark.parametrize(
-    ("asked", "at"), [(True, 2), (True, 3), (True, 4), (True, 5), (True, 6), (None, 3), (None, 4), (None, 5), (None, 6)]
-)
+@pytest.mark.parametrize(("asked", "at"), [*((True, at) for at in range(2, 7)), *((None, at) for at in range(2, 7))])
 def test_an_interrupt_keeps_a_model_that_forecasts(
     monkeypatch: pytest.MonkeyPatch, asked: bool | None, at: int
 ) -> None:
@@ -424,18 +467,14 @@ def test_who_asks_for_one_scaling_gets_one() -> None:
     assert apart.decisions[why].why == "series differ in size, or have static inputs"
 
 
-def test_a_target_alone_is_read_in_levels_or_in_steps_not_in_both() -> None:
-    """Without inputs one unit for all windows says the same as differences do: neither is tried beside the other."""
+def test_levels_are_not_tried_beside_differences_of_a_target_alone() -> None:
+    """Without inputs one unit for all windows says the same as differences do."""
     table, config = make_frame(12), replace(BOTH, differences=None, book=0, n_models=1)
     alone = Forecaster(24, model=config, train=FAST).fit(table.drop(columns="warm"))
     assert "fixed" not in alone.decisions["scaling"].why
     assert "difference" in alone.decisions["scaling"].why
     with_input = Forecaster(24, model=config, futr_exog_list=["warm"], train=FAST).fit(table)
     assert "fixed" in with_input.decisions["scaling"].why
-    asked = replace(config, differences=True)
-    given = Forecaster(24, model=asked, scaling="fixed", train=FAST).fit(table.drop(columns="warm"))
-    assert "fixed" in given.decisions["differences"].why
-    assert "standard" in given.decisions["differences"].why
 
 
 def test_another_scaling_that_was_asked_for_is_trained_in_a_hurry_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,19 @@ def _bent(value: Any, out: Any) -> None:
         store(tanhs(load(value, t)), out, t)
 
 
+@njit
+def _read_some(value: Any, out: Any, count: int) -> None:
+    store(load_some(value, 0, count), out, 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, WIDTH - 1, WIDTH, 2**31 + 1])
+def test_lanes_behind_some_are_zero_whatever_stands_there(count: int) -> None:
+    value, out = np.full(WIDTH, np.nan, np.float32), np.empty(WIDTH, np.float32)
+    value[:count] = 3
+    _read_some(value, out, count)
+    assert out.tolist() == [3.0] * min(count, WIDTH) + [0.0] * (WIDTH - min(count, WIDTH))
+
+
 def test_tanh_is_exact_near_zero_and_far_from_it() -> None:
     value = np.concatenate([np.linspace(-20, 20, 400), np.logspace(-8, 0, 400), [1e30, -1e30, np.nan, 0]])
     value = np.resize(value, padded(len(value))).astype(np.float32)
@@ -257,6 +270,9 @@ cases.test_a_step_of_the_cell_in_lanes_and_beside_them(19)
 cases.test_gradients_of_a_step_of_the_cell_in_lanes_and_beside_them(19)
 cases.test_vectors_are_put_cleared_and_added_as_far_as_both_go(19, "out")
 cases.test_some_lanes_leave_the_others_alone(3)
+cases.test_lanes_behind_some_are_zero_whatever_stands_there(3)
+cases.test_tanh_is_exact_near_zero_and_far_from_it()
+cases.test_softmax_over_open_cells("some")
 print("well")
 """
     plain = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}

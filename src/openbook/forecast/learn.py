@@ -129,9 +129,11 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     rounds = search.rounds_of(bench, chosen)
     beside, differences = None, Decision(False, one)
     if other is not None:
-        beside, differences = members.trial_beside(best, other, learner.seed)
-    trained = rounds * (1 if beside is None else 2)
-    leader, pace = search.train_fully(best, learner.seed, budget.left(), trained)
+        beside, differences = members.trial_beside(best, other, learner.seed, budget.left())
+    trained, done = rounds, 0.0
+    if beside is not None:
+        trained, done = 2 * rounds, members.seconds_again([beside])
+    leader, pace = search.train_fully(best, learner.seed, budget.left(), trained, done)
     decided("learning_rate", pace)
     leaders = [leader]
     if beside is not None and not search.stopped(leader):

@@ -24,29 +24,34 @@ _BEYOND = 1.25  # further members are trained for this many times the steps afte
 _NEAR = 1.05  # a member whose loss is above this multiple of the first one's is not averaged
 MEMBERS = 3  # at most, where their number is left open
 PAIRS = 2  # likewise, where each seed stands for two scalings
-_LEAST = 0.5  # of the seconds that the leader took to its best step: with less, another scaling is not tried
+_LEAST = 0.5  # of the seconds that the leader took to its best step: with less, another scaling is not trained
+_TRIED = 0.25  # of the seconds that are left at most for another scaling's trial: a longer one is left out
 # Two scalings are averaged where their mean validates below this multiple of the better one; of series that change by
 # different steps, where it validates better.
 _BOTH = 1.08
 _APART = 1.4  # a trial of another scaling is given up where its loss is above this multiple of the leader's after as many steps
 
 
-def trial_beside(leader: Trial, other: Bench, seed: int) -> tuple[Trial | None, Decision]:
-    """A member that reads the same windows in another scaling, tried for as many steps as the leader was; None where the mean
-    of both validates clearly worse already then, which spares the leader half of its time.
+def trial_beside(leader: Trial, other: Bench, seed: int, left_s: float) -> tuple[Trial | None, Decision]:
+    """A member that reads the same windows in another scaling, tried for as many steps and seconds as the leader was; None
+    where the mean of both does not validate well enough already then, which spares the leader half of its time.
+
+    Untried where it was asked for, nothing is held out, or its trial would take too much of the seconds that are left.
     """
-    trial = begun(other, leader.config, seed)
-    if leader.config.differences or not other.split.validation or stopped(leader):
+    trial, took = begun(other, leader.config, seed), leader.history.seconds
+    if leader.config.differences or not other.split.validation or stopped(leader) or took > _TRIED * left_s:
         return trial, Decision(False, "ended")
-    often = leader.training.config.val_every
-    trial.training.config = replace(
-        leader.training.config, max_steps=leader.history.steps, patience=leader.history.steps
-    )
-    trial.training.run(other.progress, lambda own: own.steps >= 2 * often and _lost(leader.history, own))
+    steps, often = leader.history.steps, leader.training.config.val_every
+    config = replace(leader.training.config, max_steps=steps, patience=steps, budget_s=max(1.0, took))
+    trial.training.config = config
+    try:
+        trial.training.run(other.progress, lambda own: own.steps >= 2 * often and _lost(leader.history, own))
+        mean, why = _mean_of(leader, trial)
+    except KeyboardInterrupt:
+        trial.history.stopped_by = "interrupt"
     if stopped(trial):
         leader.history.stopped_by = "interrupt"
         return None, Decision(False, "ended")
-    mean, why = _mean_of(leader, trial)
     if trial.loss < leader.loss or mean < _limit(leader) * leader.loss:
         return trial, Decision(False, "ended")
     return None, Decision(False, f"in trials: {why}")
@@ -72,34 +77,49 @@ def _limit(leader: Trial) -> float:
 
 def both_scalings(leader: Trial, trial: Trial, seed: int, left_s: float, rounds: int) -> tuple[list[Trial], Decision]:
     """The leader and, trained as it was, the one that reads the same windows in another scaling; the better one alone where
-    the mean of both validates clearly worse.
+    the mean of both validates clearly worse, of series that change by different steps where it does not validate better.
 
     Which of the two validates better says little of what follows, so the mean need not be better there. The second gets the
     seconds that others of its kind and learning once more will leave it.
     Source: Bates & Granger 1969, The combination of forecasts.
     """
-    used, asked = seconds_again([leader]), bool(leader.config.differences)
-    share = (left_s - (rounds - 1) * used) / (rounds * (leader.config.n_models or 1))
-    if share < _LEAST * used and not asked:
+    used, asked, again = seconds_again([leader]), bool(leader.config.differences), trial.pace == leader.pace
+    done = seconds_again([trial]) if again else 0.0
+    share = (left_s - (rounds - 1) * used + done) / (rounds * (leader.config.n_models or 1)) - done
+    late = share + done < _LEAST * used and not asked
+    if late and not trial.history.steps:
         return [leader], Decision(False, "no time was left to train by another scaling")
-    schedule = replace(schedule_of(leader), budget_s=max(1.0, share))
-    if trial.history.steps and trial.pace == leader.pace:
-        trial.training.go_on(schedule, trial.bench.progress)
-    else:
-        trial = begun(trial.bench, leader.config, seed, leader.pace)
-        trial.training.config = schedule
-        trial.training.run(trial.bench.progress)
+    try:
+        if not late:
+            trial = _trained_as(leader, trial, seed, max(1.0, share))
+        mean, why = (0.0, "") if stopped(trial) or not trial.bench.split.validation else _mean_of(leader, trial)
+    except KeyboardInterrupt:
+        trial.history.stopped_by = "interrupt"
     if stopped(trial):
         leader.history.stopped_by = "interrupt"
         return [leader], Decision(False, "ended")
     both = sorted((leader, trial), key=_reads_differences)
     if not trial.bench.split.validation:
         return both, Decision(True, "as given")
-    mean, why = _mean_of(leader, trial)
     best = min((leader, trial), key=lambda each: each.loss)
     if asked or mean < _limit(leader) * best.loss:
         return both, Decision(True, f"as given; {why}" if asked else why)
     return [best], Decision(False, why)
+
+
+def _trained_as(leader: Trial, trial: Trial, seed: int, budget_s: float) -> Trial:
+    """A trial taken up again as the leader was, at an even rate up to its own best step; anew where the leader's pace is
+    another."""
+    schedule = replace(schedule_of(leader), budget_s=budget_s)
+    if trial.pace == leader.pace:
+        hold = max(schedule.hold, trial.history.best_step)
+        longer = replace(schedule, hold=hold, max_steps=schedule.max_steps + hold - schedule.hold)
+        trial.training.go_on(longer, trial.bench.progress)
+        return trial
+    anew = begun(trial.bench, leader.config, seed, leader.pace)
+    anew.training.config = schedule
+    anew.training.run(trial.bench.progress)
+    return anew
 
 
 def _reads_differences(trial: Trial) -> bool:

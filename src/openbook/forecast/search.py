@@ -250,12 +250,12 @@ def choose_parts(
     return best, told
 
 
-def train_fully(best: Trial, seed: int, left_s: float, rounds: int) -> tuple[Trial, Decision]:
+def train_fully(best: Trial, seed: int, left_s: float, rounds: int, done_s: float = 0.0) -> tuple[Trial, Decision]:
     """The best trial to its end; where it was learning by heart, or its end brought nothing, a training at a slower pace
     beside it: the better one.
 
     A slow pace can not be judged by a short trial, where it always looks careful. Of the seconds that are left as many are
-    kept as further members and learning once more, ``rounds`` trainings in all, will take.
+    kept as further members and learning once more, ``rounds`` trainings in all, will take; ``done_s`` of them are done.
     """
     bench, train, rate = best.bench, best.bench.train, best.bench.train.learning_rate
     if not bench.split.validation:
@@ -270,7 +270,7 @@ def train_fully(best: Trial, seed: int, left_s: float, rounds: int) -> tuple[Tri
     # Not ended early: what validates best often comes when the rate has nearly gone.
     full = replace(train, val_every=min(train.val_every, 2 * _OFTEN), patience=train.max_steps)
     if length > held:
-        share = max(1.0, (left_s + used) / shares - used)
+        share = max(1.0, (left_s + used + done_s) / shares - used)
         best.training.go_on(replace(full, hold=held, max_steps=length, budget_s=share), bench.progress)
         told.append(f"at {rate:g}: {best.loss:.4g}")
     left = (left_s - (time.perf_counter() - begin) - (rounds - 1) * used) / shares

@@ -211,7 +211,7 @@ def choose_start(
     of_a_size = not shape.n_static and float(unit.max()) <= _ALIKE * float(unit.min())
     possible = config.differences or (config.differences is None and scaling is None and of_a_size)
     of_size = {key[0]: value for key, value in tried.items() if key[1] == size}
-    beside = _scaling_beside(kind, of_size, alone=shape.n_variables == 1) if possible else None
+    beside = _scaling_beside(kind, of_size) if possible else None
     start = Start(decided, windows, averaged, scaled.columns, counting, own, beside, alike, counted_why)
     return start, decisions | decisions_of_map(start, panel, given=bool(config.skip_window), hurried=hurried)
 
@@ -234,9 +234,9 @@ def decisions_of_map(
     }
 
 
-def _scaling_beside(kind: Scaling, tried: Mapping[Scaling, float], *, alone: bool) -> Scaling:
+def _scaling_beside(kind: Scaling, tried: Mapping[Scaling, float]) -> Scaling:
     """What windows are scaled by a second time: differences, or where these stand already what did best of the others."""
-    if kind not in (COMMON if alone else ("difference",)):
+    if kind != "difference":
         return "difference"
     return min(OWN, key=lambda own: tried.get(own, math.inf))
 

@@ -92,7 +92,8 @@ def _inside(builder: Any, count: Any) -> Any:
     """Which lanes are among the first ``count``."""
     places = ir.VectorType(_PLACE, WIDTH)
     lane = ir.Constant(places, list(range(WIDTH)))
-    number = builder.trunc(count, _PLACE) if count.type.width > _PLACE.width else count
+    most = ir.Constant(count.type, WIDTH)
+    number = builder.trunc(builder.select(builder.icmp_signed("<", count, most), count, most), _PLACE)
     one = builder.insert_element(ir.Constant(places, ir.Undefined), number, ir.Constant(_PLACE, 0))
     every = builder.shuffle_vector(one, ir.Constant(places, ir.Undefined), ir.Constant(places, [0] * WIDTH))
     return builder.icmp_signed("<", lane, every)
@@ -126,13 +127,9 @@ def store_some(_context: Any, value: Any, array: Any, place: Any, count: Any) ->
     return types.void(value, array, types.intp, types.intp), codegen
 
 
-def _bytes(builder: Any, count: Any) -> Any:
-    return builder.mul(count, ir.Constant(count.type, 4))
-
-
 @intrinsic
 def put(_context: Any, value: Any, out: Any) -> Any:
-    """out = value, vectors, as far as both go: one instruction where a loop would be laid out anew at every call."""
+    """out = value, vectors, as far as both go: one call where a loop would be laid out anew at every place."""
     _check(value)
     _check(out)
 
@@ -156,7 +153,7 @@ def clear(_context: Any, out: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, given[0])
         (count,) = cgutils.unpack_tuple(builder, array.shape)
-        cgutils.memset(builder, array.data, _bytes(builder, count), 0)
+        cgutils.memset(builder, array.data, builder.mul(count, ir.Constant(count.type, 4)), 0)
         return context.get_dummy_value()
 
     return types.void(out), codegen
