@@ -105,6 +105,21 @@ def test_the_scale_comes_from_the_training_rows(modules: dict[str, ModuleType]) 
         etth1.make_series(series.stamps[:100], spoilt[:100])
 
 
+def test_a_peer_that_ran_out_of_time_leaves_its_target_open(modules: dict[str, ModuleType], root: Path) -> None:
+    put_ours(root, 1, [(1.0, 25, 3.0), (2.0, 50, 1.5)])
+    put_peer(root, 1.5, 100.0, "etth1_nf_patchtst")
+    put_peer(root, 1.5, 100.0, "etth1_nf_tft", steps=85)
+    found = targets(modules, root)
+    patchtst, tft = (
+        next(told for asked, told in found.items() if f"neuralforecast {name} after" in asked)
+        for name in ("PatchTST", "TFT")
+    )
+    assert patchtst.met
+    assert tft.met is None
+    assert "2.0 %" in tft.measured
+    assert "85 of 300 steps" in tft.measured
+
+
 def test_score_is_in_degrees_and_refuses_what_is_not_whole(modules: dict[str, ModuleType]) -> None:
     etth1, series = modules["etth1"], made_up(modules)
     first = etth1.origins("validation")
