@@ -93,7 +93,8 @@ def test_the_skip_path_may_read_farther_back_than_the_recurrence() -> None:
     older = batch.encoder_BTX.clone()
     older[:, -6, 0] += 1.0  # a row that the map reads and the recurrence does not
     before, after = net(batch), net(batch._replace(encoder_BTX=older))
-    torch.testing.assert_close(after.quantile_BHMQ, before.quantile_BHMQ + 1.0)
+    median = SHAPE.median  # the spread may follow the level that the map forecasts
+    torch.testing.assert_close(after.quantile_BHMQ[..., median], before.quantile_BHMQ[..., median] + 1.0)
     assert torch.equal(after.attention.weight_BHTF, before.attention.weight_BHTF)
     assert not after.attention.weight_BHTF[:, :, :-4].any()
 

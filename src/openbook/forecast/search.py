@@ -17,7 +17,7 @@ from openbook.data.panel import Panel
 from openbook.forecast.decisions import Decision
 from openbook.forecast.start import Start, book_of
 from openbook.models.base import ModelShape
-from openbook.models.openbook import OpenBookConfig, OpenBookNet
+from openbook.models.openbook import OpenBookConfig, OpenBookNet, reach_of
 from openbook.training.loop import History, Progress, TrainConfig, Training
 from openbook.windows.sampler import Resident, Split, WindowShape
 
@@ -90,9 +90,7 @@ def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
 def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
     """The windows a config needs: as far back as skip path and long book read, scaled by the recurrent part alone."""
     assert config.window is not None
-    reach = max(
-        config.window, config.skip_window or 0, ((config.book or 0) + 1) * bench.shape.season if config.book else 0
-    )
+    reach = reach_of(config, bench.shape.season)
     return replace(bench.start.windows, input_size=reach, scale_steps=config.window, least_context=config.window)
 
 

@@ -1,4 +1,5 @@
-"""``openbook``: a linear floor that is never lost, few recurrent steps, and one joint look-up in window and long book."""
+"""``openbook``: a linear floor that is never lost, few recurrent steps, and one joint look-up in window and long book, which
+move the floor along what is known of each step."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from openbook.nn.attention import LagBias
 from openbook.nn.heads import QuantileHead
 from openbook.nn.long_book import Days, LongBook
 from openbook.nn.recurrent import FusedLSTM, State
+from openbook.nn.seasonal_lags import periods_of, seasonal_lags
 from openbook.nn.segments import SegmentEncoder
 from openbook.nn.skip import LinearSkip, SkipShape, skip_input, skip_shape
 from openbook.windows.batch import Batch
@@ -86,6 +88,16 @@ def sizes_of(shape: ModelShape) -> Sizes:
     n_static = shape.n_static
     n_calendar = shape.n_encoder - shape.n_variables - 1
     return Sizes(shape.n_variables - n_static, shape.n_known - n_static, n_static, n_calendar)
+
+
+def reach_of(config: OpenBookConfig, season: int) -> int:
+    """How many rows of context a decided config reads.
+
+    >>> reach_of(OpenBookConfig(window=96, book=28), season=24)
+    696
+    """
+    assert config.window is not None
+    return max(config.window, config.skip_window or 0, (config.book + 1) * season if config.book else 0)
 
 
 class Look(NamedTuple):
@@ -203,18 +215,19 @@ class OpenBookNet(nn.Module):
         self.ahead = FusedLSTM(input_size=shape.n_decoder, size=size) if n_known else None
         self.step_HD = nn.Parameter(torch.randn(shape.h, size) / size**0.5)
         self.state = nn.Linear(size, size, bias=False)
-        self.combine = nn.Linear(2 * size + 2, 2 * size)
+        self.periods = periods_of(shape.season, reach_of(config, shape.season))
+        ways = 1 + len(self.periods) + bool(config.book)
+        self.combine = nn.Linear(2 * size + ways + len(self.periods) * n_known + bool(config.book), 2 * size)
         self.hidden = nn.Linear(2 * size, size)
         self.dropout = nn.Dropout(config.dropout)
         self.head = QuantileHead(size=size, n_targets=1, quantiles=shape.quantiles)
-        self.trust = nn.Linear(size, 1) if config.book else None
+        self.trust = nn.Linear(size, ways)
         with torch.no_grad():  # before training the median is the skip path's forecast
             self.head.output.weight[self.head.median].zero_()
             self.head.output.bias.fill_(-1.0)
             self.head.output.bias[self.head.median] = 0.0
-            if self.trust is not None:
-                self.trust.weight.zero_()
-                self.trust.bias.zero_()
+            self.trust.weight.zero_()
+            self.trust.bias.zero_()
 
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
         """The skip path, the look-up, and what the look-up adds to the path."""
@@ -230,7 +243,9 @@ class OpenBookNet(nn.Module):
             days = self.long_book(cut, self.sizes.n_variables, cut.encoder_BTX[..., 0])
         open_BSF = self.encoder.open(observed)
         found = self.look(query_BHD, book_BSFD, open_BSF if self.config.attention else open_BSF & False, days)
-        quantile_BHMQ = self._read_out(query_BHD, found, line_BH, days is not None)
+        way_BHW, beside_BHX = self._ways(cut, line_BH, found if days is not None else None)
+        told_BHX = torch.cat([query_BHD, found.context_BHD, way_BHW, beside_BHX], dim=-1)
+        quantile_BHMQ = self._read_out(told_BHX, line_BH, way_BHW)
         where = AttentionMap("joint", self._map(found, batch))
         floor_BHM = None if self.training else self.floor(batch)[..., None]
         return Output(quantile_BHMQ + ahead_BH[..., None, None], where, floor_BHM)
@@ -260,13 +275,29 @@ class OpenBookNet(nn.Module):
             asked_BHD = asked_BHD + self.ahead(decoder_BHK, State(last_BD, torch.zeros_like(last_BD))).output_BTD
         return torch.tanh(asked_BHD)
 
-    def _read_out(self, query_BHD: Tensor, found: Look, line_BH: Tensor, with_days: bool) -> Tensor:
-        """Quantiles [B, H, 1, Q]: the skip path, moved towards the days looked up and by what was read in the segments."""
-        share_BH = found.day_BHJ.sum(-1)
-        gap_BH = (found.analogue_BH - line_BH) * (share_BH > 0) if with_days else torch.zeros_like(line_BH)
-        told = torch.cat([query_BHD, found.context_BHD, gap_BH[..., None], share_BH[..., None]], dim=-1)
-        feature_BHD = self.dropout(F.gelu(self.hidden(F.gelu(self.combine(told)))))
-        moved_BH = line_BH if self.trust is None else line_BH + self.trust(feature_BHD)[..., 0] * gap_BH
+    def _ways(self, batch: Batch, line_BH: Tensor, found: Look | None) -> tuple[Tensor, Tensor]:
+        """Along what the skip path's forecast may be moved, [B, H, W]: its own distance from the window's location, and its
+        distances to the seasonal lags and to the days looked up. And what tells how far [B, H, X]: how the known inputs
+        of the lags differ from the step's, and the weight of all days together.
+        """
+        ways, beside = [line_BH[..., None]], []
+        if self.periods:
+            n_variables, n_known = self.sizes.n_variables, self.sizes.n_known
+            lags = seasonal_lags(
+                batch, batch.encoder_BTX[..., 0], self.periods, n_variables=n_variables, n_known=n_known
+            )
+            ways.append((lags.value_BHL - line_BH[..., None]) * lags.seen_BHL)
+            beside.append(lags.apart_BHX)
+        if found is not None:
+            share_BH = found.day_BHJ.sum(-1)
+            ways.append(((found.analogue_BH - line_BH) * (share_BH > 0))[..., None])
+            beside.append(share_BH[..., None])
+        return torch.cat(ways, dim=-1), torch.cat(beside, dim=-1) if beside else line_BH.new_zeros(*line_BH.shape, 0)
+
+    def _read_out(self, told_BHX: Tensor, line_BH: Tensor, way_BHW: Tensor) -> Tensor:
+        """Quantiles [B, H, 1, Q]: the skip path, moved along its ways as far as the step trusts each, and freely."""
+        feature_BHD = self.dropout(F.gelu(self.hidden(F.gelu(self.combine(told_BHX)))))
+        moved_BH = line_BH + (self.trust(feature_BHD) * way_BHW).sum(-1)
         return self.head(feature_BHD) + moved_BH[..., None, None]
 
     def _cycles(self, batch: Batch) -> tuple[Tensor, Tensor]:
