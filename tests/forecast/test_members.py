@@ -1,7 +1,8 @@
-"""The members of ``openbook``: how many are trained, in which scalings, and what is learned once more."""
+"""The members of ``openbook``: how many are trained, in which scalings, and how they go on with the held-out tail."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -80,16 +81,15 @@ def test_a_member_that_validated_far_worse_is_left_out(
     assert [other.config.budget_s for other in made] == ([49.5, 49.5] if asked else [None, None])
 
 
-@pytest.mark.parametrize(("tail", "most"), [(search._TAIL, 72.0), (9.0, 60.0)], ids=["a large tail", "a small one"])
-def test_learning_once_more_is_left_out_where_it_would_not_fit(
-    monkeypatch: pytest.MonkeyPatch, tail: float, most: float
-) -> None:
-    """Of sixty seconds and a fifth; with a tail that is a small part of the data, for which no time was kept, of sixty."""
+@pytest.mark.parametrize(("tail", "most"), [(search._TAIL, 240.0), (9.0, 200.0)], ids=["a large tail", "a small one"])
+def test_going_on_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch, tail: float, most: float) -> None:
+    """Of sixty seconds and a fifth; with a tail that is a small part of the data, for which no time was kept, of sixty. It
+    takes three tenths of what the members took to their best steps."""
     again: list[object] = []
     monkeypatch.setattr(search, "_TAIL", tail)
-    monkeypatch.setattr(members, "run_again", lambda trial, panel: again.append(trial) or trial.model)
+    monkeypatch.setattr(members, "learned_on", lambda trial, panel: again.append(trial) or trial.model)
     for needed in (most - 1, most + 1):
-        monkeypatch.setattr(members, "seconds_again", lambda trials, needed=needed: needed)
+        monkeypatch.setattr(members, "seconds_to_best", lambda trials, needed=needed: needed)
         monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
         model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
         model.fit(make_frame().drop(columns="warm"))
@@ -100,18 +100,52 @@ def test_learning_once_more_is_left_out_where_it_would_not_fit(
 
 @pytest.mark.parametrize(
     ("refit", "held", "learnt", "rounds"),
-    [(True, 5, 100, 2), (True, 4, 100, 1), (False, 50, 100, 1), (True, 0, 100, 1)],
+    [(True, 5, 100, 1.3), (True, 4, 100, 1.0), (False, 50, 100, 1.0), (True, 0, 100, 1.0)],
     ids=["a twentieth", "less", "not wanted", "nothing held out"],
 )
-def test_time_is_kept_to_learn_once_more_where_the_tail_is_a_part_worth_it(
-    refit: bool, held: int, learnt: int, rounds: int
+def test_time_is_kept_to_go_on_where_the_tail_is_a_part_worth_it(
+    refit: bool, held: int, learnt: int, rounds: float
 ) -> None:
     split = SimpleNamespace(validation=SimpleNamespace(end_W=range(held)), train=SimpleNamespace(end_W=range(learnt)))
     bench: Any = SimpleNamespace(split=split)
     assert search.rounds_of(bench, OpenBookConfig(refit=refit)) == rounds
 
 
-def test_why_nothing_was_learned_once_more_is_told() -> None:
+def test_a_member_goes_on_from_its_best_weights_with_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For three tenths of the steps that validated best, at the rate it was trained at, on a path solved with the tail."""
+    begun: list[tuple[search.Trial, dict[str, torch.Tensor], dict[str, Any]]] = []
+    plain = members.learned_on
+
+    def watch(model: torch.nn.Module, resident: Any, split: Any, windows: Any, **told: Any) -> History:
+        begun.append(
+            (trials[-1], {name: part.clone() for name, part in model.state_dict().items()}, told | {"split": split})
+        )
+        return History()
+
+    def note(trial: search.Trial, panel: Any) -> Any:
+        trials.append(trial)
+        return plain(trial, panel)
+
+    trials: list[search.Trial] = []
+    monkeypatch.setattr(members, "train_model", watch)
+    monkeypatch.setattr(members, "learned_on", note)
+    Forecaster(24, train=replace(FAST, max_steps=40, val_every=10)).fit(make_frame().drop(columns="warm"))
+    assert begun
+    for trial, state, told in begun:
+        config, steps = told["config"], math.ceil(0.3 * trial.history.best_step)
+        assert (config.max_steps, config.hold, config.stop_after, config.budget_s) == (steps, 0, None, None)
+        assert config.warmup == max(1, steps // 4)
+        assert config.learning_rate == trial.training.config.learning_rate
+        split = trial.bench.split
+        # Windows that reach from what was learned into the tail are new as well.
+        assert len(told["split"].train.end_W) >= len(split.train.end_W) + len(split.validation.end_W)
+        assert not told["split"].validation
+        learned = trial.model.state_dict()
+        moved = {name for name, part in state.items() if not torch.equal(part, learned[name])}
+        assert moved == {"skip.base_HD", "skip.base_H"}
+
+
+def test_why_the_tail_was_not_learned_is_told() -> None:
     table, config = (
         make_frame(12).drop(columns="warm"),
         OpenBookConfig(window=48, book=0, n_models=1, differences=False),
@@ -122,11 +156,11 @@ def test_why_nothing_was_learned_once_more_is_told() -> None:
     assert (none.decisions["refit"].value, none.decisions["refit"].why) == (False, "nothing held out")
 
 
-def test_an_interrupt_before_learning_once_more_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_before_going_on_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(members, "run_again", stop)
+    monkeypatch.setattr(members, "learned_on", stop)
     model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=FAST)
     model.fit(make_frame().drop(columns="warm"))
     assert model.interrupted()

@@ -129,7 +129,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, after: Callable[[Training, int], No
 def test_after_an_interrupt_no_training_is_begun(
     monkeypatch: pytest.MonkeyPatch, at: int, n_models: int | None
 ) -> None:
-    """Two trials (with the long book, without), the better one's end, further members, and all of them once more with all
+    """Two trials (with the long book, without), the better one's end, further members, and all of them going on with all
     rows: ended at each of them."""
 
     def interrupt(training: Training, count: int) -> None:
@@ -180,10 +180,10 @@ def test_short_windows_are_judged_and_learned_by_more_of_them(steps: int, count:
     assert (found.val_windows, found.batch_size) == told
 
 
-@pytest.mark.parametrize(("n_models", "seconds"), [(1, 10.0), (3, 6.25)])
+@pytest.mark.parametrize(("n_models", "seconds"), [(1, 10.0), (3, 50 / 5.9)])
 def test_trials_leave_time_for_all_members(monkeypatch: pytest.MonkeyPatch, n_models: int, seconds: float) -> None:
-    """Two trials in two fifths of the fifty seconds that the closed form left of sixty; with three members, each learned
-    twice, none more than an eighth. Steps that take no time make none of them longer."""
+    """Two trials in two fifths of the fifty seconds that the closed form left of sixty; with three members, each of which
+    goes on for three tenths, none more than such a member will have. Steps that take no time make none of them longer."""
     told: list[float | None] = []
     monkeypatch.setattr(search, "_TELLING", 0)
     monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds - 10)

@@ -132,7 +132,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         beside, differences = members.trial_beside(best, other, learner.seed, budget.left())
     trained, done = rounds, 0.0
     if beside is not None:
-        trained, done = 2 * rounds, members.seconds_again([beside])
+        trained, done = 2 * rounds, members.seconds_to_best([beside])
     leader, pace = search.train_fully(best, learner.seed, budget.left(), trained, done)
     decided("learning_rate", pace)
     leaders = [leader]
@@ -157,16 +157,17 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     held = f"{len(split.validation.end_W)} windows held out beside {len(split.train.end_W)}"
 
     def again() -> nn.Module | None:
-        if members.seconds_again(trials) > budget.left(over=members.OVER if rounds > 1 else 1.0):
-            decided("refit", Decision(False, f"{held}: no time was left to learn once more with them"))
+        needed = search.AGAIN * members.seconds_to_best(trials)
+        if needed > budget.left(over=members.OVER if rounds > 1 else 1.0):
+            decided("refit", Decision(False, f"{held}: no time was left to go on with them"))
             return model
         whole: list[nn.Module] = []
         for trial in trials:
-            trained = members.run_again(trial, panel)
+            trained = members.learned_on(trial, panel)
             if trained is None:
                 return None
             whole.append(trained)
-        decided("refit", Decision(True, f"{held}, learned once more with them"))
+        decided("refit", Decision(True, f"{held}; went on from the best weights with them"))
         return members.together(chosen, trials, whole)
 
     decided(

@@ -1,7 +1,8 @@
-"""The members of ``openbook``: as many as the time allows, trained as the one that did best, and once more with all rows."""
+"""The members of ``openbook``: as many as the time allows, trained as the one that did best, and on with all rows."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +13,10 @@ from torch import nn
 from openbook.data.panel import Panel
 from openbook.forecast.closed_form import average, own_maps
 from openbook.forecast.decisions import Decision
-from openbook.forecast.search import Bench, Trial, begun, member, stopped, windows_of
+from openbook.forecast.search import AGAIN, Bench, Trial, begun, set_maps, stopped, windows_of
 from openbook.forecast.start import MANY, error_of, tables_of
 from openbook.models.differences import FromNewest
-from openbook.models.openbook import OpenBook, OpenBookConfig
+from openbook.models.openbook import OpenBook, OpenBookConfig, OpenBookNet
 from openbook.training.loop import History, TrainConfig, train_model
 from openbook.windows.sampler import split_windows
 
@@ -75,16 +76,16 @@ def _limit(leader: Trial) -> float:
     return _BOTH if leader.bench.start.alike else 1.0
 
 
-def both_scalings(leader: Trial, trial: Trial, seed: int, left_s: float, rounds: int) -> tuple[list[Trial], Decision]:
+def both_scalings(leader: Trial, trial: Trial, seed: int, left_s: float, rounds: float) -> tuple[list[Trial], Decision]:
     """The leader and, trained as it was, the one that reads the same windows in another scaling; the better one alone where
     the mean of both validates clearly worse, of series that change by different steps where it does not validate better.
 
     Which of the two validates better says little of what follows, so the mean need not be better there. The second gets the
-    seconds that others of its kind and learning once more will leave it.
+    seconds that others of its kind and going on with the held-out tail will leave it.
     Source: Bates & Granger 1969, The combination of forecasts.
     """
-    used, asked, again = seconds_again([leader]), bool(leader.config.differences), trial.pace == leader.pace
-    done = seconds_again([trial]) if again else 0.0
+    used, asked, again = seconds_to_best([leader]), bool(leader.config.differences), trial.pace == leader.pace
+    done = seconds_to_best([trial]) if again else 0.0
     share = (left_s - (rounds - 1) * used + done) / (rounds * (leader.config.n_models or 1)) - done
     late = share + done < _LEAST * used and not asked
     if late and not trial.history.steps:
@@ -142,19 +143,19 @@ def together(config: OpenBookConfig, trials: Sequence[Trial], models: Sequence[n
     return whole.eval()
 
 
-def all_members(leaders: Sequence[Trial], seed: int, budget_s: float, rounds: int) -> tuple[list[Trial], Decision]:
+def all_members(leaders: Sequence[Trial], seed: int, budget_s: float, rounds: float) -> tuple[list[Trial], Decision]:
     """The leaders, one of each scaling, and others trained as they were: as many seeds as asked for, else as the time allows.
 
-    Each is trained ``rounds`` times, the second time up to its best step; the leaders were once. A seed that validated far
-    worse is left out, unless their number was asked for. Fewer than decided only where the user ended one of them. Members of
-    one scaling stand together, in the order of their leaders.
+    Each takes ``rounds`` trainings, going on with the held-out tail included; the leaders took one. A seed that validated
+    far worse is left out, unless their number was asked for. Fewer than decided only where the user ended one of them.
+    Members of one scaling stand together, in the order of their leaders.
     """
     bench, asked = leaders[0].bench, leaders[0].config.n_models
     if any(map(stopped, leaders)):
         return list(leaders), Decision(asked or 1, "ended")
     schedules = [_shortened(leader) for leader in leaders]
     step_s = [leader.history.seconds / max(1, leader.history.steps) for leader in leaders]
-    left = budget_s - (rounds - 1) * seconds_again(leaders)
+    left = budget_s - (rounds - 1) * seconds_to_best(leaders)
     took = rounds * sum(second * each.max_steps for second, each in zip(step_s, schedules, strict=True))
     room = 1 + max(0, int(left / took)) if bench.split.validation and took else 1
     most = MEMBERS if len(leaders) == 1 else PAIRS
@@ -192,13 +193,14 @@ def _shortened(leader: Trial) -> TrainConfig:
     return replace(schedule, max_steps=max(1, length), hold=min(schedule.hold, length))
 
 
-def run_again(trial: Trial, panel: Panel) -> nn.Module | None:
-    """The same training with the held-out tail among what is learned, for as many steps as validated best.
+def learned_on(trial: Trial, panel: Panel) -> nn.Module | None:
+    """A member taken on from its best weights with the held-out tail among what is learned, on a skip path solved anew.
 
-    None where the user ended it: half a training is worse than the whole one before.
+    For ``AGAIN`` of the steps that validated best, at a rate that falls to its end. None where the user ended it: the member
+    as it was validated is better than one that was left in the middle.
     """
     bench = trial.bench
-    train, windows, seed = bench.train, windows_of(bench, trial.config), trial.training.seed
+    train, windows, best = bench.train, windows_of(bench, trial.config), trial.history.best_step
     all_of_it = split_windows(panel, bench.start.windows, validation_size=0, season=bench.shape.season)
     start, none = bench.start, replace(train, validation_size=0)
     learnt, judged = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
@@ -206,20 +208,24 @@ def run_again(trial: Trial, panel: Panel) -> nn.Module | None:
     counted = start.counting.tables(learnt)
     averaged = average(counted, judged, error, like.windows, bench.shape.season, like)
     own = own_maps(counted[-1], None, averaged.solved, error, like=start.own)
-    model = member(bench._replace(start=start._replace(averaged=averaged, own=own)), trial.config, seed)
-    best = trial.history.best_step
+    model = copy.deepcopy(trial.model)
+    assert isinstance(model, OpenBookNet)
+    set_maps(model, averaged.solved, own)
     if not best:
         return model
-    again = replace(schedule_of(trial), stop_after=best, val_every=train.val_every)
+    steps = math.ceil(AGAIN * best)
+    schedule = replace(schedule_of(trial), max_steps=steps, hold=0, stop_after=None, val_every=train.val_every)
+    config = replace(schedule, warmup=max(1, min(train.warmup, steps // 4)))
     shape = replace(bench.shape, input_size=windows.input_size)
+    seed, shown = trial.training.seed + 1, bench.progress  # other windows are drawn than at its beginning
     history = train_model(
-        model, bench.resident, all_of_it, windows, shape=shape, config=again, seed=seed, progress=bench.progress
+        model, bench.resident, all_of_it, windows, shape=shape, config=config, seed=seed, progress=shown
     )
     return None if history.stopped_by == "interrupt" else model
 
 
-def seconds_again(trials: Sequence[Trial]) -> float:
-    """What ``run_again`` of these will take, by the steps they took."""
+def seconds_to_best(trials: Sequence[Trial]) -> float:
+    """What these took to their best steps, all together."""
     return sum(trial.history.seconds * trial.history.best_step / max(1, trial.history.steps) for trial in trials)
 
 

@@ -6,6 +6,7 @@ Only the panel that is learned from enters here: its held-out tail judges, nothi
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from openbook.data.panel import Panel
+from openbook.forecast.closed_form import Own, Solved
 from openbook.forecast.decisions import Decision
 from openbook.forecast.start import Start, book_of
 from openbook.models.base import ModelShape
@@ -34,7 +36,8 @@ _SHORT = 64  # windows up to this length cost little:
 _MORE = 8  # they are judged by so many times more of them,
 _MANY = 4  # and learned in batches of so many times more, where there are very many
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
-_TAIL = 0.05  # held-out windows, as a share of those learned from, for which time is kept to learn once more with them
+_TAIL = 0.05  # held-out windows, as a share of those learned from, for which time is kept to go on with them
+AGAIN = 0.3  # of the steps that validated best, for which a member goes on with the held-out tail
 
 
 class Bench(NamedTuple):
@@ -80,11 +83,16 @@ def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = OpenBookNet(config, bench.shape)
-    if made.skip is not None:
-        made.skip.set_base(bench.start.solved.weight_DH, bench.start.solved.bias_H)
-        for place, own in enumerate(bench.start.own):
-            made.skip.set_own(place, own.weight_DH, own.bias_H)
+    set_maps(made, bench.start.solved, bench.start.own)
     return made.to(bench.device)
+
+
+def set_maps(member: OpenBookNet, solved: Solved, own: Sequence[Own]) -> None:
+    """Closed-form maps into a member's skip path, where it has one."""
+    if member.skip is not None:
+        member.skip.set_base(solved.weight_DH, solved.bias_H)
+        for place, each in enumerate(own):
+            member.skip.set_own(place, each.weight_DH, each.bias_H)
 
 
 def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
@@ -118,14 +126,15 @@ def count_of(config: OpenBookConfig) -> int:
     return (config.n_models or 1) * (2 if config.differences else 1)
 
 
-def rounds_of(bench: Bench, config: OpenBookConfig) -> int:
-    """How often each member's training is to fit into the time: twice where all is learned once more with the held-out tail.
+def rounds_of(bench: Bench, config: OpenBookConfig) -> float:
+    """How often each member's training is to fit into the time: once, and the share of it in which the held-out tail is
+    learned too.
 
-    Not where the tail is a small part of the data: a training of twice the steps is worth more, and time that is left over
-    is spent on learning once more all the same.
+    Not where the tail is a small part of the data: more steps are worth more, and in time that is left over training goes
+    on with it all the same.
     """
     held, learnt = len(bench.split.validation.end_W), len(bench.split.train.end_W)
-    return 2 if config.refit and held >= _TAIL * learnt > 0 else 1
+    return 1 + AGAIN if config.refit and held >= _TAIL * learnt > 0 else 1.0
 
 
 def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) -> Trial:
@@ -248,12 +257,13 @@ def choose_parts(
     return best, told
 
 
-def train_fully(best: Trial, seed: int, left_s: float, rounds: int, done_s: float = 0.0) -> tuple[Trial, Decision]:
+def train_fully(best: Trial, seed: int, left_s: float, rounds: float, done_s: float = 0.0) -> tuple[Trial, Decision]:
     """The best trial to its end; where it was learning by heart, or its end brought nothing, a training at a slower pace
     beside it: the better one.
 
     A slow pace can not be judged by a short trial, where it always looks careful. Of the seconds that are left as many are
-    kept as further members and learning once more, ``rounds`` trainings in all, will take; ``done_s`` of them are done.
+    kept as further members and going on with the held-out tail, ``rounds`` trainings in all, will take; ``done_s`` of them are
+    done.
     """
     bench, train, rate = best.bench, best.bench.train, best.bench.train.learning_rate
     if not bench.split.validation:

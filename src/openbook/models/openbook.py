@@ -34,8 +34,8 @@ class OpenBookConfig:
     to it (open in a decided config: ``window``). ``segment``: steps read at once. ``attention``: look up the window's
     segments. ``mixing``: whether segments of all variables may be looked up, or the target's own alone. ``book``:
     seasons of the long book, 0 for none. ``cycle``: a learned cycle of the calendar is taken off and added back. ``skip``:
-    the linear floor inside the model. ``refit``: after validation, choice and calibration all is learned once more with the
-    held-out tail, for as many steps as validated best. ``n_models``: as many models from different seeds, averaged; left
+    the linear floor inside the model. ``refit``: after validation, choice and calibration training goes on from the best
+    weights with the held-out tail. ``n_models``: as many models from different seeds, averaged; left
     open, as many as the time allows, three at most. ``differences``: each of them stands beside another that reads the same
     windows scaled as ``difference``.
 
