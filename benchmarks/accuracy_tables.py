@@ -146,8 +146,8 @@ def ablations(results: Mapping[str, Results]) -> str:
     rows += [[name.removeprefix(f"{OURS}, "), *(_against(found, name) for found in suites)] for name in names]
     told = (
         "In brackets: the change against the model as it is, on the cases that both have; in `small_demand`, with two units, "
-        "the mean of the cases' changes. With a star: measured before two scalings were averaged, as the model does; "
-        "what such a part is worth is its distance from `one scaling`."
+        "the mean of the cases' changes. With a star: measured on another commit than the model as it is; what was changed "
+        "between the two is in it as well, and may be most of it."
     )
     return "\n\n".join(part for part in ("### Ablations", _worth_of_attention(suites), told, table(head, rows)) if part)
 
@@ -157,7 +157,7 @@ def _worth_of_attention(suites: Sequence[Results]) -> str:
     worth = {}
     for found in suites:
         ratio = ratios(found, OURS, NEITHER, SUITES[found.suite].metrics[0])
-        if ratio and not _of_one_scaling(found, NEITHER):
+        if ratio and not _of_other_commits(found, NEITHER):
             part = f" ({len(ratio)} of {len(found.cases)} cases)" if len(ratio) < len(found.cases) else ""
             worth[f"{found.suite}{part}"] = fmean(ratio.values()) - 1
     if not worth:
@@ -189,14 +189,17 @@ def _against(found: Results, label: str) -> str:
         else fmean(mine) / fmean(base)
     )
     part = f", {len(cases)} of {len(found.cases)} cases" if len(cases) < len(found.cases) else ""
-    star = " \\*" if _of_one_scaling(found, label) else ""
+    star = " \\*" if _of_other_commits(found, label) else ""
     return f"{_shown(mine, metric)} ({percent([change - 1], signed=True)}{part}){star}"
 
 
-def _of_one_scaling(found: Results, label: str) -> bool:
-    """Whether a variant was measured before two scalings were averaged, and the model as it is after that."""
-    mine, other = ([("differences" in run.get("decisions", {})) for run in found.of(name)] for name in (OURS, label))
-    return all(mine) and not all(other)
+def _of_other_commits(found: Results, label: str) -> bool:
+    """Whether a variant was measured on other code than the model as it is, in a case that both have."""
+    mine, other = (
+        {(case, run["commit"]) for case in found.measured(label, OURS) for run in found.of(name, case)}
+        for name in (OURS, label)
+    )
+    return not other <= mine
 
 
 def _rank(found: Results, targets: Sequence[Target]) -> int:
