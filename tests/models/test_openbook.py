@@ -85,6 +85,19 @@ def test_a_look_up_does_not_depend_on_how_many_ask_beside_it(with_days: bool) ->
         torch.testing.assert_close(many.analogue_BH, torch.where(any_BH, found_BH, 0.0), rtol=0, atol=1e-12)
 
 
+def test_a_step_that_wholly_trusts_a_lag_repeats_it_and_keeps_its_floor_where_it_was_not_observed() -> None:
+    batch = make_batch()
+    net = OpenBookNet(replace(DECIDED, book=0, cycle=False), replace(SHAPE, season=2)).eval()
+    net.skip.set_base(torch.zeros(net.skip_shape.width, H), torch.full((H,), 5.0))
+    with torch.no_grad():
+        net.trust.bias[1] = 1.0  # after the floor itself the season before comes first
+    observed = torch.ones_like(batch.observed_BTF)
+    observed[:, T - 1, 0] = False
+    median_BH = net(batch._replace(observed_BTF=observed)).quantile_BHMQ[:, :, 0, SHAPE.median]
+    torch.testing.assert_close(median_BH[:, ::2], batch.encoder_BTX[:, [T - 2], 0].expand(-1, H // 2))
+    torch.testing.assert_close(median_BH[:, 1::2], torch.full((B, H // 2), 5.0))
+
+
 def test_the_skip_path_may_read_farther_back_than_the_recurrence() -> None:
     batch, config = make_batch(), replace(DECIDED, window=4, skip_window=8, book=0, cycle=False)
     net = OpenBookNet(config, SHAPE).eval()
