@@ -217,9 +217,9 @@ def learned_on(trial: Trial, panel: Panel) -> nn.Module | None:
     schedule = replace(schedule_of(trial), max_steps=steps, hold=0, stop_after=None, val_every=train.val_every)
     config = replace(schedule, warmup=max(1, min(train.warmup, steps // 4)))
     shape = replace(bench.shape, input_size=windows.input_size)
-    seed, shown = trial.training.seed + 1, bench.progress  # other windows are drawn than at its beginning
+    seed = trial.training.seed + 1  # other windows are drawn than at its beginning
     history = train_model(
-        model, bench.resident, all_of_it, windows, shape=shape, config=config, seed=seed, progress=shown
+        model, bench.resident, all_of_it, windows, shape=shape, config=config, seed=seed, progress=bench.progress
     )
     return None if history.stopped_by == "interrupt" else model
 

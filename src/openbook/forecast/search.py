@@ -87,12 +87,12 @@ def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
     return made.to(bench.device)
 
 
-def set_maps(member: OpenBookNet, solved: Solved, own: Sequence[Own]) -> None:
+def set_maps(net: OpenBookNet, solved: Solved, own: Sequence[Own]) -> None:
     """Closed-form maps into a member's skip path, where it has one."""
-    if member.skip is not None:
-        member.skip.set_base(solved.weight_DH, solved.bias_H)
+    if net.skip is not None:
+        net.skip.set_base(solved.weight_DH, solved.bias_H)
         for place, each in enumerate(own):
-            member.skip.set_own(place, each.weight_DH, each.bias_H)
+            net.skip.set_own(place, each.weight_DH, each.bias_H)
 
 
 def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
