@@ -26,11 +26,12 @@ from openbook.models.seq2seq import LuongConfig
 from openbook.training.loop import TrainConfig
 
 SEEDS = (1, 2, 3)
-# The same three settings for every data set: how much the model is held back.
+# The same four settings for every data set: how much the model is held back.
 SETTINGS: dict[str, tuple[DarnnConfig, TrainConfig]] = {
-    "free": (DarnnConfig(dropout=0.1), TrainConfig(learning_rate=1e-3)),
-    "held": (DarnnConfig(dropout=0.3), TrainConfig(learning_rate=5e-4)),
-    "decayed": (DarnnConfig(dropout=0.2), TrainConfig(learning_rate=1e-3, weight_decay=0.1)),
+    "free": (DarnnConfig(dropout=0.1, input_dropout=0), TrainConfig(learning_rate=1e-3)),
+    "held": (DarnnConfig(dropout=0.3, input_dropout=0), TrainConfig(learning_rate=5e-4)),
+    "decayed": (DarnnConfig(dropout=0.2, input_dropout=0), TrainConfig(learning_rate=1e-3, weight_decay=0.1)),
+    "thinned": (DarnnConfig(dropout=0.1), TrainConfig(learning_rate=1e-3)),
 }
 GAPS = (1, 7, 28, 63)
 

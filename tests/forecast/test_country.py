@@ -98,8 +98,25 @@ def test_models_of_the_schema_before_are_read_and_others_refused_by_number(tmp_p
         (folder / "manifest.json").write_text(json.dumps(manifest | {"schema": schema}))
         if schema == 2:
             pd.testing.assert_frame_equal(ob.load(folder).predict(), before, check_exact=True)
-    with pytest.raises(ob.OpenBookError, match="schema 2 or 3, got schema 9"):
+    with pytest.raises(ob.OpenBookError, match="schema 2 or 3 or 4, got schema 9"):
         ob.load(folder)
+
+
+def test_darnn_of_an_older_schema_keeps_the_keys_it_was_trained_with(tmp_path: Path) -> None:
+    import hashlib
+
+    old = forecaster(country=None, model=ob.DarnnConfig(hidden_size=4, centred_keys=False)).fit(daily(100))
+    folder = old.save(tmp_path / "m")
+    config, manifest = (json.loads((folder / f"{name}.json").read_text()) for name in ("config", "manifest"))
+    for part in (config["model"], config["fitted_model"]):
+        assert part.pop("centred_keys") is False
+    text = json.dumps(config).encode()
+    (folder / "config.json").write_bytes(text)
+    manifest["sha256"]["config.json"] = hashlib.sha256(text).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"schema": 3}))
+    again = ob.load(folder)
+    assert not again.fitted().config.centred_keys
+    pd.testing.assert_frame_equal(again.predict(), old.predict(), check_exact=True)
 
 
 def test_refusals() -> None:

@@ -11,7 +11,7 @@ from openbook.errors import UsageError
 from openbook.models.base import ModelShape, Teaching
 from openbook.models.darnn import Darnn, DarnnConfig
 from openbook.models.registry import build_model
-from openbook.nn.dual_stage import InputEncoder, Weighed
+from openbook.nn.dual_stage import InputAttention, InputEncoder, Weighed
 from openbook.windows.batch import Batch
 
 FORMS = ("two_pass", "recurrent")
@@ -47,11 +47,9 @@ def test_weights_are_the_product_of_the_stages() -> None:
 
 
 def alpha_moves(model: nn.Module) -> bool:
-    """Whether alpha of a constant input still changes from step to step, as the state does."""
-    batch = make_batch()
-    still = batch.encoder_BTX[:, :1].expand(-1, T, -1)
+    """Whether alpha changes from step to step of a window whose inputs can all be weighed, as the state does."""
     model.encoder.attention.state.weight.data.mul_(4.0)
-    alpha = model(batch._replace(encoder_BTX=still))[1].stages.alpha_BTF[0]
+    alpha = model(make_batch()).attention.stages.alpha_BTF[0]
     return bool((alpha[1:] - alpha[:-1]).abs().amax() > 1e-4)
 
 
@@ -149,6 +147,74 @@ def test_several_targets(form: str) -> None:
         found = build_model(config, shape, seed=3).eval()(grow(make_batch())).quantile_BHMQ
         assert found.shape == (B, H, 2, 3)
         assert not torch.allclose(found[..., 0, :], found[..., 1, :])
+
+
+@pytest.mark.parametrize("series_encoder", ["linear", "conv"])
+def test_centred_keys_see_shapes_not_levels(series_encoder: str) -> None:
+    """Nor what stands where nothing was observed, or on padding."""
+    batch = make_batch()
+    series, mask = batch.encoder_BTX[..., :3], batch.observed_BTF
+    level = torch.where(mask, series + 7.0, -3.0)
+    for centred in (True, False):
+        torch.manual_seed(0)
+        attention = InputAttention(
+            state_size=4,
+            input_size=T,
+            size=5,
+            series_encoder=series_encoder,
+            centred=centred,  # type: ignore[arg-type]
+        )
+        for weight in attention.series.parameters():
+            nn.init.normal_(weight, 0, 0.3)
+        keys = [attention.project(one, batch.inside_BT, mask) for one in (series, level)]
+        assert torch.allclose(keys[0], keys[1], atol=1e-5) == centred
+
+
+def test_the_default_has_centred_keys_and_the_paper_s_are_to_be_had() -> None:
+    assert made().encoder.attention.centred
+    assert not made(centred_keys=False).encoder.attention.centred
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_inputs_are_left_out_of_windows_in_training_only_and_never_all(form: str) -> None:
+    model, batch = made(form=form, input_dropout=0.6, dropout=0.0), make_batch()
+    still = model(batch)
+    torch.manual_seed(1)
+    alphas = []
+    for _ in range(20):
+        stages = model.train()(batch).attention.stages
+        assert stages is not None
+        alphas.append(stages.alpha_BTF)
+    alpha_NBF = torch.stack(alphas).sum(2)
+    assert (alpha_NBF > 0).any(2).all()  # something is always left
+    left_out = (alpha_NBF == 0).float().mean()
+    assert 0.3 < left_out < 0.65  # six tenths, less the windows that would have lost all
+    again = model.eval()(batch)
+    assert torch.equal(again.quantile_BHMQ, still.quantile_BHMQ)
+    model.encoder.dropout = 0.0
+    torch.testing.assert_close(model.train()(batch).quantile_BHMQ, still.quantile_BHMQ)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", FORMS)
+def test_reading_costs_what_was_read(form: str) -> None:
+    model, batch = made(form=form, reading_cost=0.25), make_batch()
+    penalty = model(batch).penalty
+    assert penalty is not None
+    assert 0 < float(penalty) < 0.25
+    model.encoder.attention.liking_F.data[-1] = 20.0  # type: ignore[union-attr]  # nowhere takes all
+    assert float(model(batch).penalty) == pytest.approx(0.0, abs=1e-6)
+    model.encoder.attention.liking_F.data[-1] = -20.0  # type: ignore[union-attr]
+    inside = float(batch.inside_BT.float().mean())  # on padding nothing is read
+    assert float(model(batch).penalty) == pytest.approx(0.25 * inside, rel=1e-5)
+    assert made(form=form, nowhere=False)(batch).penalty is None
+
+
+@pytest.mark.parametrize("name", ["input_dropout", "reading_cost"])
+@pytest.mark.parametrize("wrong", [-0.1, 1.0, True, "much"])
+def test_shares_that_can_not_be_are_refused(name: str, wrong: object) -> None:
+    with pytest.raises(UsageError, match=name):
+        DarnnConfig(**{name: wrong})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -183,6 +184,27 @@ def test_focus_sharpens_the_look_ups() -> None:
         batch = gather(resident, *index_to(split.validation, torch.device("cpu")), WINDOWS)
         entropies.append(float(attention_entropy(model(batch).attention.weight_BHTF.detach())))
     assert entropies[1] < 0.7 * entropies[0]
+
+
+def test_a_penalty_of_the_model_is_trained_and_not_validated() -> None:
+    class Costly(nn.Module):
+        """A model with one more weight, which only its penalty pulls at."""
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner, self.config = inner, inner.config
+            self.spare = nn.Parameter(torch.ones(()))
+
+        def forward(self, *given: Any) -> Any:
+            return self.inner(*given)._replace(penalty=1e3 + self.spare)
+
+    model, resident, split, shape = setting()
+    config = TrainConfig(max_steps=10, val_every=10, batch_size=8, weight_decay=1e-12)
+    costly = Costly(model)
+    history = train_model(costly, resident, split, WINDOWS, shape=shape, config=config, seed=1)
+    assert float(costly.spare.detach()) < 1.0
+    assert history.train_loss[0][1] > 1e3
+    assert history.best_loss < 1e3
 
 
 def test_without_validation_windows_the_last_weights_stay() -> None:

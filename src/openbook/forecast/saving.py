@@ -34,8 +34,12 @@ from openbook.windows.scaling import ColumnScaler
 if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
 
-SCHEMA = 3
-_READABLE = (2, 3)  # 2: without country, categories of static columns, several targets
+SCHEMA = 4
+_READABLE = (
+    2,
+    3,
+    4,
+)  # 2: without country, categories of static columns, several targets; below 4: darnn's keys see levels
 _CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
 _FILES = (_CONFIG, _WEIGHTS, _MANIFEST)
 _KINDS = {"int": int, "float": float, "bool": bool, "str": str}  # of series names
@@ -183,7 +187,11 @@ def _checked(files: dict[str, bytes], path: Path) -> tuple[dict[str, Any], dict[
         if manifest["schema"] not in _READABLE:
             known = " or ".join(map(str, _READABLE))
             raise _broken(path, f"a model file of schema {known}", f"schema {manifest['schema']}")
-        return json.loads(files[_CONFIG]), load_tensors(files[_WEIGHTS])
+        config = json.loads(files[_CONFIG])
+        for model in (config["model"], config["fitted_model"]) if manifest["schema"] < 4 else ():
+            if model["name"] == "darnn":
+                model.setdefault("centred_keys", False)
+        return config, load_tensors(files[_WEIGHTS])
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise _broken(path, "readable JSON and tensors", f"{type(error).__name__}: {error}") from error
 

@@ -121,11 +121,13 @@ class Output(NamedTuple):
     """Quantiles of every step in scaled units, [B, H, M, Q], and where each step looked.
 
     ``skip_BHM``: of models with a linear skip path, what its closed-form map alone forecasts; None in training.
+    ``penalty``: what a model adds to its training loss, one number; validation and tests count errors alone.
     """
 
     quantile_BHMQ: Tensor
     attention: AttentionMap
     skip_BHM: Tensor | None = None
+    penalty: Tensor | None = None
 
 
 class Teaching(NamedTuple):

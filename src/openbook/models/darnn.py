@@ -47,8 +47,12 @@ class DarnnConfig:
     never compare one with the other. ``drivers``: stage one weighs ``all`` variables, or ``inputs`` without the target,
     which then enters the decoder only, as in the paper. ``series_encoder``: ``linear``, the paper's, whose weights belong
     to one input size, or ``conv`` for windows of any length. ``nowhere``: stage one may read less than everything in a
-    step; the paper's must read something. ``segment``: so many rows are read as one step, for windows of thousands (two
-    passes, as a forecast, directly). ``mode`` as in ``LuongConfig``.
+    step; the paper's must read something. Reading all of a step then adds ``reading_cost`` to the training loss, so that an
+    input which tells nothing is not read. ``centred_keys``: stage one tells inputs apart by their shapes about the window's
+    mean; the paper's by levels too. ``input_dropout``: in training every input is left out of a window with this
+    probability. The paper's model has none of these: ``nowhere=False, centred_keys=False, input_dropout=0``. ``segment``:
+    so many rows are read as one step, for windows of thousands (two passes, as a forecast, directly). ``mode`` as in
+    ``LuongConfig``.
 
     >>> DarnnConfig(form="recurrent", protocol="nowcast").drivers
     'all'
@@ -63,6 +67,9 @@ class DarnnConfig:
     drivers: Drivers = "all"
     series_encoder: SeriesEncoder = "linear"
     nowhere: bool = True
+    reading_cost: float = 0.01
+    centred_keys: bool = True
+    input_dropout: float = 0.2
     segment: int = 1
     mode: Mode = "direct"
     dropout: float = 0.1
@@ -80,7 +87,8 @@ class DarnnConfig:
         check_choice("mode", self.mode, MODES)
         for name in ("hidden_size", "attention_size", "entry_size", "segment"):
             whole_number(name, getattr(self, name), least=1)
-        check_share("dropout", self.dropout)
+        for name in ("dropout", "input_dropout", "reading_cost"):
+            check_share(name, getattr(self, name))
         told = {"form": self.form, "protocol": self.protocol, "mode": self.mode}
         wanted = {"form": "two_pass", "protocol": "forecast", "mode": "direct"}
         if self.segment > 1 and told != wanted:
@@ -207,6 +215,7 @@ class Darnn(nn.Module):
             n_features=shape.n_variables,
             series_encoder=config.series_encoder,
             nowhere=config.nowhere,
+            centred=config.centred_keys,
         )
         self.encoder = InputEncoder(
             weigh,
@@ -215,6 +224,7 @@ class Darnn(nn.Module):
             size=config.hidden_size,
             recurrent=config.form == "recurrent",
             segment=config.segment,
+            dropout=config.input_dropout,
         )
         self.decoder = TemporalDecoder(
             n_targets=shape.n_targets * config.segment,
@@ -248,7 +258,8 @@ class Darnn(nn.Module):
             quantile_BHMQ = self.readout(found.hidden_BLD[:, last], found.context_BLD[:, last], batch.decoder_BHK)
             beta_BLT = found.weight_BLT
         stages, weight_BHTF = self._attention(book.alpha_BTF, beta_BLT, past_BPM.shape[1] - 1, rows)
-        return Output(quantile_BHMQ, AttentionMap("two_stage", weight_BHTF, stages, shift))
+        penalty = self.config.reading_cost * book.read_BT.float().mean() if self.config.nowhere else None
+        return Output(quantile_BHMQ, AttentionMap("two_stage", weight_BHTF, stages, shift), penalty=penalty)
 
     def _attention(self, alpha_BSF: Tensor, beta_BLS: Tensor, first: int, rows: _Rows) -> tuple[Stages, Tensor]:
         """Both stages and their product by row; what a segment got is shared out among the rows it was read from."""

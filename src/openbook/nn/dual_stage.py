@@ -32,10 +32,26 @@ def cut(value: Tensor, size: int) -> Tensor:
 
 
 class Weighed(NamedTuple):
-    """The book [B, T, D] an encoder wrote of weighed inputs, and the weights ``alpha_BTF`` of every step."""
+    """The book [B, T, D] an encoder wrote of weighed inputs, the weights ``alpha_BTF`` of every step, and how much was read.
+
+    ``read_BT``: what of a step's weight went to inputs, between 0 and 1; the rest looked nowhere.
+    """
 
     output_BTD: Tensor
     alpha_BTF: Tensor
+    read_BT: Tensor
+
+
+def about_mean(series_BTF: Tensor, seen_BTF: Tensor) -> Tensor:
+    """Every series of a window about its mean there: its shape, whatever its level. Where it was not seen, 0.
+
+    >>> series, seen = torch.tensor([[[5.0], [7.0], [99.0]]]), torch.tensor([[[True], [True], [False]]])
+    >>> about_mean(series, seen).flatten().tolist()
+    [-1.0, 1.0, 0.0]
+    """
+    known_BTF = series_BTF.masked_fill(~seen_BTF, 0.0)
+    mean_B1F = known_BTF.sum(1, keepdim=True) / seen_BTF.sum(1, keepdim=True).clamp(min=1)
+    return (known_BTF - mean_B1F).masked_fill(~seen_BTF, 0.0)
 
 
 class ConvKey(nn.Module):
@@ -67,7 +83,8 @@ class InputAttention(nn.Module):
     be told from one that matters. Likings and keys start at zero, where all weigh the same: else what a series looks like at
     random weights would be a head start that noise keeps. With ``nowhere`` a key without a
     series takes part, which starts with half of the weight: a step that had better read less has a place to say so, instead
-    of reading noise; the weights then sum to less than one.
+    of reading noise; the weights then sum to less than one. ``centred`` keys see every series about its mean in the window:
+    a level that has left what was trained on (a spring after a winter) would else decide the weights by itself.
 
     ``series_encoder="linear"`` is the paper's U (Qin et al. 2017, equation 8): it acts on the whole series of a window, so
     its weights belong to ``input_size`` steps; of a longer window it reads the newest, a shorter one counts as begun by
@@ -88,9 +105,10 @@ class InputAttention(nn.Module):
         n_features: int = 0,
         series_encoder: SeriesEncoder = "linear",
         nowhere: bool = False,
+        centred: bool = False,
     ) -> None:
         super().__init__()
-        self.input_size = input_size
+        self.input_size, self.centred = input_size, centred
         self.nowhere_A = nn.Parameter(torch.zeros(size)) if nowhere else None
         self.series: nn.Linear | ConvKey = nn.Linear(input_size, size) if series_encoder == "linear" else ConvKey(size)
         self.liking_F = nn.Parameter(torch.zeros(n_features + nowhere)) if n_features else None
@@ -102,8 +120,14 @@ class InputAttention(nn.Module):
         self.state = nn.Linear(state_size, size)
         self.score = nn.Linear(size, 1, bias=False)
 
-    def project(self, series_BTF: Tensor, inside_BT: Tensor) -> Tensor:
-        """Keys of the series of a window, [B, F, A], and last nowhere's where there is one; ``inside`` is false on padding."""
+    def project(self, series_BTF: Tensor, inside_BT: Tensor, mask_BTF: Tensor | None = None) -> Tensor:
+        """Keys of the series of a window, [B, F, A], and last nowhere's where there is one.
+
+        ``inside`` is false on padding, ``mask`` also where a series was not observed.
+        """
+        if self.centred:
+            seen_BTF = inside_BT[..., None].expand_as(series_BTF)
+            series_BTF = about_mean(series_BTF, seen_BTF if mask_BTF is None else seen_BTF & mask_BTF)
         series_BFT = series_BTF.transpose(1, 2)
         if isinstance(self.series, ConvKey):
             key_BFA = self.series(series_BFT, inside_BT)
@@ -136,7 +160,8 @@ class InputEncoder(nn.Module):
     weighed inputs, so the steps follow one another. Otherwise two passes: an LSTM over the raw inputs supplies the states,
     so the attention of all steps is one batch, and a second LSTM reads the weighed inputs. ``side`` inputs (flags,
     calendar) are read unweighed. With ``segment`` above one (two passes) a step of both LSTMs reads a segment of so many
-    rows of every input, weighed as one, and the book has a page per segment.
+    rows of every input, weighed as one, and the book has a page per segment. In training every input is left out of a
+    window with probability ``dropout``, never all of them, so that none is relied on alone.
 
     >>> encoder = InputEncoder(InputAttention(state_size=8, input_size=6, size=5, n_features=3), n_features=3, n_side=2, size=4)
     >>> inside, mask = torch.ones(2, 6, dtype=torch.bool), torch.ones(2, 6, 3, dtype=torch.bool)
@@ -153,9 +178,10 @@ class InputEncoder(nn.Module):
         size: int,
         recurrent: bool = False,
         segment: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.attention, self.segment = attention, segment
+        self.attention, self.segment, self.dropout = attention, segment, dropout
         n_inputs = n_features * segment
         self.raw = None if recurrent else PaddedLSTM(input_size=n_inputs + n_side, size=size)
         self.weighed: StepLSTM | PaddedLSTM
@@ -170,7 +196,7 @@ class InputEncoder(nn.Module):
 
     def forward(self, series_BTF: Tensor, side_BTS: Tensor, inside_BT: Tensor, mask_BTF: Tensor) -> Weighed:
         """Inputs [B, T, F] and [B, T, S]; ``inside`` false on padding, ``mask`` false where an input can not be weighed."""
-        key_BFA = self.attention.project(series_BTF, inside_BT)
+        key_BFA, mask_BTF = self.attention.project(series_BTF, inside_BT, mask_BTF), self._thinned(mask_BTF)
         if isinstance(self.weighed, StepLSTM):
             return self._recurrent(self.weighed, key_BFA, series_BTF, side_BTS, inside_BT, mask_BTF)
         series_BSXF, side_BSC = cut(series_BTF, self.segment), cut(side_BTS, self.segment).mean(2)
@@ -178,13 +204,22 @@ class InputEncoder(nn.Module):
         raw_BSX = torch.cat([series_BSXF.flatten(2), side_BSC], dim=-1)
         alpha_BSF = self.attention(self.raw.states(raw_BSX, inside_BS), key_BFA, mask_BSF)  # type: ignore[union-attr]
         weighed_BSX = torch.cat([(alpha_BSF[:, :, None] * series_BSXF).flatten(2), side_BSC], dim=-1)
-        return Weighed(self.weighed(weighed_BSX, inside_BS).output_BTD, self._shares(alpha_BSF))
+        return self._told(self.weighed(weighed_BSX, inside_BS).output_BTD, alpha_BSF)
 
-    def _shares(self, alpha_BTF: Tensor) -> Tensor:
-        """Of what was read, each input's share: rows sum to one (0 where nothing could be read)."""
-        if self.attention.nowhere_A is None:
-            return alpha_BTF
-        return alpha_BTF / alpha_BTF.sum(-1, keepdim=True).clamp(min=torch.finfo(alpha_BTF.dtype).tiny)
+    def _thinned(self, mask_BTF: Tensor) -> Tensor:
+        """In training some inputs are left out of a window, never all that it has."""
+        if not self.training or self.dropout <= 0:
+            return mask_BTF
+        kept_B1F = torch.rand(len(mask_BTF), 1, mask_BTF.shape[2], device=mask_BTF.device) >= self.dropout
+        left_BTF = mask_BTF & kept_B1F
+        return torch.where(left_BTF.any(2).any(1)[:, None, None], left_BTF, mask_BTF)
+
+    def _told(self, output_BTD: Tensor, alpha_BTF: Tensor) -> Weighed:
+        """Weights as shares of what was read: rows sum to one (0 where nothing could be read)."""
+        read_BT1 = alpha_BTF.sum(-1, keepdim=True)
+        if self.attention.nowhere_A is not None:
+            alpha_BTF = alpha_BTF / read_BT1.clamp(min=torch.finfo(alpha_BTF.dtype).tiny)
+        return Weighed(output_BTD, alpha_BTF, read_BT1[..., 0])
 
     def _recurrent(
         self,
@@ -210,4 +245,4 @@ class InputEncoder(nn.Module):
             return lstm.hoist(side_BTS)
 
         found = attending_encoder(gates(), series, weights, inside_BT, Again(gates))
-        return Weighed(found.hidden_BTD, self._shares(found.alpha_BTF[..., : series_BTF.shape[2]]))
+        return self._told(found.hidden_BTD, found.alpha_BTF[..., : series_BTF.shape[2]])

@@ -274,6 +274,8 @@ class Training:
         output, loss = self._forward(batch, teaching, self.model, unit_BM)
         if self.config.focus > 0:
             loss = loss + self.config.focus * attention_entropy(output.attention.weight_BHTF.float())
+        if output.penalty is not None:
+            loss = loss + output.penalty
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
