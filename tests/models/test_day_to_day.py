@@ -16,8 +16,8 @@ H, T, P = 4, 12, 6  # a horizon shorter than its period
 SHAPE = ModelShape(n_variables=3, n_encoder=6, n_decoder=4, input_size=T, h=H, quantiles=(0.5,), n_known=1, season=3)
 
 
-def made(mode: str = "forecast", gaps: tuple[int, ...] = (1, 2), *, same_hour: bool = True) -> DayToDay:
-    config = DayToDayConfig(hidden_size=8, gaps=gaps, mode=mode, same_hour=same_hour)  # type: ignore[arg-type]
+def made(mode: str = "forecast", gaps: tuple[int, ...] = (1, 2), **changes: object) -> DayToDay:
+    config = DayToDayConfig(hidden_size=8, gaps=gaps, mode=mode, **changes)  # type: ignore[arg-type]
     model = build_model(config, SHAPE, seed=3).eval()
     assert isinstance(model, DayToDay)
     return model
@@ -162,7 +162,7 @@ def test_the_same_hour_of_a_day_is_read_beside_its_code() -> None:
 
 
 def test_days_are_left_out_in_training_only_and_never_all() -> None:
-    model = made()
+    model = made(gap_dropout=0.1)
     seen = torch.ones(200, 2, dtype=torch.bool)
     assert torch.equal(model._thinned(seen), seen)
     model.train()

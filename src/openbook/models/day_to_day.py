@@ -37,8 +37,7 @@ class DayToDayConfig:
     encoder, shared by all gaps, squeezes each day through a bottleneck; hour by hour ``heads`` weigh the days, each in its
     own way (never more heads than gaps), and a decoder rebuilds the day from what they find: codes, and with ``same_hour``
     also what each day saw at that hour. Without it and with one gap it is the reference's model: encoder → bottleneck →
-    repeated → decoder → dense. In training each day is left out with probability ``gap_dropout``, so that no day is relied
-    on alone. ``mode``: ``forecast`` the
+    repeated → decoder → dense. In training each day is left out with probability ``gap_dropout``. ``mode``: ``forecast`` the
     coming day, or ``reconstruct`` a day from its own shown part (gap 0) and the days before it, for anomaly scores.
 
     >>> DayToDayConfig(gaps=(7,)).reach
@@ -46,14 +45,14 @@ class DayToDayConfig:
     """
 
     name: ClassVar[str] = "day_to_day"
-    hidden_size: int = 64
+    hidden_size: int = 96
     bottleneck: int = 32
     attention_size: int = 32
     gaps: tuple[int, ...] = (1, 7, 28, 63, 112)
     mode: Literal["forecast", "reconstruct"] = "forecast"
     same_hour: bool = True
     heads: int = 4
-    gap_dropout: float = 0.1
+    gap_dropout: float = 0.0
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
