@@ -187,6 +187,7 @@ def test_inputs_are_left_out_of_windows_in_training_only_and_never_all(form: str
         alphas.append(stages.alpha_BTF)
     alpha_NBF = torch.stack(alphas).sum(2)
     assert (alpha_NBF > 0).any(2).all()  # something is always left
+    assert ((alpha_NBF[:, 0] > 0) != (alpha_NBF[:, 3] > 0)).any()  # each window loses its own
     left_out = (alpha_NBF == 0).float().mean()
     assert 0.3 < left_out < 0.65  # six tenths, less the windows that would have lost all
     again = model.eval()(batch)
