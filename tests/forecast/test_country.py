@@ -102,20 +102,31 @@ def test_models_of_the_schema_before_are_read_and_others_refused_by_number(tmp_p
         ob.load(folder)
 
 
-def test_darnn_of_an_older_schema_keeps_the_keys_it_was_trained_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "added", "gone"),
+    [
+        (ob.DarnnConfig(hidden_size=4, centred_keys=False), "centred_keys", {}),
+        (ob.DayToDayConfig(hidden_size=4, gaps=(1,)), None, {"gap_dropout": 0.1}),
+    ],
+    ids=["darnn", "day_to_day"],
+)
+def test_models_of_an_older_schema_forecast_as_they_did(
+    model: object, added: str | None, gone: dict[str, float], tmp_path: Path
+) -> None:
     import hashlib
 
-    old = forecaster(country=None, model=ob.DarnnConfig(hidden_size=4, centred_keys=False)).fit(daily(100))
+    old = forecaster(country=None, model=model).fit(daily(100))
     folder = old.save(tmp_path / "m")
     config, manifest = (json.loads((folder / f"{name}.json").read_text()) for name in ("config", "manifest"))
     for part in (config["model"], config["fitted_model"]):
-        assert part.pop("centred_keys") is False
+        part.pop(added, None)
+        part.update(gone)
     text = json.dumps(config).encode()
     (folder / "config.json").write_bytes(text)
     manifest["sha256"]["config.json"] = hashlib.sha256(text).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest | {"schema": 3}))
     again = ob.load(folder)
-    assert not again.fitted().config.centred_keys
+    assert again.fitted().config == old.fitted().config
     pd.testing.assert_frame_equal(again.predict(), old.predict(), check_exact=True)
 
 

@@ -159,13 +159,3 @@ def test_the_same_hour_of_a_day_is_read_beside_its_code() -> None:
     change = (model(batch._replace(encoder_BTX=moved)).quantile_BHMQ - before).abs().amax((0, 2, 3))
     assert (change[:2] == 0).all()
     assert change[2] > 0
-
-
-def test_days_are_left_out_in_training_only_and_never_all() -> None:
-    model = made(gap_dropout=0.1)
-    seen = torch.ones(200, 2, dtype=torch.bool)
-    assert torch.equal(model._thinned(seen), seen)
-    model.train()
-    thinned = model._thinned(seen)
-    assert not thinned.all()
-    assert thinned.any(1).all()

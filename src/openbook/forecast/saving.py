@@ -35,11 +35,8 @@ if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
 
 SCHEMA = 4
-_READABLE = (
-    2,
-    3,
-    4,
-)  # 2: without country, categories of static columns, several targets; below 4: darnn's keys see levels
+# 2: without country, categories of static columns, several targets; below 4: keys of darnn see levels, days are left out.
+_READABLE = (2, 3, 4)
 _CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
 _FILES = (_CONFIG, _WEIGHTS, _MANIFEST)
 _KINDS = {"int": int, "float": float, "bool": bool, "str": str}  # of series names
@@ -191,6 +188,7 @@ def _checked(files: dict[str, bytes], path: Path) -> tuple[dict[str, Any], dict[
         for model in (config["model"], config["fitted_model"]) if manifest["schema"] < 4 else ():
             if model["name"] == "darnn":
                 model.setdefault("centred_keys", False)
+            model.pop("gap_dropout", None)  # of day_to_day; in training only
         return config, load_tensors(files[_WEIGHTS])
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise _broken(path, "readable JSON and tensors", f"{type(error).__name__}: {error}") from error

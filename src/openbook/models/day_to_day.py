@@ -37,8 +37,8 @@ class DayToDayConfig:
     encoder, shared by all gaps, squeezes each day through a bottleneck; hour by hour ``heads`` weigh the days, each in its
     own way (never more heads than gaps), and a decoder rebuilds the day from what they find: codes, and with ``same_hour``
     also what each day saw at that hour. Without it and with one gap it is the reference's model: encoder → bottleneck →
-    repeated → decoder → dense. In training each day is left out with probability ``gap_dropout``. ``mode``: ``forecast`` the
-    coming day, or ``reconstruct`` a day from its own shown part (gap 0) and the days before it, for anomaly scores.
+    repeated → decoder → dense. ``mode``: ``forecast`` the coming day, or ``reconstruct`` a day from its own shown part
+    (gap 0) and the days before it, for anomaly scores.
 
     >>> DayToDayConfig(gaps=(7,)).reach
     7
@@ -52,7 +52,6 @@ class DayToDayConfig:
     mode: Literal["forecast", "reconstruct"] = "forecast"
     same_hour: bool = True
     heads: int = 4
-    gap_dropout: float = 0.0
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -60,7 +59,6 @@ class DayToDayConfig:
         for name in ("hidden_size", "bottleneck", "attention_size", "heads"):
             whole_number(name, getattr(self, name), least=1)
         check_share("dropout", self.dropout)
-        check_share("gap_dropout", self.gap_dropout)
         listed = self.gaps if isinstance(self.gaps, tuple | list) else ()
         plain = all(isinstance(gap, int) and not isinstance(gap, bool) and gap > 0 for gap in listed)
         if not plain or not listed or len(set(listed)) < len(listed):
@@ -138,7 +136,7 @@ class DayToDay(nn.Module):
         """All gaps' days in one batch through the encoder, one look-up per step, then the decoder over the steps."""
         H = batch.decoder_BHK.shape[1]
         day_BGHX, seen_BG = self._days(batch, teaching)
-        page_BHGC, seen_BHG = self._pages(day_BGHX), self._thinned(seen_BG)[:, None].expand(-1, H, -1)
+        page_BHGC, seen_BHG = self._pages(day_BGHX), seen_BG[:, None].expand(-1, H, -1)
         count_BH1 = seen_BHG.sum(2, keepdim=True).clamp(min=1)
         usual_BHC = (page_BHGC * seen_BHG[..., None]).sum(2) / count_BH1
         query_BHX = torch.cat([usual_BHC, batch.decoder_BHK], dim=-1)
@@ -158,13 +156,6 @@ class DayToDay(nn.Module):
         if not self.config.same_hour:
             return repeated_BHGC
         return torch.cat([repeated_BHGC, day_BGHX.transpose(1, 2)], dim=-1)
-
-    def _thinned(self, seen_BG: Tensor) -> Tensor:
-        """In training some days are left out, never all of a window's."""
-        if not self.training or self.config.gap_dropout <= 0 or seen_BG.shape[1] == 1:
-            return seen_BG
-        kept_BG = seen_BG & (torch.rand(seen_BG.shape, device=seen_BG.device) >= self.config.gap_dropout)
-        return torch.where(kept_BG.any(1, keepdim=True), kept_BG, seen_BG)
 
     def _rows(self, H: int, device: torch.device) -> Tensor:
         """Row of each gap's hour relative to the first step ahead, [H, G]."""

@@ -204,7 +204,7 @@ class InputEncoder(nn.Module):
         raw_BSX = torch.cat([series_BSXF.flatten(2), side_BSC], dim=-1)
         alpha_BSF = self.attention(self.raw.states(raw_BSX, inside_BS), key_BFA, mask_BSF)  # type: ignore[union-attr]
         weighed_BSX = torch.cat([(alpha_BSF[:, :, None] * series_BSXF).flatten(2), side_BSC], dim=-1)
-        return self._told(self.weighed(weighed_BSX, inside_BS).output_BTD, alpha_BSF)
+        return self._shared(self.weighed(weighed_BSX, inside_BS).output_BTD, alpha_BSF)
 
     def _thinned(self, mask_BTF: Tensor) -> Tensor:
         """In training some inputs are left out of a window, never all that it has."""
@@ -214,7 +214,7 @@ class InputEncoder(nn.Module):
         left_BTF = mask_BTF & kept_B1F
         return torch.where(left_BTF.any(2).any(1)[:, None, None], left_BTF, mask_BTF)
 
-    def _told(self, output_BTD: Tensor, alpha_BTF: Tensor) -> Weighed:
+    def _shared(self, output_BTD: Tensor, alpha_BTF: Tensor) -> Weighed:
         """Weights as shares of what was read: rows sum to one (0 where nothing could be read)."""
         read_BT1 = alpha_BTF.sum(-1, keepdim=True)
         if self.attention.nowhere_A is not None:
@@ -245,4 +245,4 @@ class InputEncoder(nn.Module):
             return lstm.hoist(side_BTS)
 
         found = attending_encoder(gates(), series, weights, inside_BT, Again(gates))
-        return self._told(found.hidden_BTD, found.alpha_BTF[..., : series_BTF.shape[2]])
+        return self._shared(found.hidden_BTD, found.alpha_BTF[..., : series_BTF.shape[2]])
