@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import platform
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -216,3 +217,13 @@ def test_a_readme_without_markers_is_refused(tables: ModuleType, root: Path) -> 
     (root / "README.ko.md").write_text("nothing here", encoding="utf-8")
     with pytest.raises(DataError, match=r"README\.ko\.md"):
         tables.generate(root)
+
+
+def test_results_name_the_processor_where_linux_tells(tmp_path: Path, tables: ModuleType) -> None:
+    del tables  # its folder can be imported from
+    processor = importlib.import_module("benchmarks.record").processor
+    told = tmp_path / "cpuinfo"
+    told.write_text("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: Some Processor\n\ncpu family\t: 26\nmodel\t\t: 2\n")
+    assert processor(told) == f"{platform.machine()} (Some Processor, family 25, model 17)"
+    told.write_text("Hardware\t: a board\n")
+    assert processor(told) == processor(tmp_path / "absent") == platform.machine()
