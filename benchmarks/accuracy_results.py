@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -54,6 +54,13 @@ class Results:
     def measured(self, *labels: str) -> list[str]:
         """The cases that all these models have a result of."""
         return [case for case in self.cases if all(self.of(label, case) for label in labels)]
+
+    def paired(self, *labels: str) -> Results:
+        """These models alone, on the cases and seeds that all of them have: seeds differ by more than some parts are worth."""
+        have = set.intersection(*({(run["case"], run["seed"]) for run in self.of(label)} for label in labels))
+        return replace(
+            self, runs=tuple(run for run in self.runs if run["label"] in labels and (run["case"], run["seed"]) in have)
+        )
 
     def case(self, *labels: str) -> Case:
         """Runs of these models as targets carry them: seeds, commits, threads."""

@@ -132,7 +132,7 @@ def score_table(found: Results) -> str:
 
 
 def ablations(results: Mapping[str, Results]) -> str:
-    """Variants by suite: the first metric over the cases that both have, and the change against the model as it is."""
+    """Variants by suite: the first metric over cases and seeds that both have, and the change against the default."""
     suites = [
         found
         for found in results.values()
@@ -145,9 +145,9 @@ def ablations(results: Mapping[str, Results]) -> str:
     rows = [[OURS, *(_shown(found.mean(OURS, SUITES[found.suite].metrics[0]), "mse") for found in suites)]]
     rows += [[name.removeprefix(f"{OURS}, "), *(_against(found, name) for found in suites)] for name in names]
     told = (
-        "In brackets: the change against the model as it is, on the cases that both have; in `small_demand`, with two units, "
-        "the mean of the cases' changes. With a star: measured on another commit than the model as it is; what was changed "
-        "between the two is in it as well, and may be most of it."
+        "In brackets: the change against the model as it is, on the cases and seeds that both have; in `small_demand`, with "
+        "two units, the mean of the cases' changes. With a star: measured on another commit than the model as it is; what "
+        "was changed between the two is in it as well, and may be most of it."
     )
     return "\n\n".join(part for part in ("### Ablations", _worth_of_attention(suites), told, table(head, rows)) if part)
 
@@ -155,7 +155,7 @@ def ablations(results: Mapping[str, Results]) -> str:
 def _worth_of_attention(suites: Sequence[Results]) -> str:
     """What looking up gained or cost, suite by suite, the largest gain first."""
     worth = {}
-    for found in suites:
+    for found in (whole.paired(OURS, NEITHER) for whole in suites):
         ratio = ratios(found, OURS, NEITHER, SUITES[found.suite].metrics[0])
         if ratio and not _of_other_commits(found, NEITHER):
             part = f" ({len(ratio)} of {len(found.cases)} cases)" if len(ratio) < len(found.cases) else ""
@@ -178,7 +178,8 @@ def _window(label: str) -> tuple[str, ...]:
     return ("decisions", "window") if label in FLOORS else ("decisions", "input_size", "value")
 
 
-def _against(found: Results, label: str) -> str:
+def _against(whole: Results, label: str) -> str:
+    found = whole.paired(OURS, label)
     metric, cases = SUITES[found.suite].metrics[0], found.measured(label, OURS)
     mine, base = found.mean(label, metric, cases), found.mean(OURS, metric, cases)
     if not mine or not base:

@@ -78,6 +78,15 @@ def test_what_a_user_gets_stands_beside_the_floor_and_is_no_ablation(
     assert "learned again" not in ablations
 
 
+def test_ablations_are_compared_with_the_same_seeds(module: Callable[[str], Any], tmp_path: Path) -> None:
+    for seed, mse in ((1, 0.20), (2, 0.40)):
+        put(tmp_path, "epf_np_known", "24", "openbook", seed, mse=mse, mae=mse)
+    put(tmp_path, "epf_np_known", "24", "openbook, without attention", 1, mse=0.22, mae=0.22)
+    ablations = section(module, tmp_path).partition("### Ablations")[2]
+    assert "| without attention | 0.2200 (+10.0 %) |" in ablations
+    assert "without either: −9.1 % on epf_np_known" in ablations
+
+
 def test_a_variant_measured_on_other_code_is_marked_and_not_held_against_the_model(
     module: Callable[[str], Any], tmp_path: Path
 ) -> None:
