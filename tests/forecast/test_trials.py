@@ -156,7 +156,7 @@ def test_no_part_is_tried_for_which_there_is_no_time(
     clock, told = SimpleNamespace(now=0.0), list[OpenBookConfig]()
     monkeypatch.setattr(search, "time", SimpleNamespace(perf_counter=lambda: clock.now))
 
-    def run(bench: Any, config: OpenBookConfig, seed: int, budget_s: float, longest_s: float, best: Any = None) -> Any:
+    def run(bench: Any, config: OpenBookConfig, *_: Any, **__: Any) -> Any:
         clock.now += took
         told.append(config)
         training: Any = SimpleNamespace(history=History(steps=200, seconds=took, best_loss=1.0))
@@ -168,6 +168,52 @@ def test_no_part_is_tried_for_which_there_is_no_time(
     _, decisions = search.choose_parts(bench, make_panel(make_frame(), futr=["warm"], freq="h"), config, 1, 100.0)
     assert len(told) == 1 + len(tried)
     assert [name for name in ("book", "mixing") if "validation loss" in decisions[name].why] == tried
+
+
+@pytest.mark.parametrize(("step_s", "learnt", "kept"), [(0.1, 200, True), (0.2, 200, False), (0.2, 100, True)])
+def test_a_part_is_not_kept_for_whose_steps_there_is_no_time(
+    monkeypatch: pytest.MonkeyPatch, step_s: float, learnt: int, kept: bool
+) -> None:
+    """After 20 of 150 seconds the other inputs' past validates better: of 1,200 steps the time is enough for 1,300 and 650;
+    where the trial without it was learning by heart after its hundredth step, two hundred are all that is needed."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(search, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def run(bench: Any, config: OpenBookConfig, *_: Any, most_s: float = 0.0, **__: Any) -> Any:
+        clock.now += 20.0
+        history = History(steps=200, seconds=20.0, best_step=learnt, best_loss=1.0)
+        if config.mixing:
+            assert most_s == pytest.approx(130.0 / (800 if learnt == 200 else 400 / 3))
+            history = History(steps=25, seconds=25 * step_s, best_step=25, best_loss=0.5)
+        return search.Trial(SimpleNamespace(history=history), config, bench)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(search, "run_trial", run)
+    bench: Any = SimpleNamespace(split=SPLIT, shape=SHAPE, train=TrainConfig())
+    config = OpenBookConfig(window=48, book=0, n_models=1, refit=False)
+    panel = make_panel(make_frame(), futr=["warm"], freq="h")
+    best, decisions = search.choose_parts(bench, panel, config, 1, 150.0)
+    assert best.config.mixing is decisions["mixing"].value is kept
+    told = (
+        "validation loss with False: 1, with True: 0.5"
+        if kept
+        else "with True the time is enough for 650 of 1200 steps"
+    )
+    assert decisions["mixing"].why == told
+
+
+@pytest.mark.parametrize("step_s", [0.09, 0.11])
+def test_a_trial_of_too_slow_steps_is_given_up(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+    clock, history = SimpleNamespace(now=5.0), History()
+    monkeypatch.setattr(search, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def run(progress: Any, hopeless: Callable[[History], bool]) -> None:
+        history.steps, clock.now = 25, clock.now + 25 * step_s
+        assert hopeless(history) == (step_s > 0.1)
+
+    training: Any = SimpleNamespace(history=history, config=TrainConfig(), run=run)
+    monkeypatch.setattr(search, "begun", lambda bench, config, seed: search.Trial(training, config, bench))
+    bench: Any = SimpleNamespace(train=TrainConfig(), progress=None)
+    search.run_trial(bench, OpenBookConfig(), 1, 10.0, 30.0, most_s=0.1)
 
 
 def test_a_trial_far_behind_is_given_up() -> None:

@@ -5,6 +5,7 @@ Only the panel that is learned from enters here: its held-out tail judges, nothi
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,6 +36,9 @@ _SPOILT = 2 / 3  # a training that validated best before this share of its steps
 _SHORT = 64  # windows up to this length cost little:
 _MORE = 8  # they are judged by so many times more of them,
 _MANY = 4  # and learned in batches of so many times more, where there are very many
+_ENOUGH = (
+    2 / 3
+)  # of its steps a training has to reach in the time that is left: a part with which it does not is left out
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 _TAIL = 0.05  # held-out windows, as a share of those learned from, for which time is kept to go on with them
 AGAIN = 0.3  # of the steps that validated best, for which a member goes on with the held-out tail
@@ -149,9 +153,17 @@ def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) ->
 
 
 def run_trial(
-    bench: Bench, config: OpenBookConfig, seed: int, budget_s: float, longest_s: float, best: Trial | None = None
+    bench: Bench,
+    config: OpenBookConfig,
+    seed: int,
+    budget_s: float,
+    longest_s: float,
+    best: Trial | None = None,
+    *,
+    most_s: float = math.inf,
 ) -> Trial:
-    """Train one member at an even rate for some seconds; given up where it falls behind the best so far.
+    """Train one member at an even rate for some seconds; given up where it falls behind the best so far, or a step of it
+    takes longer than ``most_s``.
 
     Where steps are slow it gets the seconds for as many as tell something, ``longest_s`` at most.
     """
@@ -166,9 +178,10 @@ def run_trial(
 
     def hopeless(own: History) -> bool:
         # Asked after every validation: only then is known how long steps take, and so how long the trial may.
-        needed = _seconds_of_trial(time.perf_counter() - begin, own.steps, budget_s, longest_s)
+        took = time.perf_counter() - begin
+        needed = _seconds_of_trial(took, own.steps, budget_s, longest_s)
         trial.training.config = replace(trial.training.config, budget_s=needed)
-        return best is not None and _behind(best.history, own)
+        return took > most_s * own.steps or (best is not None and _behind(best.history, own))
 
     trial.training.run(bench.progress, hopeless)
     return trial
@@ -207,7 +220,8 @@ def choose_parts(
 ) -> tuple[Trial, dict[str, Decision]]:
     """Long book and mixing, each switched by itself and kept where the validation loss says so; no cycle unless asked for.
 
-    Begins with the long book where the data allow one and the target's own segments; gives the best trial back.
+    What makes steps so slow that its training would be cut short by the time is not kept either. Begins with the long book
+    where the data allow one and the target's own segments; gives the best trial back.
     """
     others = bench.shape.n_variables - bench.shape.n_static > 1
     days = book_of(panel, config.window or 1, bench.shape.h, bench.shape.season)
@@ -250,9 +264,14 @@ def choose_parts(
         gone = time.perf_counter() - begin
         if stopped(best) or gone > budget_s or (place and gone + seconds > _ALL_TRIALS * budget_s):
             break
-        other = run_trial(bench, replace(best.config, **{name: value}), seed, each, longest, best)
+        needed, own_s = length_of(best), (budget_s - gone) / rounds
+        most_s = own_s / (_ENOUGH * needed) if value else math.inf
+        other = run_trial(bench, replace(best.config, **{name: value}), seed, each, longest, best, most_s=most_s)
+        step_s, worth = other.history.seconds / max(1, other.history.steps), _WORTH if value else 1.0
         why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4g}, with {value}: {other.loss:.4g}"
-        best = better_of(best, other, worth=_WORTH if value else 1.0)
+        if step_s > most_s:
+            worth, why = -math.inf, f"with {value} the time is enough for {own_s / step_s:.0f} of {needed} steps"
+        best = better_of(best, other, worth=worth)
         told[name] = Decision(getattr(best.config, name), why)
     return best, told
 
@@ -271,10 +290,8 @@ def train_fully(best: Trial, seed: int, left_s: float, rounds: float, done_s: fl
     told, begin, shares = [f"in its trial: {best.loss:.4g}"], time.perf_counter(), rounds * (best.config.n_models or 1)
     if stopped(best):
         return best, Decision(rate, f"validation loss {told[0]}")
-    held, spoilt = best.history.best_step, learnt_by_heart(best)
+    held, spoilt, length = best.history.best_step, learnt_by_heart(best), length_of(best)
     used = best.history.seconds * held / max(1, best.history.steps)
-    length = min(train.max_steps, max(held + 1, _WHOLE * held)) if spoilt else train.max_steps
-    length = min(length, train.stop_after or length)
     # Not ended early: what validates best often comes when the rate has nearly gone.
     full = replace(train, val_every=min(train.val_every, 2 * _OFTEN), patience=train.max_steps)
     if length > held:
@@ -289,6 +306,13 @@ def train_fully(best: Trial, seed: int, left_s: float, rounds: float, done_s: fl
         told.append(f"at {_SLOW * rate:g}: {slow.loss:.4g}")
         best = better_of(best, slow)
     return best, Decision(best.pace * rate, f"validation loss {', '.join(told)}")
+
+
+def length_of(trial: Trial) -> int:
+    """The steps that the whole training of a trial is laid out for: fewer where it was learning by heart."""
+    train, held = trial.bench.train, trial.history.best_step
+    length = min(train.max_steps, max(held + 1, _WHOLE * held)) if learnt_by_heart(trial) else train.max_steps
+    return min(length, train.stop_after or length)
 
 
 def learnt_by_heart(trial: Trial) -> bool:
