@@ -184,8 +184,8 @@ def test_a_part_is_not_kept_for_whose_steps_there_is_no_time(
         history = History(steps=200, seconds=20.0, best_step=learnt, best_loss=1.0)
         if config.mixing:
             assert most_s == pytest.approx(130.0 / (800 if learnt == 200 else 400 / 3))
-            history = History(steps=50, best_step=50, best_loss=0.5)
-        return search.Trial(SimpleNamespace(history=history), config, bench, step_s=step_s)  # type: ignore[arg-type]
+            history = History(steps=25, step_s=step_s, best_step=25, best_loss=0.5)
+        return search.Trial(SimpleNamespace(history=history), config, bench)  # type: ignore[arg-type]
 
     monkeypatch.setattr(search, "run_trial", run)
     bench: Any = SimpleNamespace(split=SPLIT, shape=SHAPE, train=TrainConfig())
@@ -203,20 +203,15 @@ def test_a_part_is_not_kept_for_whose_steps_there_is_no_time(
 
 @pytest.mark.parametrize("step_s", [0.09, 0.11])
 def test_a_trial_of_too_slow_steps_is_given_up(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
-    """What is compiled before the first validation counts for nothing."""
-    clock, history = SimpleNamespace(now=5.0), History()
-    monkeypatch.setattr(search, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    history = History(steps=25, step_s=step_s)
 
     def run(progress: Any, hopeless: Callable[[History], bool]) -> None:
-        history.steps, clock.now = 25, clock.now + 9.0
-        assert not hopeless(history)
-        history.steps, clock.now = 50, clock.now + 25 * step_s
         assert hopeless(history) == (step_s > 0.1)
 
     training: Any = SimpleNamespace(history=history, config=TrainConfig(), run=run)
     monkeypatch.setattr(search, "begun", lambda bench, config, seed: search.Trial(training, config, bench))
     bench: Any = SimpleNamespace(train=TrainConfig(), progress=None)
-    assert search.run_trial(bench, OpenBookConfig(), 1, 10.0, 30.0, most_s=0.1).step_s == pytest.approx(step_s)
+    search.run_trial(bench, OpenBookConfig(), 1, 10.0, 30.0, most_s=0.1)
 
 
 def test_a_trial_far_behind_is_given_up() -> None:

@@ -101,6 +101,19 @@ def test_while_the_rate_is_held_the_time_that_is_spent_does_not_lower_it(monkeyp
     assert rates == [1.0] * 5
 
 
+def test_steps_in_which_kernels_compile_set_no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, step = SimpleNamespace(now=0.0), loop.Training._step
+
+    def timed(training: loop.Training, number: int, spent: float) -> float:
+        clock.now += 9.0 if number < 3 else 0.5
+        return step(training, number, spent)
+
+    monkeypatch.setattr(loop.Training, "_step", timed)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    assert run(TrainConfig(max_steps=10, val_every=5, batch_size=4))[1].step_s == 0.5
+    assert run(TrainConfig(max_steps=2, val_every=2, batch_size=4))[1].step_s == 9.0
+
+
 def test_it_goes_on_from_its_best_weights_as_their_step() -> None:
     model, resident, split, shape = setting()
     config = TrainConfig(max_steps=10, hold=10, val_every=2, batch_size=8)

@@ -59,13 +59,12 @@ class Bench(NamedTuple):
 
 class Trial(NamedTuple):
     """A training that can be taken up again: its model's config, what it shares with others, its multiple of
-    the learning rate, and the seconds that a step took when it was tried."""
+    the learning rate."""
 
     training: Training
     config: OpenBookConfig
     bench: Bench
     pace: float = 1.0
-    step_s: float = 0.0
 
     @property
     def model(self) -> nn.Module:
@@ -175,28 +174,16 @@ def run_trial(
     trial.training.config = replace(
         train, max_steps=most, hold=most, budget_s=budget_s, val_every=often, patience=patience
     )
-    begin, marks = time.perf_counter(), [(0.0, 0)]
+    begin = time.perf_counter()
 
     def hopeless(own: History) -> bool:
         # Asked after every validation: only then is known how long steps take, and so how long the trial may.
-        marks.append((time.perf_counter() - begin, own.steps))
-        needed = _seconds_of_trial(*marks[-1], budget_s, longest_s)
+        needed = _seconds_of_trial(time.perf_counter() - begin, own.steps, budget_s, longest_s)
         trial.training.config = replace(trial.training.config, budget_s=needed)
-        return (len(marks) > 2 and _step_s(marks) > most_s) or (best is not None and _behind(best.history, own))
+        return own.step_s > most_s or (best is not None and _behind(best.history, own))
 
     trial.training.run(bench.progress, hopeless)
-    return trial._replace(step_s=_step_s(marks))
-
-
-def _step_s(marks: Sequence[tuple[float, int]]) -> float:
-    """Seconds of a step, from seconds and steps at the begin and at every validation; before the first, kernels may have been
-    compiled.
-
-    >>> _step_s([(0.0, 0), (9.0, 25), (11.5, 50)]), _step_s([(0.0, 0), (9.0, 25)])
-    (0.1, 0.36)
-    """
-    (first_s, first), (last_s, last) = marks[1 if len(marks) > 2 else 0], marks[-1]
-    return (last_s - first_s) / max(1, last - first)
+    return trial
 
 
 def _behind(best: History, own: History) -> bool:
@@ -281,8 +268,8 @@ def choose_parts(
         other = run_trial(bench, replace(best.config, **{name: value}), seed, each, longest, best, most_s=most_s)
         worth = _WORTH if value else 1.0
         why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4g}, with {value}: {other.loss:.4g}"
-        if other.step_s > most_s:
-            worth, why = -math.inf, f"with {value} the time is enough for {own_s / other.step_s:.0f} of {needed} steps"
+        if (step_s := other.history.step_s) > most_s:
+            worth, why = -math.inf, f"with {value} the time is enough for {own_s / step_s:.0f} of {needed} steps"
         best = better_of(best, other, worth=worth)
         told[name] = Decision(getattr(best.config, name), why)
     return best, told

@@ -102,6 +102,7 @@ class History:
     """What happened in a training: losses by step, the best step, steps skipped for losses that were not finite.
 
     ``unscaled``: how often a drawn window was left out of a MASE loss, for want of anything to measure its errors by.
+    ``step_s``: seconds of a step up to the last validation, without a run's first ones, in which kernels compile.
     """
 
     train_loss: list[tuple[int, float]] = field(default_factory=list)
@@ -113,6 +114,13 @@ class History:
     unscaled: int = 0
     stopped_by: str = "max_steps"
     seconds: float = 0.0
+    step_s: float = 0.0
+
+
+def _pace(clock: Sequence[float]) -> float:
+    """Seconds of a step, from when each began and the last ended; the first ones count where there are no others."""
+    first = max(0, min(_UNPACED, len(clock) - 2))
+    return (clock[-1] - clock[first]) / max(1, len(clock) - 1 - first)
 
 
 def pick_device(device: Device) -> torch.device:
@@ -229,6 +237,7 @@ class Training:
             last = step in (config.max_steps, config.stop_after) or spent >= 1
             if step % config.val_every == 0 or last:
                 self._validate(step)
+                history.step_s = _pace([*clock, time.perf_counter() - begin])
                 if (step - history.best_step) >= config.patience * config.val_every and self.validation:
                     history.stopped_by = "early stopping"
                     return
@@ -255,7 +264,7 @@ class Training:
         if paced < _UNPACED:
             return 0.0
         begun = clock[_UNPACED]
-        fits = elapsed + (elapsed - begun) / paced * (left + 1) <= budget
+        fits = elapsed + _pace(clock) * (left + 1) <= budget
         return 0.0 if fits else (elapsed - begun) / (budget - begun)
 
     def _step(self, step: int, spent: float) -> float:
