@@ -36,9 +36,7 @@ _SPOILT = 2 / 3  # a training that validated best before this share of its steps
 _SHORT = 64  # windows up to this length cost little:
 _MORE = 8  # they are judged by so many times more of them,
 _MANY = 4  # and learned in batches of so many times more, where there are very many
-_ENOUGH = (
-    2 / 3
-)  # of its steps a training has to reach in the time that is left: a part with which it does not is left out
+_ENOUGH = 2 / 3  # a part with which the time that is left is not enough for this share of the steps is left out
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 _TAIL = 0.05  # held-out windows, as a share of those learned from, for which time is kept to go on with them
 AGAIN = 0.3  # of the steps that validated best, for which a member goes on with the held-out tail
