@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -87,7 +86,7 @@ def test_going_on_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyP
     takes three tenths of what the members took to their best steps."""
     again: list[object] = []
     monkeypatch.setattr(search, "_TAIL", tail)
-    monkeypatch.setattr(members, "learned_on", lambda trial, panel: again.append(trial) or trial.model)
+    monkeypatch.setattr(members, "learned_on", lambda trial, panel, share: again.append(share) or trial.model)
     for needed in (most - 1, most + 1):
         monkeypatch.setattr(members, "seconds_to_best", lambda trials, needed=needed: needed)
         monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
@@ -95,7 +94,20 @@ def test_going_on_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyP
         model.fit(make_frame().drop(columns="warm"))
         assert model.decisions["refit"].value is (needed < most)
         assert " windows held out beside " in model.decisions["refit"].why
-    assert len(again) == len(model.fitted().model.members)  # type: ignore[arg-type]
+    assert again == [pytest.approx(search.AGAIN, abs=0.01)] * len(model.fitted().model.members)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("took", "share"), [(150.0, 0.4), (100.0, 0.6), (30.0, 1.0), (0.0, 1.0)])
+def test_going_on_takes_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, took: float, share: float) -> None:
+    """Of sixty seconds, for which the members took so many to their best steps: for all of these again at most."""
+    again: list[float] = []
+    monkeypatch.setattr(members, "learned_on", lambda trial, panel, share: again.append(share) or trial.model)
+    monkeypatch.setattr(members, "seconds_to_best", lambda trials: took)
+    monkeypatch.setattr(Budget, "left", lambda budget, over=1.0: over * budget.seconds)
+    model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
+    model.fit(make_frame().drop(columns="warm"))
+    assert again == [pytest.approx(share)] * len(model.fitted().model.members)  # type: ignore[arg-type]
+    assert model.decisions["refit"].why.endswith(f"from the best weights with them for {share:.0%} of their steps")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +124,7 @@ def test_time_is_kept_to_go_on_where_the_tail_is_a_part_worth_it(
 
 
 def test_a_member_goes_on_from_its_best_weights_with_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For three tenths of the steps that validated best, at the rate it was trained at, on a path solved with the tail."""
+    """For as many steps as validated best, the time allowing, at the rate it was trained at, on a path solved with the tail."""
     begun: list[tuple[search.Trial, dict[str, torch.Tensor], dict[str, Any]]] = []
     plain = members.learned_on
 
@@ -122,9 +134,9 @@ def test_a_member_goes_on_from_its_best_weights_with_all_rows(monkeypatch: pytes
         )
         return History()
 
-    def note(trial: search.Trial, panel: Any) -> Any:
+    def note(trial: search.Trial, panel: Any, share: float) -> Any:
         trials.append(trial)
-        return plain(trial, panel)
+        return plain(trial, panel, share)
 
     trials: list[search.Trial] = []
     monkeypatch.setattr(members, "train_model", watch)
@@ -132,7 +144,7 @@ def test_a_member_goes_on_from_its_best_weights_with_all_rows(monkeypatch: pytes
     Forecaster(24, train=replace(FAST, max_steps=40, val_every=10)).fit(make_frame().drop(columns="warm"))
     assert begun
     for trial, state, told in begun:
-        config, steps = told["config"], math.ceil(0.3 * trial.history.best_step)
+        config, steps = told["config"], trial.history.best_step
         assert (config.max_steps, config.hold, config.stop_after, config.budget_s) == (steps, 0, None, None)
         assert config.warmup == max(1, steps // 4)
         assert config.learning_rate == trial.training.config.learning_rate

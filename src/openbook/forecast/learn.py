@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -157,17 +158,20 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     held = f"{len(split.validation.end_W)} windows held out beside {len(split.train.end_W)}"
 
     def again() -> nn.Module | None:
-        needed = search.AGAIN * members.seconds_to_best(trials)
-        if needed > budget.left(over=members.OVER if rounds > 1 else 1.0):
+        took, fits = members.seconds_to_best(trials), budget.left(over=members.OVER if rounds > 1 else 1.0)
+        if search.AGAIN * took > fits:
             decided("refit", Decision(False, f"{held}: no time was left to go on with them"))
             return model
+        share = min(members.MOST_AGAIN, max(search.AGAIN, budget.left() / took if took else math.inf))
         whole: list[nn.Module] = []
         for trial in trials:
-            trained = members.learned_on(trial, panel)
+            trained = members.learned_on(trial, panel, share)
             if trained is None:
                 return None
             whole.append(trained)
-        decided("refit", Decision(True, f"{held}; went on from the best weights with them"))
+        decided(
+            "refit", Decision(True, f"{held}; went on from the best weights with them for {share:.0%} of their steps")
+        )
         return members.together(chosen, trials, whole)
 
     decided(

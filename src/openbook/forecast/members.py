@@ -13,7 +13,7 @@ from torch import nn
 from openbook.data.panel import Panel
 from openbook.forecast.closed_form import average, own_maps
 from openbook.forecast.decisions import Decision
-from openbook.forecast.search import AGAIN, Bench, Trial, begun, set_maps, stopped, windows_of
+from openbook.forecast.search import Bench, Trial, begun, set_maps, stopped, windows_of
 from openbook.forecast.start import MANY, error_of, tables_of
 from openbook.models.differences import FromNewest
 from openbook.models.openbook import OpenBook, OpenBookConfig, OpenBookNet
@@ -26,6 +26,9 @@ _NEAR = 1.05  # a member whose loss is above this multiple of the first one's is
 MEMBERS = 3  # at most, where their number is left open
 PAIRS = 2  # likewise, where each seed stands for two scalings
 _LEAST = 0.5  # of the seconds that the leader took to its best step: with less, another scaling is not trained
+MOST_AGAIN = (
+    1.0  # of the steps that validated best, for which a member goes on with the held-out tail where time is left
+)
 _TRIED = 0.25  # of the seconds that are left at most for another scaling's trial: a longer one is left out
 # Two scalings are averaged where their mean validates below this multiple of the better one; of series that change by
 # different steps, where it validates better.
@@ -193,10 +196,10 @@ def _shortened(leader: Trial) -> TrainConfig:
     return replace(schedule, max_steps=max(1, length), hold=min(schedule.hold, length))
 
 
-def learned_on(trial: Trial, panel: Panel) -> nn.Module | None:
+def learned_on(trial: Trial, panel: Panel, share: float) -> nn.Module | None:
     """A member taken on from its best weights with the held-out tail among what is learned, on a skip path solved anew.
 
-    For ``AGAIN`` of the steps that validated best, at a rate that falls to its end. None where the user ended it: the member
+    For a ``share`` of the steps that validated best, at a rate that falls to its end. None where the user ended it: the member
     as it was validated is better than one that was left in the middle.
     """
     bench = trial.bench
@@ -213,7 +216,7 @@ def learned_on(trial: Trial, panel: Panel) -> nn.Module | None:
     set_maps(model, averaged.solved, own)
     if not best:
         return model
-    steps = math.ceil(AGAIN * best)
+    steps = math.ceil(share * best)
     schedule = replace(schedule_of(trial), max_steps=steps, hold=0, stop_after=None, val_every=train.val_every)
     config = replace(schedule, warmup=max(1, min(train.warmup, steps // 4)))
     shape = replace(bench.shape, input_size=windows.input_size)

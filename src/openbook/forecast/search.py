@@ -39,7 +39,7 @@ _MANY = 4  # and learned in batches of so many times more, where there are very 
 _ENOUGH = 2 / 3  # a part with which the time that is left is not enough for this share of the steps is left out
 _WHOLE = 2  # schedules are laid out for this many times the steps after which learning by heart began
 _TAIL = 0.05  # held-out windows, as a share of those learned from, for which time is kept to go on with them
-AGAIN = 0.3  # of the steps that validated best, for which a member goes on with the held-out tail
+AGAIN = 0.3  # of the steps that validated best, for which a member goes on with the held-out tail at least
 
 
 class Bench(NamedTuple):
