@@ -107,7 +107,7 @@ def test_going_on_takes_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, t
     model = Forecaster(24, model=OpenBookConfig(window=48, n_models=1), train=replace(FAST, budget_s=60.0))
     model.fit(make_frame().drop(columns="warm"))
     assert again == [pytest.approx(share)] * len(model.fitted().model.members)  # type: ignore[arg-type]
-    assert model.decisions["refit"].why.endswith(f"from the best weights with them for {share:.0%} of their steps")
+    assert model.decisions["refit"].why.endswith(f"from the best weights, for {share:.0%} of the steps these took")
 
 
 @pytest.mark.parametrize(

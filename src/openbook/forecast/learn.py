@@ -169,9 +169,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
             if trained is None:
                 return None
             whole.append(trained)
-        decided(
-            "refit", Decision(True, f"{held}; went on from the best weights with them for {share:.0%} of their steps")
-        )
+        gone_on = f"went on with them from the best weights, for {share:.0%} of the steps these took"
+        decided("refit", Decision(True, f"{held}; {gone_on}"))
         return members.together(chosen, trials, whole)
 
     decided(

@@ -26,9 +26,7 @@ _NEAR = 1.05  # a member whose loss is above this multiple of the first one's is
 MEMBERS = 3  # at most, where their number is left open
 PAIRS = 2  # likewise, where each seed stands for two scalings
 _LEAST = 0.5  # of the seconds that the leader took to its best step: with less, another scaling is not trained
-MOST_AGAIN = (
-    1.0  # of the steps that validated best, for which a member goes on with the held-out tail where time is left
-)
+MOST_AGAIN = 1.0  # of the steps that validated best: in time that is left a member goes on for so many with the tail
 _TRIED = 0.25  # of the seconds that are left at most for another scaling's trial: a longer one is left out
 # Two scalings are averaged where their mean validates below this multiple of the better one; of series that change by
 # different steps, where it validates better.
