@@ -53,6 +53,20 @@ def test_all_losses_but_those_of_mase_count_halfway(loss: Loss, halfway: bool) -
     assert (found.halfway, found.error_N.tolist()) == (halfway, [0.5 if loss == "mse" else 1.0])
 
 
+@pytest.mark.parametrize(("days", "country"), [(500, None), (500, "AU-VIC"), (100, None)])
+def test_the_shape_says_where_the_calendar_tells_the_day_of_the_year(days: int, country: str | None) -> None:
+    ds = pd.date_range("2023-01-01", periods=days, freq="D")
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": ds, "y": np.arange(days) % 7.0}))
+    asked = Asked(2, LuongConfig(), None, 14, None, "pinball", "y", country)
+    made = set_up(panel, asked, lambda _, decision: decision.value)
+    year = made.shape.year
+    assert year.columns == (4 if days > 366 else 0)
+    variables, known, calendar = made.layout.variables, made.layout.futr, made.layout.calendar
+    encoder, decoder = (*variables, "flag", *calendar), (*known, *calendar, "position")
+    wanted = tuple(name for name in calendar if name.startswith("year_"))
+    assert encoder[year.encoder :][: year.columns] == decoder[year.decoder :][: year.columns] == wanted
+
+
 def test_windows_without_a_unit_are_counted() -> None:
     hour = np.arange(80)
     parts = [

@@ -10,6 +10,7 @@ import torch
 from tests.models.test_laws import SHAPE, B, H, T, make_batch
 from torch.autograd import gradcheck
 
+from openbook.errors import UsageError
 from openbook.models.base import ModelShape, places_of, unread
 from openbook.models.openbook import JointLook, OpenBook, OpenBookConfig, OpenBookNet
 from openbook.nn.long_book import Days, LongBook
@@ -326,3 +327,9 @@ def test_shapes_without_calendar_have_no_cycle_and_compare_days_by_liking_alone(
     assert net.cycle is None
     assert net.long_book is not None
     assert net.long_book.facts is None
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("inf"), float("nan"), True, "60"])
+def test_days_of_noise_that_can_not_be_are_refused(wrong: object) -> None:
+    with pytest.raises(UsageError, match="year_jitter"):
+        OpenBookConfig(year_jitter=wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -94,10 +94,17 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         n_known=len(layout.futr),
         n_static=len(layout.stat),
         season=season,
+        **_year(calendar),
     )
     windows = leaning(WindowShape(input_size, asked.h, scaling, unit, newest, least), panel, season)
     columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, scaling)
     return Setup(config, season, layout, windows, columns, shape)
+
+
+def _year(calendar: Sequence[str]) -> dict[str, int]:
+    """Where among the calendar columns those of the day of the year stand; they stand side by side."""
+    place = [at for at, name in enumerate(calendar) if name.startswith("year_")]
+    return {"year_at": place[0], "n_year": len(place)} if place else {}
 
 
 def leaning(windows: WindowShape, panel: Panel, season: int) -> WindowShape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from openbook.errors import UsageError
+from openbook.nn.jitter import YearPlaces
 from openbook.windows.batch import Batch
 
 Axis = Literal["time", "feature", "joint", "two_stage", "gaps"]
@@ -35,7 +37,8 @@ class ModelShape:
     """Sizes a model takes from the data: F variables, X encoder and K decoder inputs, M targets, T, H and the quantiles.
 
     ``n_known``: how many of the variables, the last ones, are known ahead; ``n_static``: how many of these, the last ones,
-    never change within a series. ``season``: steps of one season. ``n_own``: series with a linear map of their own.
+    never change within a series. ``season``: steps of one season. ``n_own``: series with a linear map of their own. ``n_year``:
+    how many calendar columns, from ``year_at`` on, tell the day of the year.
     """
 
     n_variables: int
@@ -49,6 +52,19 @@ class ModelShape:
     season: int = 1
     n_static: int = 0
     n_own: int = 0
+    year_at: int = 0
+    n_year: int = 0
+
+    @property
+    def year(self) -> YearPlaces:
+        """Where the day of the year stands in the inputs: calendars follow the variables and the flag, and what is known ahead.
+
+        >>> shape = ModelShape(n_variables=2, n_encoder=9, n_decoder=8, input_size=9, h=4, n_known=1, year_at=2, n_year=4)
+        >>> shape.year
+        YearPlaces(encoder=5, decoder=3, columns=4)
+        """
+        after = self.n_encoder - self.n_variables - 1 - self.year_at  # calendar columns from the first of the year's on
+        return YearPlaces(self.n_encoder - after, self.n_decoder - 1 - after, self.n_year)
 
     @property
     def period(self) -> int:
@@ -206,6 +222,14 @@ def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
             got=repr(value),
             where=name,
             fix="choose one of them",
+        )
+
+
+def check_amount(name: str, value: object) -> None:
+    """Refuse a config value that is no number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise UsageError(
+            "bad_amount", expected="a number of at least 0", got=repr(value), where=name, fix="pass one, 0 for none"
         )
 
 

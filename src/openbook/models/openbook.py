@@ -12,10 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openbook.errors import whole_number
-from openbook.models.base import FREE, AttentionMap, ModelShape, Output, Teaching, check_choice, check_share
+from openbook.models.base import (
+    FREE,
+    AttentionMap,
+    ModelShape,
+    Output,
+    Teaching,
+    check_amount,
+    check_choice,
+    check_share,
+)
 from openbook.models.differences import FromNewest
 from openbook.nn.attention import LagBias
 from openbook.nn.heads import QuantileHead
+from openbook.nn.jitter import year_jitter
 from openbook.nn.long_book import Days, LongBook
 from openbook.nn.recurrent import FusedLSTM, State
 from openbook.nn.seasonal_lags import periods_of, seasonal_lags
@@ -37,7 +47,8 @@ class OpenBookConfig:
     the linear floor inside the model. ``refit``: after validation, choice and calibration training goes on from the best
     weights with the held-out tail. ``n_models``: as many models from different seeds, averaged; left
     open, as many as the time allows, three at most. ``differences``: each of them stands beside another that reads the same
-    windows scaled as ``difference``.
+    windows scaled as ``difference``. ``year_jitter``: where the calendar tells the day of the year, days of normal noise on
+    it in training.
 
     >>> OpenBookConfig(book=28, n_models=1).n_models
     1
@@ -57,6 +68,7 @@ class OpenBookConfig:
     n_models: int | None = None
     dropout: float = 0.1
     differences: bool | None = None
+    year_jitter: float = 60.0
 
     def __post_init__(self) -> None:
         sizes = (("hidden_size", 1), ("window", 1), ("skip_window", 1), ("segment", 1), ("book", 0), ("n_models", 1))
@@ -68,6 +80,7 @@ class OpenBookConfig:
         for name in ("mixing", "cycle", "differences"):
             check_choice(name, getattr(self, name), (True, False, None))
         check_share("dropout", self.dropout)
+        check_amount("year_jitter", self.year_jitter)
 
 
 class Sizes(NamedTuple):
@@ -178,6 +191,7 @@ class OpenBookNet(nn.Module):
         assert config.window is not None
         assert config.segment is not None
         size, self.config, self.shape, self.sizes = config.hidden_size, config, shape, sizes_of(shape)
+        self.year = shape.year
         self.lays_out = True  # what was looked up, over the rows of the past; see ``unread``
         n_variables, n_known, n_static, n_calendar = self.sizes
         self.skip_shape: SkipShape = skip_shape(
@@ -231,6 +245,8 @@ class OpenBookNet(nn.Module):
 
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
         """The skip path, the look-up, and what the look-up adds to the path."""
+        if self.training:
+            batch = year_jitter(batch, self.year, self.config.year_jitter)
         ahead_BH, past_BT = self._cycles(batch)
         cut = self._without_cycle(batch, past_BT)
         line_BH = self._line(cut)
