@@ -68,7 +68,7 @@ class OpenBookConfig:
     n_models: int | None = None
     dropout: float = 0.1
     differences: bool | None = None
-    year_jitter: float = 60.0
+    year_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = (("hidden_size", 1), ("window", 1), ("skip_window", 1), ("segment", 1), ("book", 0), ("n_models", 1))
