@@ -15,7 +15,7 @@ from openbook.errors import UsageError
 from openbook.forecast import search, start
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.start import book_of, segment_of, tables_of, window_candidates
-from openbook.models.openbook import OpenBookConfig
+from openbook.models.openbook import OpenBookConfig, OpenBookNet
 from openbook.training.loop import History, TrainConfig, Training
 
 FAST = TrainConfig(max_steps=6, val_every=3, batch_size=16)
@@ -84,9 +84,32 @@ def test_a_saved_forecaster_forecasts_the_same(fitted: Forecaster, tmp_path) -> 
 
 def test_what_was_decided_can_be_used_again(fitted: Forecaster) -> None:
     again = Forecaster.from_decisions(fitted.decisions, 24, futr_exog_list=["warm"], train=FAST).fit(make_frame(seed=1))
-    for name in ("input_size", "scaling", "segment", "book", "mixing", "cycle", "n_models", "skip_window"):
+    for name in (
+        "input_size",
+        "scaling",
+        "segment",
+        "book",
+        "mixing",
+        "cycle",
+        "n_models",
+        "skip_window",
+        "year_jitter",
+    ):
         assert again.decisions[name].value == fitted.decisions[name].value, name
         assert again.decisions[name].why.startswith("as given"), name
+
+
+def test_noise_on_the_year_is_decided_where_the_calendar_tells_it(fitted: Forecaster) -> None:
+    assert fitted.decisions["year_jitter"].value == fitted.fitted().config.year_jitter == 0
+    frame = make_frame().assign(ds=pd.date_range("2020-01-01", periods=960, freq="D"))[["unique_id", "ds", "y"]]
+    model = Forecaster(7, model=OpenBookConfig(n_models=1), train=FAST).fit(frame)
+    decided = model.decisions["year_jitter"]
+    assert decided.value in (0, 30)
+    assert "by heart" in decided.why or "validation loss with 30" in decided.why
+    nets = [part for part in model.fitted().model.modules() if isinstance(part, OpenBookNet)]
+    assert {net.config.year_jitter for net in nets} == {model.fitted().config.year_jitter} == {decided.value}
+    again = Forecaster.from_decisions(model.decisions, 7, train=FAST).fit(frame)
+    assert again.fitted().config.year_jitter == decided.value
 
 
 def test_decisions_of_another_model_are_refused() -> None:

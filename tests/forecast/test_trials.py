@@ -18,7 +18,7 @@ from openbook.forecast.forecaster import Forecaster
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.loop import History, TrainConfig, Training
 
-SHAPE = SimpleNamespace(n_variables=2, n_static=0, h=24, season=24)
+SHAPE = SimpleNamespace(n_variables=2, n_static=0, n_year=0, h=24, season=24)
 
 
 @pytest.mark.parametrize(("at", "n_models"), [(1, None), (2, None), (3, None), (4, None), (4, 1), (5, 2), (6, 2)])
@@ -199,6 +199,55 @@ def test_a_part_is_not_kept_for_whose_steps_there_is_no_time(
         else "with True the time is enough for 650 of 1200 steps"
     )
     assert decisions["mixing"].why == told
+
+
+@pytest.mark.parametrize(
+    ("best_step", "exact", "tried", "kept"),
+    [(200, 0.5, False, 30), (134, 0.5, False, 30), (133, 0.999, True, 0), (133, 1.0, True, 30)],
+)
+def test_exact_dates_are_tried_where_noise_is_learned_by_heart_too(
+    monkeypatch: pytest.MonkeyPatch, best_step: int, exact: float, tried: bool, kept: int
+) -> None:
+    """Of 200 steps one before two thirds validated best: exact dates get a trial, and stay where they are better at all."""
+    told = list[OpenBookConfig]()
+
+    def run(bench: Any, config: OpenBookConfig, *_: Any, **__: Any) -> Any:
+        told.append(config)
+        loss = 1.0 if config.year_jitter else exact
+        history = History(steps=200, best_step=best_step, best_loss=loss)
+        return search.Trial(SimpleNamespace(history=history), config, bench)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(search, "run_trial", run)
+    bench: Any = SimpleNamespace(split=SPLIT, shape=SimpleNamespace(**vars(SHAPE) | {"n_year": 4}), train=TrainConfig())
+    config, panel = OpenBookConfig(window=48, book=0, mixing=False), make_panel(make_frame(), futr=["warm"], freq="h")
+    best, decisions = search.choose_parts(bench, panel, config, 1, 100.0)
+    assert [one.year_jitter for one in told] == ([30, 0] if tried else [30])
+    assert best.config.year_jitter == decisions["year_jitter"].value == kept
+    assert decisions["year_jitter"].why == (
+        f"validation loss with 30: 1, with 0: {exact}".replace("1.0", "1")
+        if tried
+        else "days; its trial did not learn by heart"
+    )
+
+
+@pytest.mark.parametrize(("asked", "n_year", "kept"), [(0, 4, 0), (12.5, 4, 12.5), (None, 0, 0)])
+def test_noise_on_the_year_is_not_tried_where_asked_for_or_without_a_year(
+    monkeypatch: pytest.MonkeyPatch, asked: float | None, n_year: int, kept: float
+) -> None:
+    told = list[OpenBookConfig]()
+
+    def run(bench: Any, config: OpenBookConfig, *_: Any, **__: Any) -> Any:
+        told.append(config)
+        history = History(steps=200, best_step=1, best_loss=1.0)
+        return search.Trial(SimpleNamespace(history=history), config, bench)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(search, "run_trial", run)
+    shape = SimpleNamespace(**vars(SHAPE) | {"n_year": n_year})
+    bench: Any = SimpleNamespace(split=SPLIT, shape=shape, train=TrainConfig())
+    config = OpenBookConfig(window=48, book=0, mixing=False, year_jitter=asked)
+    panel = make_panel(make_frame(), futr=["warm"], freq="h")
+    _, decisions = search.choose_parts(bench, panel, config, 1, 100.0)
+    assert [one.year_jitter for one in told] == [decisions["year_jitter"].value] == [kept]
 
 
 @pytest.mark.parametrize("step_s", [0.09, 0.11])

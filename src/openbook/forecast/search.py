@@ -24,6 +24,7 @@ from openbook.models.openbook import OpenBookConfig, OpenBookNet, reach_of
 from openbook.training.loop import History, Progress, TrainConfig, Training
 from openbook.windows.sampler import Resident, Split, WindowShape
 
+_BLUR = 30  # days of noise on the time of year of training windows, where that is open
 _WORTH = 0.99  # a part that is added has to lower the validation loss below this share
 _BEHIND = 1.02  # a trial is given up where its loss is above this multiple of the best one's after as many steps
 _SLOW = 0.2  # the other learning rate that is tried: small data are soon spoilt at the usual one
@@ -218,23 +219,28 @@ def choose_parts(
     """Long book and mixing, each switched by itself and kept where the validation loss says so; no cycle unless asked for.
 
     What makes steps so slow that its training would be cut short by the time is not kept either. Begins with the long book
-    where the data allow one and the target's own segments; gives the best trial back.
+    where the data allow one, the target's own segments and the time of year blurred; only where that learns by heart all the
+    same are exact dates tried. Gives the best trial back.
     """
     others = bench.shape.n_variables - bench.shape.n_static > 1
     days = book_of(panel, config.window or 1, bench.shape.h, bench.shape.season)
+    yearly = bench.shape.n_year > 0
     first = replace(
         config,
         book=days if config.book is None else config.book,
         mixing=False if config.mixing is None else config.mixing,
         cycle=False if config.cycle is None else config.cycle,
+        year_jitter=(_BLUR if yearly else 0) if config.year_jitter is None else config.year_jitter,
     )
     switches: list[tuple[str, Any]] = []
     if config.book is None and days:
         switches.append(("book", 0))
     if config.mixing is None and others:
         switches.append(("mixing", True))
-    untried = dict(switches)
+    blurred = yearly and config.year_jitter is None
+    untried = dict(switches) | ({"year_jitter": 0} if blurred else {})
     absent = {
+        "year_jitter": "the calendar tells no day of the year",
         "book": "no season, or too short a history",
         "mixing": "the target stands alone",
         "cycle": "the default: it paid on hardly any data",
@@ -256,6 +262,10 @@ def choose_parts(
     each = budget_s * min(TRIALS_SHARE / (len(switches) + 1), 1 / (len(switches) + 1 + rounds))
     longest = budget_s * _LONGEST / count_of(config)
     best = run_trial(bench, first, seed, each, longest)
+    if blurred and learnt_by_heart(best):
+        switches.insert(0, ("year_jitter", 0))
+    elif blurred:
+        told["year_jitter"] = Decision(_BLUR, "days; its trial did not learn by heart")
     for place, (name, value) in enumerate(switches):
         seconds = _seconds_of_trial(best.history.seconds, best.history.steps, each, longest)
         gone = time.perf_counter() - begin

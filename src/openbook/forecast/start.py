@@ -375,7 +375,7 @@ def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tupl
             fix="pass the decisions attribute of a forecaster fitted with model='openbook'",
         )
     found = {name: decisions[name] for name in needed}
-    found |= {name: decisions[name] for name in ("skip_window", "differences") if name in decisions}
+    found |= {name: decisions[name] for name in ("skip_window", "differences", "year_jitter") if name in decisions}
     value = {name: told["value"] if isinstance(told, Mapping) else told.value for name, told in found.items()}
     scaling: Scaling = value.pop("scaling")
     return replace(config, window=value.pop("input_size"), **value), scaling

@@ -48,7 +48,7 @@ class OpenBookConfig:
     weights with the held-out tail. ``n_models``: as many models from different seeds, averaged; left
     open, as many as the time allows, three at most. ``differences``: each of them stands beside another that reads the same
     windows scaled as ``difference``. ``year_jitter``: where the calendar tells the day of the year, days of normal noise on
-    it in training.
+    it in training, 0 for exact dates.
 
     >>> OpenBookConfig(book=28, n_models=1).n_models
     1
@@ -68,7 +68,7 @@ class OpenBookConfig:
     n_models: int | None = None
     dropout: float = 0.1
     differences: bool | None = None
-    year_jitter: float = 0.0
+    year_jitter: float | None = None
 
     def __post_init__(self) -> None:
         sizes = (("hidden_size", 1), ("window", 1), ("skip_window", 1), ("segment", 1), ("book", 0), ("n_models", 1))
@@ -80,7 +80,7 @@ class OpenBookConfig:
         for name in ("mixing", "cycle", "differences"):
             check_choice(name, getattr(self, name), (True, False, None))
         check_share("dropout", self.dropout)
-        check_amount("year_jitter", self.year_jitter)
+        check_amount("year_jitter", self.year_jitter or 0)
 
 
 class Sizes(NamedTuple):
@@ -246,7 +246,7 @@ class OpenBookNet(nn.Module):
     def forward(self, batch: Batch, teaching: Teaching = FREE) -> Output:
         """The skip path, the look-up, and what the look-up adds to the path."""
         if self.training:
-            batch = year_jitter(batch, self.year, self.config.year_jitter)
+            batch = year_jitter(batch, self.year, self.config.year_jitter or 0)
         ahead_BH, past_BT = self._cycles(batch)
         cut = self._without_cycle(batch, past_BT)
         line_BH = self._line(cut)
