@@ -211,8 +211,11 @@ def test_exact_dates_are_tried_where_noise_is_learned_by_heart_too(
     """Of 200 steps one before two thirds validated best: exact dates get a trial, and stay where they are better at all."""
     told = list[OpenBookConfig]()
 
-    def run(bench: Any, config: OpenBookConfig, *_: Any, **__: Any) -> Any:
+    def run(
+        bench: Any, config: OpenBookConfig, seed: int, each: float, longest: float, best: Any = None, **_: Any
+    ) -> Any:
         told.append(config)
+        assert best is None, "no exact dates are given up for what was at its best early"
         loss = 1.0 if config.year_jitter else exact
         history = History(steps=200, best_step=best_step, best_loss=loss)
         return search.Trial(SimpleNamespace(history=history), config, bench)  # type: ignore[arg-type]
