@@ -329,7 +329,7 @@ def test_shapes_without_calendar_have_no_cycle_and_compare_days_by_liking_alone(
     assert net.long_book.facts is None
 
 
-@pytest.mark.parametrize("wrong", [-1.0, float("inf"), float("nan"), True, "60"])
+@pytest.mark.parametrize("wrong", [-1.0, float("inf"), float("nan"), True, False, "", "60"])
 def test_days_of_noise_that_can_not_be_are_refused(wrong: object) -> None:
     with pytest.raises(UsageError, match="year_jitter"):
         OpenBookConfig(year_jitter=wrong)

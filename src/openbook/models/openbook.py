@@ -80,7 +80,8 @@ class OpenBookConfig:
         for name in ("mixing", "cycle", "differences"):
             check_choice(name, getattr(self, name), (True, False, None))
         check_share("dropout", self.dropout)
-        check_amount("year_jitter", self.year_jitter or 0)
+        if self.year_jitter is not None:
+            check_amount("year_jitter", self.year_jitter)
 
 
 class Sizes(NamedTuple):
