@@ -95,7 +95,7 @@ def test_noise_on_the_year_is_decided_where_the_calendar_tells_it(fitted: Foreca
     frame = make_frame().assign(ds=pd.date_range("2020-01-01", periods=960, freq="D"))[["unique_id", "ds", "y"]]
     model = Forecaster(7, model=OpenBookConfig(n_models=1), train=FAST).fit(frame)
     decided = model.decisions["year_jitter"]
-    assert decided == (30, "days; its trial did not learn by heart")
+    assert decided == (30, "days of noise on training dates, which its trial did not learn by heart")
     nets = [part for part in model.fitted().model.modules() if isinstance(part, OpenBookNet)]
     assert {net.config.year_jitter for net in nets} == {model.fitted().config.year_jitter} == {decided.value}
     again = Forecaster.from_decisions(model.decisions, 7, train=FAST).fit(frame)

@@ -229,7 +229,7 @@ def test_exact_dates_are_tried_where_noise_is_learned_by_heart_too(
     assert decisions["year_jitter"].why == (
         f"validation loss with 30: 1, with 0: {exact}".replace("1.0", "1")
         if tried
-        else "days; its trial did not learn by heart"
+        else "days of noise on training dates, which its trial did not learn by heart"
     )
 
 

@@ -265,7 +265,7 @@ def choose_parts(
     if blurred and learnt_by_heart(best):
         switches.insert(0, ("year_jitter", 0))
     elif blurred:
-        told["year_jitter"] = Decision(_BLUR, "days; its trial did not learn by heart")
+        told["year_jitter"] = Decision(_BLUR, "days of noise on training dates, which its trial did not learn by heart")
     for place, (name, value) in enumerate(switches):
         seconds = _seconds_of_trial(best.history.seconds, best.history.steps, each, longest)
         gone = time.perf_counter() - begin
