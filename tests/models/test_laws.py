@@ -212,6 +212,19 @@ def test_every_parameter_is_used(model: nn.Module) -> None:
     assert [name for name in unused if not name.endswith(("bias_hh_l0", "key.bias"))] == []
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_everything_is_made_where_the_batch_lies(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU nothing may stay behind on the CPU: tensors made without a device are on another one here, and do not mix."""
+    monkeypatch.setenv("OPENBOOK_KERNELS", "reference")  # compiled ones are the CPU's own
+    model, batch = build_model(CONFIGS[name], SHAPE, seed=3), make_batch()
+    for training in (False, True):
+        model.train(training)
+        with torch.device("meta"):
+            output = model(batch)
+            output.quantile_BHMQ.sum().backward()
+        assert output.quantile_BHMQ.device.type == "cpu"
+
+
 def test_the_same_seed_gives_the_same_bits() -> None:
     for config in CONFIGS.values():
         before = torch.random.get_rng_state()

@@ -61,8 +61,8 @@ def skip_input(batch: Batch, shape: SkipShape, n_static: int = 0) -> Tensor:
         ahead_BKH = batch.decoder_BHK[..., : shape.n_known].transpose(1, 2)
         filled_BKH = nn.functional.pad(ahead_BKH, (0, shape.blocks * shape.block - shape.h))
         whole = filled_BKH.reshape(*filled_BKH.shape[:2], shape.blocks, shape.block)
-        last = shape.h - (shape.blocks - 1) * shape.block
-        count = whole.new_full((shape.blocks,), shape.block).index_fill(0, torch.tensor([shape.blocks - 1]), last)
+        count = whole.new_full((shape.blocks,), shape.block)
+        count[-1] = shape.h - (shape.blocks - 1) * shape.block
         parts.append((whole.sum(-1) / count).flatten(1))
     if shape.fixed:
         parts.append(batch.decoder_BHK[:, 0, shape.n_known : shape.n_known + shape.fixed])
