@@ -163,3 +163,6 @@ def test_whole_series_are_held_out_where_all_are_too_short_to_give_their_end() -
     assert set(split.validation.series_W) == {4, 9, 14}
     assert not set(split.train.series_W) & {4, 9, 14}
     assert not split_windows(panel_of(*[9] * 5), WindowShape(6, 5)).validation
+    few = split_windows(panel_of(*[5, 5, 5, 5, 9] * 3), WindowShape(6, 5))  # of the rest there are no windows
+    assert len(set(few.train.series_W)) == 3
+    assert not few.validation

@@ -190,8 +190,9 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
 
     The held-out tail is ``validation_size`` steps, by default a sixth of the typical series, at least one horizon and at
     most 28 horizons or 7 seasons, whichever are longer: a single day can not say when to stop. A series too short to give
-    its tail away only trains. If none is long enough, every fifth of at least ten series is held out whole; with fewer,
-    nothing is held out. Windows in whose context nothing was observed are left out: they have no level to be scaled by.
+    its tail away only trains. If none is long enough, every fifth of those with windows is held out whole, of ten series
+    or more; with fewer, nothing is held out. Windows in whose context nothing was observed are left out: they have no
+    level to be scaled by.
     """
     h, lengths = shape.h, panel.lengths
     typical = int(np.median(lengths))
@@ -208,7 +209,7 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
     train, validation = (part.take(_tells(panel, part, shape)) for part in (train, validation))
     if validation or len(panel) < _SERIES_TO_SPARE or validation_size == 0:
         return Split(train, validation, int(held.max(initial=0)))
-    spared = train.series_W % 5 == 4
+    spared = np.unique(train.series_W, return_inverse=True)[1] % 5 == 4  # of the series that have windows
     held_out = train.take(np.flatnonzero(spared))
     return Split(train.take(np.flatnonzero(~spared)), held_out, 0, len(np.unique(held_out.series_W)))
 
