@@ -408,3 +408,12 @@ def test_text_that_tells_series_apart_is_static() -> None:
         roles = {column.name: (column.role, column.missing) for column in inspect_table(pd.concat(tables)).columns}
         assert roles["kind"] == (role, 60 if role == "stat" else 0)
         assert roles["sky"][0] == "drop"
+
+
+def test_text_named_as_an_input_is_an_error() -> None:
+    table = _clean(promo=np.where(_HOUR % 5 == 0, "yes", "no"))
+    assert inspect_table(table).usable
+    for named in ({"futr": ["promo"]}, {"hist": ["promo"]}):
+        audit = inspect_table(table, **named)  # type: ignore[arg-type]
+        assert not audit.usable
+        assert any("named as an input" in finding.message for finding in audit.findings)

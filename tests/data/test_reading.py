@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openbook.data.reading import read_file
+from openbook.data.table import read_table
 from openbook.errors import DataError, UsageError
 
 
@@ -104,6 +105,27 @@ def test_many_grouped_values_beside_small_ones_are_thousands(tmp_path: Path) -> 
     frame = read_file(_file(tmp_path, "k,y\n" + "".join(f"a,{row}\n" for row in rows)))
     assert frame["y"].tolist() == [*(1000 * thousands + 34 for thousands in range(1, 13)), 950]
     assert "'1,034'" in frame.attrs["notes"][0]
+
+
+def test_points_are_thousands_where_small_values_have_none(tmp_path: Path) -> None:
+    rows = [*(f"{thousands}.034" for thousands in range(1, 13)), "950"]
+    frame = read_file(_file(tmp_path, "k;y\n" + "".join(f"a;{row}\n" for row in rows)))
+    assert frame["y"].tolist() == [*(1000 * thousands + 34 for thousands in range(1, 13)), 950]
+    assert "'1.034' are read as thousands" in frame.attrs["notes"][0]
+    few = read_file(_file(tmp_path, "k;y\na;1.034\na;950\na;987\n"))
+    assert few["y"].tolist() == ["1.034", "950", "987"]  # refused as a target rather than read as 1.034
+    plain = read_file(_file(tmp_path, "k;y\na;1.034\na;9500\na;987\n"))
+    assert plain["y"].tolist() == [1.034, 9500, 987]
+
+
+def test_names_of_series_are_kept_as_they_are_written(tmp_path: Path) -> None:
+    path = _file(tmp_path, "k;ds;y\n1.1;2024-01-01;1\n1.10;2024-01-01;2\n1E5;2024-01-01;3\n100000;2024-01-01;4\n")
+    assert read_file(path, names=("k",))["k"].tolist() == ["1.1", "1.10", "1E5", "100000"]
+    assert read_table(path, id_col="k")["unique_id"].nunique() == 4
+    whole = _file(tmp_path, "k;y\n7;1\n12;2\n")
+    assert read_file(whole, names=("k",))["k"].tolist() == [7, 12]
+    assert read_file(_file(tmp_path, "k;y\n7.0;1\n12.0;2\n"), names=("k",))["k"].tolist() == [7.0, 12.0]
+    assert read_file(_file(tmp_path, "k;y\nNA;1\nEU;2\n"), names=("k",))["k"].tolist() == ["NA", "EU"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp949"])

@@ -243,3 +243,20 @@ def test_repeated_stamps_that_no_column_tells_apart_are_left_to_the_checks() -> 
     assert len(read_table(table)) == 60
     few = pd.concat([table[:30].assign(kind="a"), table[:3].assign(y=-1.0, kind="b")])
     assert len(read_table(few)) == 33  # three stamps twice are an hour of autumn, not two series
+
+
+def test_hours_in_a_column_of_their_own_are_no_series() -> None:
+    days = pd.date_range("2024-01-01", periods=10).repeat(24)
+    table = pd.DataFrame({"date": days, "hour": np.tile(np.arange(24), 10), "load": np.arange(240.0)})
+    with pytest.raises(DataError) as caught:
+        read_table(table, time_col="date", target_col="load")
+    assert "pd.to_timedelta(df['hour'], unit=\"h\")" in caught.value.fix
+    table["ds"] = pd.to_datetime(table["date"]) + pd.to_timedelta(table["hour"], unit="h")
+    assert len(read_table(table, target_col="load")) == 240
+
+
+def test_several_id_columns_are_refused_in_words() -> None:
+    table = pd.DataFrame({"store": ["a"], "product": ["b"], "ds": ["2024-01-01"], "y": [1.0]})
+    with pytest.raises(UsageError, match="the name of one column") as caught:
+        read_table(table, id_col=["store", "product"])  # type: ignore[arg-type]
+    assert caught.value.code == "bad_column"

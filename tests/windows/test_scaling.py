@@ -9,7 +9,17 @@ import torch
 
 from openbook.data.panel import make_panel
 from openbook.windows.sampler import Layout, WindowShape, gather, make_resident, split_windows
-from openbook.windows.scaling import Scaling, Usual, difference_std, fit_columns, newest, usual_spread, window_scale
+from openbook.windows.scaling import (
+    ColumnScaler,
+    Scaling,
+    Usual,
+    difference_std,
+    fit_columns,
+    fit_inputs,
+    newest,
+    usual_spread,
+    window_scale,
+)
 
 NAN = float("nan")
 
@@ -18,6 +28,13 @@ def test_the_step_s_deviation_stays_within_series_and_skips_what_is_missing() ->
     values = np.array([[1.0, 5.0], [3.0, 5.0], [1.0, 5.0], [100.0, 5.0], [NAN, 5.0], [104.0, 5.0]])
     found = difference_std(values, np.array([0, 3, 6]))
     assert found.tolist() == [2.0, 1.0]  # steps +2 and −2; the second column never moves
+    for scaling in ("standard", "difference"):
+        columns = fit_inputs(values, np.array([0, 3, 6]), scaling)
+        assert np.isinf(columns.std_C[1])
+        assert columns.apply(np.array([[0.0, 1e9], [1.0, NAN]]))[:, 1].tolist() == [
+            0.0,
+            pytest.approx(NAN, nan_ok=True),
+        ]
 
 
 def test_newest_is_the_last_observed_value() -> None:
@@ -38,7 +55,7 @@ def test_differences_are_taken_of_inputs_too_ahead_as_well() -> None:
     frame = pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [1.0, 2.0, 4.0, 7.0, 11.0, 16.0]})
     frame["past"], frame["known"] = [10.0, 12.0, 11.0, NAN, 15.0, 16.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     panel = make_panel(frame, hist=("past",), futr=("known",))
-    plain = fit_columns(np.empty((0, 2)))
+    plain = ColumnScaler(np.zeros(2), np.ones(2))
     resident = make_resident(panel, Layout("y", ("past",), ("known",)), plain)
     batch = gather(resident, torch.tensor([0]), torch.tensor([4]), WindowShape(3, 2, "difference", unit=2.0))
     assert batch.encoder_BTX[0, :, 0].tolist() == [-2.5, -1.5, 0.0]

@@ -112,6 +112,7 @@ def inspect_table(
         Column(own[TIME], "time", "dates" if view.dated else "whole", 0, "it orders the rows"),
         Column(own[TARGET], "target", "real", int(np.isnan(view.target).sum()), "it is to be forecast"),
     ]
+    findings.extend(_text_input(name) for name in texts if name in (*futr, *(hist or ())))
     left = [_text_column(name, table, name in stat, findings) for name in texts]
     return Audit(
         rows=rows,
@@ -144,6 +145,13 @@ def _text_column(name: str, table: pd.DataFrame, given: bool, findings: list[Fin
     if texts.max() == 1 and table[name].nunique() > 1:
         return Column(name, "stat", "text", missing, "one text per series")
     return Column(name, "drop", "text", missing, "it holds no numbers")
+
+
+def _text_input(name: str) -> Finding:
+    return Finding(
+        "F21-non-numeric", "error", f"column {name!r}", "it holds text, and is named as an input",
+        "map its texts to numbers (yes and no to 1 and 0), or leave it out",
+    )  # fmt: skip
 
 
 def _absent_column(name: str, table: pd.DataFrame) -> Finding:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from openbook.data.closed import never_seen
 from openbook.data.findings import Finding, View, per_series
 from openbook.data.frequency import season_length, step_seconds
 
@@ -18,12 +19,18 @@ _CLOCK_CHANGES = (
     ("North America", (3, 2), (11, 1)),
     ("Australia", (10, 1), (4, 1)),
 )
+# Unit, origin, seconds, and what steps between stamps are a multiple of, where whole numbers are dates.
+_EPOCHS = (("s", "1970-01-01", 1, 60), ("ms", "1970-01-01", 1e-3, 60_000), ("D", "1899-12-30", 86_400, 1))
+_UNITS = {"s": "seconds", "ms": "milliseconds", "D": "days"}
+_ERA = ("1990-01-01", "2100-01-01")
 
 
 def check_time(view: View) -> Iterator[Finding]:
     """All findings about time of a table whose frequency is known."""
     yield from _frequency(view)
+    yield from _epoch(view)
     yield from _gaps(view)
+    yield from _closed(view)
     yield from _short(view)
     yield from _ends(view)
     yield from _clock_changes(view)
@@ -47,6 +54,25 @@ def _frequency(view: View) -> Iterator[Finding]:
         )
 
 
+def _epoch(view: View) -> Iterator[Finding]:
+    """Whole numbers that are dates: seconds or milliseconds since 1970, or days as spreadsheets count them."""
+    if view.dated or not len(view.times):
+        return
+    first, last, step = int(view.times.min()), int(view.times.max()), view.freq
+    for unit, origin, size, usual in _EPOCHS:
+        since, until = ((pd.Timestamp(edge) - pd.Timestamp(origin)).total_seconds() / size for edge in _ERA)
+        if since <= first and last <= until and isinstance(step, int) and step % usual == 0:
+            how = f"unit={unit!r}" + ("" if origin == "1970-01-01" else f", origin={origin!r}")
+            yield Finding(
+                "F38-counted-dates",
+                "warning",
+                "time column",
+                f"whole numbers from {first} to {last} look like dates counted in {_UNITS[unit]} since {origin}",
+                f"convert them, or calendar and season are not known: pd.to_datetime(ds, {how})",
+            )
+            return
+
+
 def _gaps(view: View) -> Iterator[Finding]:
     if view.before is None or not view.before.any():
         return
@@ -62,6 +88,20 @@ def _gaps(view: View) -> Iterator[Finding]:
         "nothing: gaps are made explicit and masked; fill them if the values exist",
         total,
     )
+
+
+def _closed(view: View) -> Iterator[Finding]:
+    closed = never_seen(view.owner, view.times, np.isfinite(view.target), view.freq)
+    if closed is not None:
+        yield Finding(
+            "F37-closed-times",
+            "warning",
+            f"series {view.names[closed.series]!r}",
+            f"no value in {closed.weeks} weeks on {closed.when} ({closed.n_series} series like this): "
+            "nothing tells what would be forecast there",
+            "write 0 where closed means zero, or do not use these steps of a forecast",
+            closed.n_series,
+        )
 
 
 def _short(view: View) -> Iterator[Finding]:

@@ -133,7 +133,7 @@ def _missing(view: View) -> Iterator[Finding]:
             "warning" if worst > 0.2 else "info",
             several([repr(name) for name in names], len(names), "column(s)"),
             f"{sum(holes.values())} input value(s) are missing, {worst:.2%} of column {names[0]!r}",
-            "nothing for past inputs (masked); known-future inputs must be complete over the forecast",
+            "nothing: they are masked; a step whose known-future inputs are empty is forecast without them",
             sum(holes.values()),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,32 +29,37 @@ _POINT, _COMMA = _pattern("[.]", ","), _pattern(",", "[.]")
 _LEADING_ZERO = r"^[+-]?0[0-9]"
 _YEAR_MONTH = r"^(?:19|20)[0-9]{2}[.](?:0[1-9]|1[0-2])$"  # 2024.10 is October, not 2024.1
 _MAX_DIGITS = 18
+_WHOLE = rf"(?:0|-?[1-9][0-9]{{0,{_MAX_DIGITS - 1}}})"
+_PLAIN_NAMES = (f"^{_WHOLE}$", f"^{_WHOLE}[.]0$")  # all like 7, or all like 7.0, as tables with gaps are written
+_MANY = 10  # values with a mark, from which on they tell what it means
 
 
 class Verdict(NamedTuple):
     """How a text column reads: decimal ``point`` or ``comma``, ``either``, ``ambiguous``, ``truth`` or ``text``.
 
-    ``example`` is its first value with a mark; ``grouped`` says that marks look like thousands: many values, three digits
-    after every mark, none below a thousand marked.
+    ``example`` is its first value with a mark. ``beside``: values without a mark stand beside them, all below a thousand, as
+    where marks are thousands; ``grouped``: and those with one are many.
     """
 
     reading: str
     example: str = ""
+    beside: bool = False
     grouped: bool = False
 
 
-def number_columns(table: pa.Table) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def number_columns(table: pa.Table, names: Sequence[str] = ()) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A frame of a table of texts: numbers and truth values converted where a whole column agrees, and notes.
 
     A column of which each value could be read both ways ("1,234") follows the columns that are clear, then the look of
-    its own values; else "1.234" is a decimal and "1,234" stays text. Values with leading zeros and numbers too long for
-    64 bits are names, not numbers, and stay text.
+    its own values: many marks beside small values without one are thousands; else "1.234" is a decimal, unless some
+    values have no mark, and "1,234" stays text. Values with leading zeros and numbers too long for 64 bits are names, not
+    numbers, and stay text; so do the columns of ``names``, unless all their values are whole numbers written plainly.
 
     >>> import pyarrow as pa
     >>> number_columns(pa.table({"a": ["1,5", "2"], "b": ["1.234", "5.678"], "c": ["007", "042"]}))[0].values.tolist()
     [[1.5, 1234, '007'], [2.0, 5678, '042']]
     """
-    verdicts = {name: _verdict(table[name]) for name in table.column_names}
+    verdicts = {name: (_name_verdict if name in names else _verdict)(table[name]) for name in table.column_names}
     clear = {verdict.reading for verdict in verdicts.values()} & {"point", "comma"}
     columns: dict[str, pd.Series] = {}
     notes: list[str] = []
@@ -64,7 +70,8 @@ def number_columns(table: pa.Table) -> tuple[pd.DataFrame, tuple[str, ...]]:
             if reading == "text":
                 notes.append(f"column {name!r} stays text: {verdict.example!r} can mean decimals or thousands")
             else:
-                notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read with a decimal {reading}")
+                told = "as thousands" if verdict.grouped and not clear else f"with a decimal {reading}"
+                notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read {told}")
         elif reading == "comma":
             notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read with a decimal comma")
         columns[name] = _text(table[name]) if reading == "text" else _convert(table[name], reading)
@@ -76,7 +83,18 @@ def _settle(verdict: Verdict, clear: set[str]) -> str:
         return next(iter(clear))
     if clear:
         return "text"
-    return "point" if verdict.grouped or "," not in verdict.example else "text"
+    if verdict.grouped:
+        return "point" if "," in verdict.example else "comma"
+    return "text" if verdict.beside or "," in verdict.example else "point"
+
+
+def _name_verdict(column: pa.ChunkedArray) -> Verdict:
+    """Names may look like numbers and differ as text: "1.1" and "1.10", "1E5" and "100000"."""
+    import pyarrow.compute as pc
+
+    values = pc.utf8_trim_whitespace(column)
+    plain = any(pc.all(pc.match_substring_regex(values, pattern)).as_py() for pattern in _PLAIN_NAMES)
+    return Verdict("either" if plain else "text")
 
 
 def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -128,7 +146,8 @@ def _verdict(column: pa.ChunkedArray) -> Verdict:
         return Verdict("either")
     if point != comma:
         return Verdict("point" if point else "comma", marked[0].as_py())
-    return Verdict("ambiguous", marked[0].as_py(), grouped=10 <= len(marked) < len(values) and every("^.{1,3}$|[.,]"))
+    beside = len(marked) < len(values) and every("^.{1,3}$|[.,]")
+    return Verdict("ambiguous", marked[0].as_py(), beside, grouped=beside and len(marked) >= _MANY)
 
 
 def _plain(values: pa.ChunkedArray) -> bool:

@@ -103,23 +103,30 @@ class Panel:
 
         Raises ``DataError`` (``time_zone_mismatch``) where only one of the two tables names time zones.
         """
-        parsed, _ = parse_stamps(stamps, f"column {stamps.name!r}")
-        if isinstance(parsed.dtype, pd.DatetimeTZDtype) != (self.timezone is not None):
-            raise DataError(
-                "time_zone_mismatch",
-                expected=f"stamps {'without time zone' if self.timezone is None else f'in time zone {self.timezone}'}",
-                got=f"{parsed.dtype}",
-                where=f"column {stamps.name!r}",
-                fix="give both tables the same time zone (ds.dt.tz_localize, ds.dt.tz_convert)",
-            )
+        parsed = self.in_own_zone(parse_stamps(stamps, f"column {stamps.name!r}")[0])
         if self.timezone is not None:
             if _on_wall_clock(self.freq):
                 clock = pd.Series(self.times) - pd.Series(self.times).dt.normalize()
-                parsed = _meant(parsed.dt.tz_convert(self.timezone), clock.mode().iloc[0])
+                parsed = _meant(parsed, clock.mode().iloc[0])
             else:
                 parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)
         whole = np.issubdtype(self.times.dtype, np.integer)
         return parsed.to_numpy(np.int64 if whole else "datetime64[ns]")
+
+    def in_own_zone(self, stamps: pd.Series) -> pd.Series:
+        """Parsed stamps of another table in this panel's time zone: the same instants, so that calendars mean the same.
+
+        Raises ``DataError`` (``time_zone_mismatch``) where only one of the two tables names time zones.
+        """
+        if isinstance(stamps.dtype, pd.DatetimeTZDtype) != (self.timezone is not None):
+            raise DataError(
+                "time_zone_mismatch",
+                expected=f"stamps {'without time zone' if self.timezone is None else f'in time zone {self.timezone}'}",
+                got=f"{stamps.dtype}",
+                where=f"column {stamps.name!r}",
+                fix="give both tables the same time zone (ds.dt.tz_localize, ds.dt.tz_convert)",
+            )
+        return stamps if self.timezone is None else stamps.dt.tz_convert(self.timezone)
 
 
 def make_panel(

@@ -8,6 +8,7 @@ import io
 import re
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,12 +44,13 @@ class Decoded(NamedTuple):
     note: str | None
 
 
-def read_file(path: str | Path, *, encoding: str | None = None) -> pd.DataFrame:
+def read_file(path: str | Path, *, encoding: str | None = None, names: Sequence[str] = ()) -> pd.DataFrame:
     """The table of a ``.csv``, ``.tsv``, ``.txt`` (each also ``.gz``) or ``.parquet`` file; stamps of text files stay text.
 
     Separator, encoding (UTF-8, UTF-16, Korean CP949, Western) and number convention are recognised per file; a column
-    becomes numbers only where every value reads under one convention. ``attrs["notes"]`` of the frame says what was
-    recognised. Raises ``DataError`` for missing, empty, damaged and ragged files, ``UsageError`` for an unknown encoding.
+    becomes numbers only where every value reads under one convention, one of ``names`` (of series) only where all its
+    values are plain whole numbers. ``attrs["notes"]`` of the frame says what was recognised. Raises ``DataError`` for
+    missing, empty, damaged and ragged files, ``UsageError`` for an unknown encoding.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "calls.csv"
@@ -67,7 +69,7 @@ def read_file(path: str | Path, *, encoding: str | None = None) -> pd.DataFrame:
         raise _empty(path, "a file without text")
     separator = _separator(text)
     table, notes = _named(_split(text, separator, path), path)
-    frame, number_notes = number_columns(table)
+    frame, number_notes = number_columns(table, names)
     frame.attrs["notes"] = [note for note in (decoded.note, *notes, *number_notes) if note]
     return frame
 

@@ -48,7 +48,16 @@ def read_table(
     >>> read_table(wide)["unique_id"].tolist()
     ['north', 'north', 'south', 'south']
     """
-    frame, where = _frame(source, encoding)
+    for argument, name in (("id_col", id_col), ("time_col", time_col)):
+        if not isinstance(name, str):
+            raise UsageError(
+                "bad_column",
+                expected="the name of one column",
+                got=repr(name),
+                where=argument,
+                fix='join several into one first: df["id"] = df["store"] + "/" + df["product"]',
+            )
+    frame, where = _frame(source, encoding, id_col)
     notes = [*frame.attrs.get("notes", ())] if where != "table" else []
     asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else target_col))
     frame = plain_header(frame, asked, where, notes)
@@ -108,10 +117,10 @@ def _to_polars(result: pd.DataFrame, schema: dict[str, Any]) -> Any:
     return restored.with_columns(pl.col(name).cast(kind) for name, kind in wanted.items())
 
 
-def _frame(source: Any, encoding: str | None) -> tuple[pd.DataFrame, str]:
+def _frame(source: Any, encoding: str | None, id_col: str) -> tuple[pd.DataFrame, str]:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        return read_file(path, encoding=encoding), str(path)
+        return read_file(path, encoding=encoding, names=(id_col,)), str(path)
     frame, _ = as_input(source)
     if not len(frame):
         raise DataError(
@@ -181,6 +190,15 @@ def _check_one_series(frame: pd.DataFrame, time: str, targets: Sequence[str], wh
     for name in rows.columns:
         names = not pd.api.types.is_float_dtype(rows[name].dtype) and name not in (time, *targets)
         if names and rows[name].nunique() < len(rows) / 2 and not rows.duplicated([name, time]).any():
+            hours = pd.api.types.is_integer_dtype(rows[name].dtype) and rows[name].between(0, 24).all()
+            if hours and rows[name].nunique() in (23, 24, 25):
+                raise DataError(
+                    "no_id_column",
+                    expected="one row per stamp",
+                    got=f"days that repeat, with one row for each of the {rows[name].nunique()} hours of column {name!r}",
+                    where=where,
+                    fix=f'join both: df["ds"] = pd.to_datetime(df[{time!r}]) + pd.to_timedelta(df[{name!r}], unit="h")',
+                )
             raise DataError(
                 "no_id_column",
                 expected="one row per stamp, or a column that names the series",

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
+from openbook.data.closed import never_seen
 from openbook.data.frequency import Freq, same_freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.errors import DataError, whole_number
 from openbook.forecast.arguments import ColumnNames, Restore, as_it_is, check_names, not_fitted, plain_freq
 from openbook.forecast.conformal import check_levels, level_name
-from openbook.forecast.future import known_ahead
+from openbook.forecast.future import known_ahead, warn_of_odd_future
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
 from openbook.forecast.static import Categories, encoded, learn_categories, text_columns, with_labels, with_static
 from openbook.forecast.targets import read_series
@@ -157,6 +158,7 @@ class FrameForecaster(ABC):
         self.inputs = self.resolve_inputs(known)
         panel = self._lay_out(table, self.freq)
         warn_of_open_ends(panel, self.h)
+        warn_of_closed_times(panel)
         return panel
 
     def learn_categories(self, panel: Panel) -> Panel:
@@ -174,6 +176,8 @@ class FrameForecaster(ABC):
 
     def _like_history(self, table: pd.DataFrame) -> Panel:
         learned = self.freq if self.history_ is None else self.history_.freq
+        if self.history_ is not None:
+            table = table.assign(**{TIME: self.history_.in_own_zone(table[TIME])})
         try:
             panel = self._lay_out(table, None)
         except DataError:  # too few stamps to tell, or gaps that hide the step
@@ -198,7 +202,14 @@ class FrameForecaster(ABC):
     def table_panel(self, df: Any) -> tuple[Panel, Restore]:
         """The whole panel of a table like the one learned from, and what gives results the caller's kind of frame."""
         told = read_series(df, *self.columns)
-        return self.panel_like_history(told.table), told.restore
+        own, zone = self.columns.time, getattr(told.table[TIME].dtype, "tz", None)
+
+        def restore(result: pd.DataFrame) -> Any:
+            if zone is not None and own in result:
+                result = result.assign(**{own: result[own].dt.tz_convert(zone)})
+            return told.restore(result)
+
+        return self.panel_like_history(told.table), restore
 
     def _read(
         self, df: Any, id_col: str, time_col: str, target_col: str | Sequence[str]
@@ -206,6 +217,7 @@ class FrameForecaster(ABC):
         """The canonical table of a frame or path, and how results get the caller's kind of frame back."""
         check_names((id_col, time_col, *([target_col] if isinstance(target_col, str) else ())), self.name)
         table, self.columns, restore = read_series(df, id_col, time_col, target_col)
+        warn_of_guessed_targets(table, target_col)
         return table, restore
 
     def _lay_out(self, table: pd.DataFrame, freq: Freq | None) -> Panel:
@@ -241,7 +253,8 @@ class FrameForecaster(ABC):
                 where="predict",
                 fix="pass futr_df (at the command line: --futr FILE)",
             )
-        rows[..., : len(known)] = known_ahead(panel, self.h, futr_df, names=self.columns, known=known)
+        rows[..., : len(known)] = ahead = known_ahead(panel, self.h, futr_df, names=self.columns, known=known)
+        warn_of_odd_future(ahead, panel, self.history_ or panel, known=known)
         return rows
 
     def _rename(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -347,6 +360,29 @@ def warn_of_open_ends(panel: Panel, h: int) -> None:
         "To forecast these steps leave the rows out, and pass them as futr_df where inputs are known ahead",
         open_N[series], panel.ids[series], first, int((open_N >= h).sum()),
     )  # fmt: skip
+
+
+def warn_of_guessed_targets(table: pd.DataFrame, target_col: str | Sequence[str]) -> None:
+    """Say which columns were taken for series where none was named: an input among them would be forecast, and scored."""
+    targets = table.attrs.get("targets", ())
+    if isinstance(target_col, str) and target_col == TARGET and len(targets) > 1:
+        shown = ", ".join(map(repr, targets[:5])) + (f" and {len(targets) - 5} more" if len(targets) > 5 else "")
+        log.warning(
+            "each of %d columns of numbers is forecast as a series: %s; where some are inputs, name the target (target_col, "
+            "at the command line --target-col)", len(targets), shown,
+        )  # fmt: skip
+
+
+def warn_of_closed_times(panel: Panel) -> None:
+    """Say at which times of the week a series never had a value: a forecast there has nothing to go by."""
+    owner = np.repeat(np.arange(len(panel)), panel.lengths)
+    closed = never_seen(owner, panel.times, np.isfinite(panel.target), panel.freq)
+    if closed is not None:
+        log.warning(
+            "series %s has no value in %d weeks on %s (%d series like this): do not use what is forecast there, "
+            "or write the zeros into the table where closed means zero",
+            panel.ids[closed.series], closed.weeks, closed.when, closed.n_series,
+        )  # fmt: skip
 
 
 def check_all_start(panel: Panel, origins: Origins, h: int) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -137,7 +138,9 @@ def together(config: OpenBookConfig, trials: Sequence[Trial], models: Sequence[n
     for place, trial, model in zip(whole.members, trials, models, strict=True):
         if isinstance(place, FromNewest):
             own, base = trial.bench.start, first.start
-            place.set_units(own.windows.unit, torch.from_numpy(own.columns.std_C / base.columns.std_C))
+            with np.errstate(invalid="ignore"):  # an input that is constant in both is left out
+                step_C = own.columns.std_C / base.columns.std_C
+            place.set_units(own.windows.unit, torch.from_numpy(step_C))
             place.model.load_state_dict(model.state_dict())
         else:
             place.load_state_dict(model.state_dict())

@@ -28,7 +28,11 @@ class FromNewest(nn.Module):
         self.register_buffer("step_F", torch.ones(n_inputs))
 
     def set_units(self, unit: float, step_F: Tensor) -> None:
-        """What distances are counted in: of the target in original units, of each input in those of the batch."""
+        """What distances are counted in: of the target in original units, of each input in those of the batch.
+
+        An infinite one leaves an input out, and so does one that is no number: both scalings saw a constant.
+        """
+        step_F = torch.where(step_F > 0, step_F, torch.inf)
         self.unit.fill_(unit)
         self.step_F.copy_(step_F)
 

@@ -29,21 +29,23 @@ class ColumnScaler(NamedTuple):
 
 
 def fit_columns(values_RC: np.ndarray) -> ColumnScaler:
-    """Fit a ``ColumnScaler``; constant and unobserved columns keep a standard deviation of one.
+    """Fit a ``ColumnScaler``; constant and unobserved columns have an infinite standard deviation.
+
+    They are 0 whatever comes: no weight was learned for another value.
 
     >>> fit_columns(np.array([[1.0, 5.0], [3.0, 5.0]])).std_C
-    array([1., 1.])
+    array([ 1., inf])
     """
     seen = np.isfinite(values_RC)
     count = np.maximum(seen.sum(axis=0), 1)
     filled = np.where(seen, values_RC, 0.0)
     mean = filled.sum(axis=0) / count
     std = np.sqrt(np.where(seen, (values_RC - mean) ** 2, 0.0).sum(axis=0) / count)
-    return ColumnScaler(mean, np.where(std > 1e-12 * np.maximum(1.0, np.abs(mean)), std, 1.0))
+    return ColumnScaler(mean, np.where(std > 1e-12 * np.maximum(1.0, np.abs(mean)), std, np.inf))
 
 
-def difference_std(values_RC: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Standard deviation of each column's steps from row to row within its series, [C]; 1 where nothing moves.
+def difference_std(values_RC: np.ndarray, offsets: np.ndarray, still: float = 1.0) -> np.ndarray:
+    """Standard deviation of each column's steps from row to row within its series, [C]; ``still`` where nothing moves.
 
     >>> difference_std(np.array([[0.0], [2.0], [0.0], [50.0]]), np.array([0, 3, 4]))
     array([2.])
@@ -55,7 +57,7 @@ def difference_std(values_RC: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     seen = np.isfinite(step)
     mean = np.where(seen, step, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     power = np.where(seen, (step - mean) ** 2, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    return np.where(power > 0, np.sqrt(power), 1.0)
+    return np.where(power > 0, np.sqrt(power), still)
 
 
 def fit_inputs(values_RC: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> ColumnScaler:
@@ -65,7 +67,9 @@ def fit_inputs(values_RC: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> 
     array([2.])
     """
     columns = fit_columns(values_RC)
-    return columns._replace(std_C=difference_std(values_RC, offsets)) if scaling == "difference" else columns
+    if scaling != "difference":
+        return columns
+    return columns._replace(std_C=difference_std(values_RC, offsets, still=np.inf))
 
 
 class Usual(NamedTuple):

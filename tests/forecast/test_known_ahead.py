@@ -1,0 +1,109 @@
+"""Tables to forecast from and known ahead that differ from what was learned: empty cells, other units, zones, constants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import openbook as ob
+from openbook.errors import DataError
+from openbook.nn.skip import skip_input, skip_shape
+from openbook.windows.batch import Batch
+
+H = 4
+QUICK = ob.TrainConfig(max_steps=12, val_every=6, batch_size=16)
+
+
+def table(n: int = 120, tz: str | None = None) -> pd.DataFrame:
+    """A daily wave, hourly, whose level follows a price around 1,000."""
+    rng = np.random.default_rng(0)
+    hour = np.arange(n)
+    price = 1000 + 100 * rng.standard_normal(n)
+    ds = pd.date_range("2024-03-01", periods=n, freq="h", tz=tz)
+    y = 20 + 10 * np.sin(2 * np.pi * hour / 24) + 0.01 * price
+    return pd.DataFrame({"unique_id": "a", "ds": ds, "y": y, "price": price, "still": 5.0})
+
+
+def ahead(frame: pd.DataFrame, price: Any = 1000.0, still: float = 5.0) -> pd.DataFrame:
+    ds = pd.date_range(frame["ds"].iloc[-1], periods=H + 1, freq="h")[1:]
+    return pd.DataFrame({"unique_id": "a", "ds": ds, "price": price, "still": still})
+
+
+def learner(**changes: Any) -> ob.Forecaster:
+    return ob.Forecaster(H, model=ob.LuongConfig(hidden_size=8), input_size=24, train=QUICK, **changes)
+
+
+@pytest.fixture(scope="module")
+def ridge() -> ob.Floor:
+    return ob.Floor("ridge", H, futr_exog_list=["price"]).fit(table())
+
+
+def test_empty_cells_ahead_are_said(ridge: ob.Floor, caplog: pytest.LogCaptureFixture) -> None:
+    ridge.predict(futr_df=ahead(table()))
+    assert not caplog.records
+    ridge.predict(futr_df=ahead(table(), [1000.0, 990.0, np.nan, np.nan]))
+    assert "'price': 2 of 4 cells are empty, the first of series a at step 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("price", "said"), [(1.0, True), (1e6, True), (1250.0, False), ([1.0, 1.0, 1000.0, 1.0], False)]
+)
+def test_another_unit_ahead_is_asked_about(
+    ridge: ob.Floor, caplog: pytest.LogCaptureFixture, price: Any, said: bool
+) -> None:
+    ridge.predict(futr_df=ahead(table(), price))
+    assert ("same unit" in caplog.text) is said
+
+
+def test_a_rare_event_is_no_other_unit(caplog: pytest.LogCaptureFixture) -> None:
+    frame = table().assign(price=(np.arange(120) == 50).astype(float))
+    ob.Floor("ridge", H, futr_exog_list=["price"]).fit(frame).predict(futr_df=ahead(frame, 1.0))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("scaling", [None, "difference"])
+@pytest.mark.parametrize("model", [ob.LuongConfig(hidden_size=8), ob.OpenBookConfig(hidden_size=8, n_models=1)])
+def test_an_input_that_never_changed_is_not_read(model: Any, scaling: Any, caplog: pytest.LogCaptureFixture) -> None:
+    train = ob.TrainConfig(max_steps=30, val_every=10, batch_size=16, budget_s=20)
+    made = ob.Forecaster(H, model=model, scaling=scaling, train=train, futr_exog_list=["price", "still"])
+    made.fit(table())
+    assert "input(s) 'still' never change in what is learned from" in caplog.text
+    usual = made.predict(futr_df=ahead(table()), level=[80])
+    pd.testing.assert_frame_equal(made.predict(futr_df=ahead(table(), still=500.0), level=[80]), usual)
+    other = made.predict(futr_df=ahead(table(), price=1100.0), level=[80])
+    assert (other["OpenBook"] != usual["OpenBook"]).any()
+
+
+def test_a_table_of_another_zone_is_read_at_the_same_instants(tmp_path: Path) -> None:
+    frame = table(tz="Asia/Seoul")
+    made = learner().fit(frame)
+    wanted = made.predict(frame)
+    abroad = frame.assign(ds=frame["ds"].dt.tz_convert("UTC"))
+    panel, _ = made.table_panel(abroad)
+    assert panel.timezone == "Asia/Seoul"
+    for model in (made, ob.Forecaster.load(made.save(tmp_path / "m.ob"))):
+        told = model.predict(abroad)
+        assert str(told["ds"].dt.tz) == "UTC"  # as it came
+        np.testing.assert_array_equal(told["OpenBook"], wanted["OpenBook"])
+        assert (told["ds"].dt.tz_convert("Asia/Seoul") == wanted["ds"]).all()
+    with pytest.raises(DataError) as caught:
+        made.predict(frame.assign(ds=frame["ds"].dt.tz_localize(None)))
+    assert caught.value.code == "time_zone_mismatch"
+    with pytest.raises(DataError, match="without time zone"):
+        learner().fit(table()).predict(frame)
+
+
+def test_known_inputs_are_averaged_where_the_batch_lies() -> None:
+    """On another device than the CPU nothing of the way to the skip path may stay behind."""
+    shape = skip_shape(6, 5, n_variables=3, n_known=200, n_fixed=0)
+    assert shape.block > 1
+    parts = {"encoder_BTX": torch.ones(2, 6, 203), "decoder_BHK": torch.ones(2, 5, 200)}
+    here = Batch(**{name: parts.get(name) for name in Batch._fields})  # type: ignore[arg-type]
+    assert (skip_input(here, shape) == 1).all()  # the last block is shorter than the others
+    there = here._replace(**{name: part.to("meta") for name, part in parts.items()})
+    assert skip_input(there, shape).device.type == "meta"
