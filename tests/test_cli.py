@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import openbook as ob
 from openbook import cli
 from openbook.cli import main
-from openbook.console import ModelOptions, config_of
+from openbook.console import WRITTEN, ModelOptions, config_of
 from openbook.errors import UsageError
 from openbook.training.loop import History
 
@@ -83,9 +84,8 @@ def test_backtest_and_report(files: Path, tmp_path: Path) -> None:
     (out / "report.html").unlink()
     openbook("report", out)
     assert (out / "report.html").read_text() == page
-    assert {"scores_by_series.csv", "scores_by_step.csv", "forecasts.parquet", "explanation.parquet", "run.json"} <= {
-        file.name for file in out.iterdir()
-    }
+    assert {file.name for file in out.iterdir()} == set(WRITTEN) - {"stages.parquet"}
+    openbook("backtest", files / "calls.csv", *arguments, "--json")  # its own folder may be written again
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".html"])
@@ -214,6 +214,21 @@ REFUSED_EARLY = {
     "fit over a file": (["fit", "{files}/calls.csv", "--out", "{files}/calls.csv"], "would_overwrite"),
     "backtest": (["backtest", "{files}/calls.csv", "--out", "{files}/calls.csv"], "cannot_write"),
     "demo": (["demo", "--out", "{files}/calls.csv"], "cannot_write"),
+    "predict over its table": (
+        ["predict", "{files}/calls.ob", "{files}/calls.csv", "--out", "{files}/calls.csv"],
+        "would_overwrite",
+    ),
+    "predict over its future": (
+        ["predict", "{files}/calls.ob", "--futr", "{files}/calls.csv", "--out", "{files}/../{folder}/calls.csv"],
+        "would_overwrite",
+    ),
+    "explain over its table": (
+        ["explain", "{files}/calls.ob", "{files}/calls.csv", "--out", "{files}/calls.csv"],
+        "would_overwrite",
+    ),
+    "anomalies over its table": (["anomalies", "{files}/calls.csv", "--out", "{files}/calls.csv"], "would_overwrite"),
+    "backtest beside a history": (["backtest", "{files}/calls.csv", "--out", "{tmp}/own"], "would_overwrite"),
+    "demo beside a forecast": (["demo", "--out", "{tmp}/own"], "would_overwrite"),
 }
 
 
@@ -224,12 +239,17 @@ def test_a_wrong_place_for_the_result_is_refused_before_the_work(
     for work in ("fit", "fit_panel", "predict", "explain"):
         monkeypatch.setattr(ob.Forecaster, work, lambda *args, **kwargs: pytest.fail("worked first"))
     (tmp_path / "dd.csv").mkdir()
+    (tmp_path / "own").mkdir()
+    for kept in ("history.parquet", "forecast.csv"):
+        (tmp_path / "own" / kept).write_text("the user's own")
     arguments, error = REFUSED_EARLY[name]
-    filled = [part.replace("{files}", str(files)).replace("{tmp}", str(tmp_path)) for part in arguments]
+    places = {"{files}": str(files), "{tmp}": str(tmp_path), "{folder}": files.name}
+    filled = [re.sub("|".join(places), lambda found: places[found[0]], part) for part in arguments]
     before = (files / "calls.csv").read_bytes()
     assert run_here(monkeypatch, *filled, "--json") == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == error
-    assert [item.name for item in tmp_path.iterdir()] == ["dd.csv"]
+    assert sorted(item.name for item in tmp_path.rglob("*")) == ["dd.csv", "forecast.csv", "history.parquet", "own"]
+    assert {item.read_text() for item in (tmp_path / "own").iterdir()} == {"the user's own"}
     assert (files / "calls.csv").read_bytes() == before
 
 

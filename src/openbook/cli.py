@@ -14,6 +14,7 @@ from openbook.console import (
     TABLES,
     ModelOptions,
     check_explain_out,
+    check_folder,
     check_out,
     config_of,
     explained,
@@ -177,7 +178,7 @@ def predict(
 ) -> None:
     """Forecast from the end of a table, or of the training data."""
     if out is not None:
-        check_out(out, TABLES)
+        check_out(out, TABLES, model, data, futr)
     forecast = load_model(model).predict(data, futr_df=futr, level=levels_of(level))
     if out is not None:
         write_table(forecast, out)
@@ -220,9 +221,8 @@ def backtest(
 ) -> None:
     """Evaluate models and floors on rolling origins; write scores, forecasts, look-ups and the report."""
     from openbook.data.table import read_table
-    from openbook.files import check_writable
 
-    check_writable(out / "run.json")
+    check_folder(out, data)
     options = ModelOptions(
         h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s
     )
@@ -255,7 +255,7 @@ def explain(
     """Write where every forecast looked: one row per step, past step and input, or a picture of one forecast or of all."""
     from openbook.plots.images import FIGURES, write_figure
 
-    check_explain_out(out, view=view, average=average)
+    check_explain_out(out, model, data, futr, view=view, average=average)
     explanation = load_model(model).explain(data, futr_df=futr)
     if out.suffix in FIGURES:
         write_figure(explanation.plot(view=view, average=average), out)
@@ -290,7 +290,7 @@ def anomalies(
     from openbook.forecast.anomalies import check_shares
     from openbook.models.day_to_day import DayToDayConfig
 
-    check_out(out, TABLES)
+    check_out(out, TABLES, data)
     check_shares(quantile=quantile, risk=risk)
     table = read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
     options = ModelOptions(
@@ -345,6 +345,7 @@ def demo(
     options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps or case.max_steps, seed, "auto")
     options = replace(options, budget_s=case.budget_s)
     check_target(out / "model.ob")
+    check_folder(out, more=("forecast.csv",))
     write_table(case.table, out / f"{data}.csv")
     if case.ahead is not None:
         write_table(case.ahead, out / "tomorrow.csv")

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from openbook.models.base import ModelConfig
 
 TABLES = (".csv", ".csv.gz", ".parquet")
+WRITTEN = (  # by a backtest into its folder, run.json last
+    *("scores.csv", "scores_by_series.csv", "scores_by_step.csv", "forecasts.parquet", "explanation.parquet"),
+    *("history.parquet", "stages.parquet", "report.html", "run.json"),
+)
 Show = Callable[[str], Callable[[int, int, float | None], None]]
 
 _SPINS = "10000"  # of a thread that waits for others, before it sleeps; OpenMP's own 300,000 are about a millisecond
@@ -259,9 +263,9 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         write_whole(path, lambda draft: frame.to_csv(draft, index=False))
 
 
-def check_out(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Refuse a file to write by its suffix or its place, before any work is done for it."""
-    from openbook.files import check_writable
+def check_out(path: Path, suffixes: tuple[str, ...], *read: Path | None) -> None:
+    """Refuse a file to write by its suffix or its place, or as one of those that are read, before any work is done for it."""
+    from openbook.files import check_apart, check_writable
 
     if not path.name.endswith(suffixes):
         raise UsageError(
@@ -272,13 +276,32 @@ def check_out(path: Path, suffixes: tuple[str, ...]) -> None:
             fix="choose one of them",
         )
     check_writable(path)
+    check_apart(path, *read)
 
 
-def check_explain_out(path: Path, *, view: str, average: bool) -> None:
+def check_folder(folder: Path, *read: Path, more: Sequence[str] = ()) -> None:
+    """Refuse a folder for a backtest's files (and ``more``) in which they would replace what no backtest has written."""
+    from openbook.files import check_apart, check_writable
+
+    check_writable(folder / "run.json")
+    for name in WRITTEN:
+        check_apart(folder / name, *read)
+    there = [name for name in (*WRITTEN, *more) if (folder / name).exists()]
+    if there and "run.json" not in there:
+        raise UsageError(
+            "would_overwrite",
+            expected="a folder that is new, that of an earlier backtest, or one without files of these names",
+            got=f"{', '.join(there)} in it, but no run.json",
+            where=f"--out {folder}",
+            fix="choose another folder, or move away what is there",
+        )
+
+
+def check_explain_out(path: Path, *read: Path | None, view: str, average: bool) -> None:
     """``check_out`` for tables and pictures: pictures need a package, and tables have no view and no average."""
     from openbook.plots.images import FIGURES, PICTURES, check_pictures
 
-    check_out(path, (*TABLES, *FIGURES))
+    check_out(path, (*TABLES, *FIGURES), *read)
     if path.suffix in PICTURES:
         check_pictures()
     if (average or view != "weights") and path.suffix not in FIGURES:
@@ -316,7 +339,10 @@ def run_and_write(
 ) -> None:
     """Backtest a table, write its folder and page, and show the scores."""
     from openbook.evaluation.backtest import Plan, run_backtest, write_backtest
+    from openbook.forecast.frames import warn_of_guessed_targets
     from openbook.report.page import write_report
+
+    warn_of_guessed_targets(table, facts["target"])
 
     with progress(quiet or as_json) as bars:
         current: list[str] = []

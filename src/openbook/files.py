@@ -102,6 +102,23 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
             pass
 
 
+def check_apart(path: str | Path, *read: str | Path | None) -> None:
+    """Refuse to write where one of the files lies that are read; raises ``UsageError``.
+
+    >>> check_apart("forecast.csv", "calls.csv", None)
+    """
+    path = Path(path)
+    for source in read if path.exists() else ():
+        if source is not None and Path(source).exists() and path.samefile(source):
+            raise UsageError(
+                "would_overwrite",
+                expected="another file than those that are read",
+                got=str(source),
+                where=f"the result, {path}",
+                fix="choose another name for the result",
+            )
+
+
 def json_text(document: Any, *, indent: int | None = None) -> str:
     """A document as strict JSON: numbers that are not finite become null, stamps ISO text, other objects their words.
 
