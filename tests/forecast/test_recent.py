@@ -99,6 +99,25 @@ def test_what_is_older_than_four_half_lives_is_forgotten() -> None:
     assert told.margins(np.array([37]), 99.999)[0, 0] == 1.0
 
 
+def test_few_windows_long_after_training_do_not_stand_for_all_that_was() -> None:
+    rows = np.arange(1, 179, 2)
+    whole, few = np.full((len(rows), 2), 0.1), np.full((1, 2), 0.1)
+    assert recent(whole, rows).margins(np.array([180]), 80)[0, 0] == 0.1
+    late = recent(few, np.array([177])).margins(np.array([180]), 80)
+    assert late.tolist() == [[1.0, 1.0]]  # as validated
+    holes = np.where(rows[:, None] < 165, np.nan, 0.1 * np.ones(2))  # a long outage is like rows that were not given
+    assert recent(holes, rows).margins(np.array([180]), 95)[0, 0] == 1.0
+
+
+def test_validation_is_forgotten_where_nothing_is_missing(fitted: ob.Forecaster) -> None:
+    clock = Clock(np.arange(1, 5000), np.array([0]), 336, 21)
+    rows, now = np.arange(1, 4000, 21), 21 * 190 + 1
+    new = np.zeros((len(rows), 2))
+    told = Recent(calibration(np.ones((50, 2))), clock, np.zeros((*new.shape, 3)), new, rows[:, None] + np.arange(2))
+    weight_HN, _ = told._weights(np.ones((2, 50 + len(rows)), bool), now)
+    assert weight_HN[:, :50].sum(1) == pytest.approx(336 / np.log(2) * 0.5 ** ((now - 1) / 336))
+
+
 def test_the_clock_begins_after_training_and_windows_lie_on_its_grid(fitted: ob.Forecaster) -> None:
     panel = panel_of(fitted, make_frame())
     clock = clock_of(panel, fitted.fitted().learned_until, H, 4)

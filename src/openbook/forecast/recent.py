@@ -19,6 +19,7 @@ log = logging.getLogger("openbook")
 _MOST_WINDOWS = 2_048  # forecast at once for this alone, over all series
 _STEPS_OF_A_HALF_LIFE = 16  # windows whose scores count lie this many to a half-life apart
 _HALF_LIVES = 4  # how far back they go; what is older counts less than a sixteenth
+_FILLED = 0.95  # of their weight, where nothing is missing: windows stand on a grid
 _HORIZONS, _STRETCHES = 2, 14
 
 
@@ -133,7 +134,8 @@ class Recent:
         """How far the band of ``level`` is moved out at origins at these steps of the clock, [W, H].
 
         A quantile of all scores, each by its age: half after every half-life. Those of validation stand for all that was
-        before training. A score counts from the update of the bands after its truth was seen.
+        before training, and for what is not known since then: a table that begins long after training leaves them the
+        weight that its own windows do not fill. A score counts from the update of the bands after its truth was seen.
         Source: Barber, Candès, Ramdas & Tibshirani 2023, Conformal prediction beyond exchangeability, equation 10.
         """
         old_CH = self.calibration.scores(level)
@@ -157,8 +159,10 @@ class Recent:
         begin_E, age_HE = self.step_EH[:, 0], now - self.step_EH.T
         counts_HE = (begin_E >= self.clock.oldest(now, H)) & (age_HE > 0) & seen_HN[:, C:]
         fresh_HE = np.where(counts_HE, 0.5 ** (age_HE / life), 0.0) * self.clock.stride / len(self.clock.series)
-        before_H = life / np.log(2) * 0.5 ** ((now - 1) / life) / np.maximum(seen_HN[:, :C].sum(1), 1)
-        return np.concatenate([seen_HN[:, :C] * before_H[:, None], fresh_HE], axis=1), fresh_HE.sum(1)
+        fresh_H, whole = fresh_HE.sum(1), life / np.log(2)  # whole: the sum over all ages, one score a step
+        before_H = np.maximum(whole * 0.5 ** ((now - 1) / life), _FILLED * whole * (1 - 0.5**_HALF_LIVES) - fresh_H)
+        before_H = before_H / np.maximum(seen_HN[:, :C].sum(1), 1)
+        return np.concatenate([seen_HN[:, :C] * before_H[:, None], fresh_HE], axis=1), fresh_H
 
 
 def weighted_quantile(score_HN: np.ndarray, weight_HN: np.ndarray, level: float) -> np.ndarray:
