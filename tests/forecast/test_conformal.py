@@ -83,7 +83,7 @@ def test_steps_without_a_truth_take_the_pooled_margin() -> None:
 def test_levels_are_percentages() -> None:
     assert check_levels([80, 97.5]) == (80.0, 97.5)
     assert level_name(97.5) == "97.5"
-    for wrong in (0, 100, -5):
+    for wrong in (0, 100, -5, 1, 0.95):
         with pytest.raises(UsageError, match="percent"):
             check_levels([wrong])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +42,7 @@ def test_a_floor_that_wins_is_named_first(tmp_path: Path) -> None:
     test = backtest(tmp_path, {"openbook": (1.2, 18.0), "seasonal_naive": (1.0, 15.0)}, ["seasonal_naive"])
     assert headline(test, HOUR).startswith("A simple method won: seasonal naive was off by 15.0 calls per hour")
     assert "17% less than the best network, openbook" in headline(test, HOUR)
-    assert any("nothing here speaks for the network" in line for line in verdict(test))
+    assert any("the network has not shown to be better" in line for line in verdict(test))
 
 
 def test_ranking_by_mase_against_mae_is_said(tmp_path: Path) -> None:
@@ -80,6 +81,23 @@ def test_windows_count_only_stamps_all_models_share(tmp_path: Path) -> None:
     result = duel(test)
     assert result is not None
     assert result.windows == 7
+
+
+def test_series_of_one_cutoff_are_one_toss(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    large = test.forecasts.assign(unique_id="b", y=1e6, openbook=1e6 + 150.0, ridge=1e6 + 149.0)
+    both = replace(test, forecasts=pd.concat([test.forecasts, large], ignore_index=True))
+    result = duel(both)
+    assert result is not None
+    assert (result.closer, result.windows) == (10, 10)  # each series counts by its own size
+
+
+@pytest.mark.parametrize(("windows", "said"), [(5, False), (10, True)])
+def test_few_windows_say_nothing_of_a_band(tmp_path: Path, windows: int, said: bool) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    scores = test.scores.assign(coverage_80=0.5)
+    test = replace(test, scores=scores, forecasts=test.forecasts[:windows])
+    assert ("too narrow" in " ".join(verdict(test))) is said
 
 
 @pytest.mark.parametrize(("heads", "tosses", "chance"), [(5, 10, 1.0), (10, 10, 2 / 1024), (0, 3, 0.25), (0, 0, 1.0)])

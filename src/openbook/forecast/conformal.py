@@ -98,9 +98,9 @@ def _conformal_quantile(scores: np.ndarray, level: float, independent: int | Non
 
 
 def check_levels(level: float | Sequence[float] | None) -> tuple[float, ...]:
-    """Levels as percentages between 0 and 100, each once; a single number is a list of one, None one of none.
+    """Levels as percentages between 1 and 100, each once; a single number is a list of one, None one of none.
 
-    Raises ``UsageError`` (``bad_level``) for anything else, text included.
+    Raises ``UsageError`` (``bad_level``) for anything else, text and shares such as 0.8 included.
 
     >>> check_levels([80, 95]), check_levels(80)
     ((80.0, 95.0), (80.0,))
@@ -115,16 +115,21 @@ def check_levels(level: float | Sequence[float] | None) -> tuple[float, ...]:
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float | np.integer | np.floating)
-            or not 0 < value < 100
+            or not 1 < value < 100
         ):
-            raise _bad_level(value, "write 80 for the central 80 %")
+            fix = (
+                f"write {100 * value:g}"
+                if isinstance(value, float) and 0 < value < 1
+                else "write 80 for the central 80 %"
+            )
+            raise _bad_level(value, fix)
         found[float(value)] = None
     return tuple(found)
 
 
 def _bad_level(got: object, fix: str) -> UsageError:
     return UsageError(
-        "bad_level", expected="levels in percent, between 0 and 100", got=repr(got), where="level", fix=fix
+        "bad_level", expected="levels in percent, between 1 and 100", got=repr(got), where="level", fix=fix
     )
 
 

@@ -15,8 +15,8 @@ from openbook.report.words import best_of, digits_for, number, percent, plural, 
 MAX_SERIES_ROWS = 60
 # Column, heading, what it means, how a value is written (None: with the digits of its column).
 _COLUMNS: tuple[tuple[str, str, str, Callable[[float], str] | None], ...] = (
-    ("mase", "MASE", "error as a multiple of repeating the last season; below 1 is better than that", None),
-    ("versus", "vs best floor", "error against the best simple method; minus is better", None),
+    ("mase", "MASE", "error in units of that of repeating the last season, as it was before the test", None),
+    ("versus", "vs best floor", "{metric} against the best simple method; minus is better", None),
     ("mae", "MAE", "mean absolute error, in units of the target", None),
     ("rmse", "RMSE", "like MAE, but large misses weigh more", None),
     ("wape", "WAPE", "all errors added up, as a share of all volume", percent),
@@ -57,7 +57,10 @@ def score_table(backtest: Backtest) -> dict[str, Any]:
                 ],
             }
         )
-    headings = [{"name": name, "title": title, "meaning": meaning} for name, title, meaning, _ in columns]
+    headings = [
+        {"name": name, "title": title, "meaning": meaning.format(metric=backtest.metric.upper())}
+        for name, title, meaning, _ in columns
+    ]
     return {
         "headings": headings,
         "rows": rows,
@@ -82,6 +85,8 @@ def season_words(run: dict[str, Any], clock: Clock) -> str:
     told |= {("month", 12): "the same month of the year before", ("quarter", 4): "the same quarter of the year before"}
     if not isinstance(season, int):
         return "the value one season before"
+    if run.get("freq") == "B" and season == 5:
+        return "the same weekday of the week before"
     if season == 1:
         return "the value just before"
     return told.get((clock.unit, season * clock.multiple), f"the value {plural(season, clock.noun)} before")
@@ -140,7 +145,20 @@ def protocol_words(backtest: Backtest, clock: Clock) -> str:
     gaps = f" Left out of every score: {plural(missing, clock.noun)} without an actual value." if missing else ""
     return (
         f"Tested on {plural(int(cutoffs), 'window')} of {length} each ({where}). Every forecast saw only what was known "
-        f"when it was made.{gaps}"
+        f"when it was made{_given(backtest.run)}.{gaps}"
+    )
+
+
+def _given(run: dict[str, Any]) -> str:
+    """What forecasts saw of the tested steps themselves: inputs that are named as known ahead."""
+    names = mapping(run.get("inputs")).get("futr")
+    static = str(mapping(run.get("arguments")).get("stat_exog") or "").split(",")
+    names = [name for name in names if name not in static] if isinstance(names, list) else []
+    if not names:
+        return ""
+    return (
+        f", and {', '.join(map(str, names))} of the tested steps as the table has them: where these are forecasts in "
+        "practice, expect larger errors"
     )
 
 
