@@ -339,7 +339,7 @@ def run_and_write(
 ) -> None:
     """Backtest a table, write its folder and page, and show the scores."""
     from openbook.evaluation.backtest import Plan, run_backtest, write_backtest
-    from openbook.forecast.frames import warn_of_guessed_targets
+    from openbook.forecast.remarks import warn_of_guessed_targets
     from openbook.report.page import write_report
 
     warn_of_guessed_targets(table, facts["target"])

@@ -13,14 +13,19 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from openbook.data.closed import never_seen
 from openbook.data.frequency import Freq, same_freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.errors import DataError, whole_number
 from openbook.forecast.arguments import ColumnNames, Restore, as_it_is, check_names, not_fitted, plain_freq
 from openbook.forecast.conformal import check_levels, level_name
-from openbook.forecast.future import known_ahead, warn_of_odd_future
+from openbook.forecast.future import known_ahead
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
+from openbook.forecast.remarks import (
+    warn_of_closed_times,
+    warn_of_guessed_targets,
+    warn_of_odd_future,
+    warn_of_open_ends,
+)
 from openbook.forecast.static import Categories, encoded, learn_categories, text_columns, with_labels, with_static
 from openbook.forecast.targets import read_series
 
@@ -344,45 +349,6 @@ def _tail(panel: Panel, steps: int | None) -> Panel:
         return panel
     left = np.repeat(panel.offsets[1:], panel.lengths) - np.arange(len(panel.times))
     return panel.keep_rows(left <= steps)
-
-
-def warn_of_open_ends(panel: Panel, h: int) -> None:
-    """Say that rows without a target at the end of a series are history, too: a horizon of them looks like what to forecast."""
-    seen = np.flatnonzero(np.isfinite(panel.target))
-    last = seen[np.searchsorted(seen, panel.offsets[1:]) - 1] if len(seen) else np.full(len(panel), -1)
-    open_N = np.where(last >= panel.offsets[:-1], panel.offsets[1:] - 1 - last, 0)
-    if not len(open_N) or open_N.max() < h:
-        return
-    series = int(open_N.argmax())
-    first = panel.local_times(panel.times).iloc[panel.offsets[series + 1] - open_N[series]]
-    log.warning(
-        "the last %d rows of series %s, from %s on, have no target: forecasts begin behind them (%d series like this). "
-        "To forecast these steps leave the rows out, and pass them as futr_df where inputs are known ahead",
-        open_N[series], panel.ids[series], first, int((open_N >= h).sum()),
-    )  # fmt: skip
-
-
-def warn_of_guessed_targets(table: pd.DataFrame, target_col: str | Sequence[str]) -> None:
-    """Say which columns were taken for series where none was named: an input among them would be forecast, and scored."""
-    targets = table.attrs.get("targets", ())
-    if isinstance(target_col, str) and target_col == TARGET and len(targets) > 1:
-        shown = ", ".join(map(repr, targets[:5])) + (f" and {len(targets) - 5} more" if len(targets) > 5 else "")
-        log.warning(
-            "each of %d columns of numbers is forecast as a series: %s; where some are inputs, name the target (target_col, "
-            "at the command line --target-col)", len(targets), shown,
-        )  # fmt: skip
-
-
-def warn_of_closed_times(panel: Panel) -> None:
-    """Say at which times of the week a series never had a value: a forecast there has nothing to go by."""
-    owner = np.repeat(np.arange(len(panel)), panel.lengths)
-    closed = never_seen(owner, panel.times, np.isfinite(panel.target), panel.freq)
-    if closed is not None:
-        log.warning(
-            "series %s has no value in %d weeks on %s (%d series like this): do not use what is forecast there, "
-            "or write the zeros into the table where closed means zero",
-            panel.ids[closed.series], closed.weeks, closed.when, closed.n_series,
-        )  # fmt: skip
 
 
 def check_all_start(panel: Panel, origins: Origins, h: int) -> None:

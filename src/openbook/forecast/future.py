@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,6 @@ from openbook.data.table import as_input, plain_header
 from openbook.errors import DataError
 from openbook.forecast.arguments import ColumnNames, is_path
 from openbook.forecast.targets import for_every_target
-from openbook.windows.scaling import fit_columns
-
-log = logging.getLogger("openbook")
-
-_FAR, _TELLING = 4.0, 30  # standard deviations from what was learned from; rows that tell what is usual
 
 
 def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> pd.DataFrame:
@@ -113,28 +107,3 @@ def _numbers_ahead(frame: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
                 fix="convert the column; leave unknown cells empty",
             )
     return pd.DataFrame(columns)
-
-
-def warn_of_odd_future(ahead_NHK: np.ndarray, panel: Panel, learned: Panel, *, known: tuple[str, ...]) -> None:
-    """Say where known-future inputs [N, h, K] are empty, or all unlike those learned from, as in another unit."""
-    usual = fit_columns(learned.futr[:, : len(known)])
-    for place, name in enumerate(known):
-        ahead_NH, mean, std = ahead_NHK[..., place], usual.mean_C[place], usual.std_C[place]
-        empty_NH = np.isnan(ahead_NH)
-        if empty_NH.any():
-            series, step = np.argwhere(empty_NH)[0]
-            log.warning(
-                "futr_df, column %r: %d of %d cells are empty, the first of series %s at step %d: these steps are forecast "
-                "without it",
-                name, int(empty_NH.sum()), empty_NH.size, panel.ids[series], step + 1,
-            )  # fmt: skip
-        told, past = ahead_NH[~empty_NH], learned.futr[:, place]
-        past = past[np.isfinite(past)]
-        if not len(told) or len(past) < _TELLING or not np.isfinite(std) or np.isin(past, (0, 1)).all():
-            continue
-        if (np.abs(told - mean) > _FAR * std).all() and not ((told >= past.min()) & (told <= past.max())).any():
-            log.warning(
-                "futr_df, column %r: values from %g to %g, where the newest that were learned from go from %g to %g: "
-                "is it the same unit, and the same decimal mark?",
-                name, told.min(), told.max(), past.min(), past.max(),
-            )  # fmt: skip

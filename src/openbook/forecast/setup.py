@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -23,14 +22,13 @@ from openbook.forecast.decisions import (
     decide_season,
 )
 from openbook.forecast.origins import Origins
+from openbook.forecast.remarks import warn_of_constants
 from openbook.models.base import ModelConfig, ModelShape, whole_seasons
 from openbook.models.day_to_day import DayToDayConfig
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.losses import SCALED, Loss
 from openbook.windows.sampler import Layout, Split, WindowShape
 from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs, usual_spread
-
-log = logging.getLogger("openbook")
 
 _SETTLED = 8  # steps that tell a spread where half a season is shorter
 _LEAST_UNIT = 1e-2  # of a series' deviation: one that repeats itself nearly exactly would outweigh all others
@@ -101,15 +99,8 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     )
     windows = leaning(WindowShape(input_size, asked.h, scaling, unit, newest, least), panel, season)
     columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, scaling)
-    _warn_of_constants((*panel.hist_columns, *panel.futr_columns), columns.std_C, panel.static)
+    warn_of_constants((*panel.hist_columns, *panel.futr_columns), columns.std_C, panel.static)
     return Setup(config, season, layout, windows, columns, shape)
-
-
-def _warn_of_constants(names: Sequence[str], std_C: np.ndarray, static: Sequence[str]) -> None:
-    """Say which named inputs can not be learned from: where they change later, no weight knows what that means."""
-    still = [repr(name) for name, std in zip(names, std_C, strict=True) if np.isinf(std) and name not in static]
-    if still:
-        log.warning("input(s) %s never change in what is learned from: the model does not read them", ", ".join(still))
 
 
 def _year(calendar: Sequence[str]) -> dict[str, int]:
