@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from openbook.errors import UsageError
+from openbook.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -343,7 +343,8 @@ def run_and_write(
     from openbook.report.page import write_report
 
     warn_of_guessed_targets(table, facts["target"])
-
+    own = {"unique_id": "id_col", "ds": "time_col", "y": "target_col"}
+    names = {name: facts["arguments"].get(argument) or name for name, argument in own.items()}
     with progress(quiet or as_json) as bars:
         current: list[str] = []
 
@@ -356,7 +357,10 @@ def run_and_write(
             current.append(name)
             say(f"{name} …", quiet or as_json)
 
-        result = run_backtest(table, Plan(**plan), make, facts=facts, say=told)
+        try:
+            result = run_backtest(table, Plan(**plan), make, facts=facts, say=told)
+        except DataError as error:
+            raise error.renamed(names) from error
     write_backtest(result, out)
     page = write_report(out)
     lines = [*score_lines(result.scores, result.run["warnings"]), *([] if quiet else [f"report: {page}"])]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, Self
 
 
 class OpenBookError(Exception):
@@ -22,6 +24,21 @@ class OpenBookError(Exception):
     def __init__(self, code: str, *, expected: str, got: str, where: str, fix: str) -> None:
         self.code, self.expected, self.got, self.where, self.fix = code, expected, got, where, fix
         super().__init__(f"expected {expected}, got {got} ({where}). Fix: {fix.rstrip('.')}.")
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The same error with other names of columns, wherever they stand quoted, but for values that were got.
+
+        >>> error = DataError("non_numeric", expected="numbers", got="'many' in 1 row(s)", where="column 'y'", fix="convert it")
+        >>> error.renamed({"y": "sold"}).where
+        "column 'sold'"
+        """
+        quoted = {repr(old): repr(new) for old, new in names.items() if old != new}
+        if not quoted:
+            return self
+        found = re.compile("|".join(map(re.escape, quoted)))
+        told = [found.sub(lambda part: quoted[part[0]], text) for text in (self.expected, self.where, self.fix)]
+        got = found.sub(lambda part: quoted[part[0]], self.got) if self.code == "missing_columns" else self.got
+        return type(self)(self.code, expected=told[0], got=got, where=told[1], fix=told[2])
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.code, self.expected, self.got, self.where, self.fix))

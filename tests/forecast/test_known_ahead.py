@@ -107,3 +107,18 @@ def test_known_inputs_are_averaged_where_the_batch_lies() -> None:
     assert (skip_input(here, shape) == 1).all()  # the last block is shorter than the others
     there = here._replace(**{name: part.to("meta") for name, part in parts.items()})
     assert skip_input(there, shape).device.type == "meta"
+
+
+def test_errors_speak_of_columns_as_the_table_does() -> None:
+    frame = table().rename(columns={"unique_id": "store", "ds": "day", "y": "sold"})
+    names = {"id_col": "store", "time_col": "day", "target_col": "sold"}
+    floor = ob.Floor("ridge", H, futr_exog_list=["price"])
+    with pytest.raises(DataError) as caught:
+        floor.fit(frame.assign(sold="many"), **names)
+    assert caught.value.where.startswith("column 'sold', series 'a'")
+    with pytest.raises(DataError, match="columns 'store', 'day', 'sold', 'price', got no 'price' among 'store', 'day'"):
+        floor.fit(frame.drop(columns="price"), **names)
+    with pytest.raises(DataError, match=r"whose last row is 2024-03-05 23:00:00, also"):
+        floor.fit(frame, **names).predict(
+            futr_df=ahead(table()).iloc[1:].rename(columns={"unique_id": "store", "ds": "day"})
+        )

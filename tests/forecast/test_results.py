@@ -83,5 +83,5 @@ def test_ids_of_other_series_are_named(numbered: tuple[ob.Forecaster, pd.DataFra
     model, ahead = numbered
     with pytest.raises(DataError, match="rows of the series '0', '1', got none of them, but of 'store 0', 'store 1'"):
         model.predict(futr_df=ahead.assign(unique_id="store " + ahead["unique_id"].astype(str)))
-    with pytest.raises(DataError, match=r"6 missing.*whose last row is 2024-01-13T11"):
+    with pytest.raises(DataError, match=r"6 missing.*whose last row is 2024-01-13 11:00:00"):
         model.predict(futr_df=ahead[ahead["unique_id"] == 0])

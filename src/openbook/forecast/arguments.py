@@ -28,6 +28,10 @@ class ColumnNames(NamedTuple):
         """The column of results that holds the truth: the target, or ``y`` for several."""
         return self.target if isinstance(self.target, str) else TARGET
 
+    def own(self) -> dict[str, str]:
+        """What the user calls the columns of a canonical table."""
+        return {ID: self.id, TIME: self.time, TARGET: self.value}
+
 
 def is_path(df: Any) -> bool:
     """Whether a table is named by its path."""

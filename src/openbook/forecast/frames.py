@@ -230,7 +230,10 @@ class FrameForecaster(ABC):
         futr, hist, static = self.inputs.futr, self.inputs.hist, self.inputs.stat
         text = text_columns(table, static) if self.categories_ is None else tuple(self.categories_)
         numbers = tuple(name for name in static if name not in text)
-        panel = replace(make_panel(table, futr=(*futr, *numbers), hist=hist, freq=freq), static=numbers)
+        try:
+            panel = replace(make_panel(table, futr=(*futr, *numbers), hist=hist, freq=freq), static=numbers)
+        except DataError as error:
+            raise error.renamed(self.columns.own()) from error
         return with_labels(with_static(panel), table, text)
 
     def _history(self, df: Any) -> tuple[Panel, Restore]:

@@ -75,13 +75,14 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
                 where=f"futr_df, column {names.id!r}",
                 fix="write ids as in the table that was learned from",
             )
+        last = panel.offsets[1 + int(np.argmax(own == first[0]))] - 1
         raise DataError(
             "missing_future",
             expected=f"every stamp of the next {h} steps of {len(panel)} series",
             got=f"{int((place < 0).sum())} missing",
             where=f"futr_df, series {first[0]!r}, first missing {first[1]}",
             fix="add these rows; stamps must continue each series' own grid, whose last row is "
-            f"{panel.times[panel.offsets[1 + int(np.argmax(own == first[0]))] - 1]}, also where its target is empty",
+            f"{panel.local_times(panel.times[[last]]).iloc[0]}, also where its target is empty",
         )
     return frame.to_numpy(np.float64)[place].reshape(len(panel), h, len(known))
 
