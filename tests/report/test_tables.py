@@ -67,6 +67,28 @@ def test_one_series_needs_no_table(small_folder: Path) -> None:
     assert series_table(read_backtest(small_folder)) == (None, [])
 
 
+def test_windows_without_an_actual_value_are_not_counted(nasty_folder: Path) -> None:
+    backtest = read_backtest(nasty_folder)
+    frame = backtest.forecasts
+    many = int(frame.groupby("unique_id")["cutoff"].nunique().max())
+    last = frame["cutoff"] == frame["cutoff"].max()
+    frame.loc[last, "y"] = float("nan")
+    assert f"Tested on {many - 1} window" in protocol_words(backtest, Clock("hour"))
+    frame["y"] = float("nan")
+    assert "Tested on 0 windows" in protocol_words(backtest, Clock("hour"))
+
+
+def test_what_was_given_of_the_tested_steps_is_named(small_folder: Path) -> None:
+    backtest = read_backtest(small_folder)
+    backtest.run.pop("inputs", None)
+    assert "when it was made." in protocol_words(backtest, Clock("hour"))
+    backtest.run["inputs"] = {"futr": ["promo", "size"]}
+    backtest.run["arguments"] = {"stat_exog": "size"}
+    assert "when it was made, and promo of the tested steps as the table has them" in protocol_words(
+        backtest, Clock("hour")
+    )
+
+
 def test_protocol_words(nasty_folder: Path) -> None:
     words = protocol_words(read_backtest(nasty_folder), Clock("hour"))
     assert "3 windows of 24 hours each (3 series, Mon 12 May 00:00 to Wed 14 May 23:00)" in words
@@ -84,6 +106,10 @@ def test_protocol_words(nasty_folder: Path) -> None:
 )
 def test_season_words(season: int | None, clock: Clock, words: str) -> None:
     assert season_words({"season": season}, clock) == words
+
+
+def test_a_week_of_working_days_is_a_week() -> None:
+    assert season_words({"season": 5, "freq": "B"}, Clock("day")) == "the same weekday of the week before"
 
 
 def test_odd_run_facts_become_words() -> None:

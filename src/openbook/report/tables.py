@@ -135,7 +135,8 @@ def protocol_words(backtest: Backtest, clock: Clock) -> str:
     forecasts = backtest.forecasts
     if forecasts.empty:
         return "There are no forecasts in this folder."
-    cutoffs = forecasts.groupby("unique_id")["cutoff"].nunique().max()
+    told = forecasts[forecasts["y"].notna()]  # windows without any actual value test nothing
+    cutoffs = told.groupby("unique_id")["cutoff"].nunique().max() if len(told) else 0
     h = int(forecasts.groupby(["unique_id", "cutoff"]).size().max())
     ends = wall_clock(forecasts["ds"]).agg(["min", "max"])
     length = plural(h, clock.unit) if clock.multiple == 1 else f"{h} steps of {clock.per}"
