@@ -116,6 +116,8 @@ def test_errors_speak_of_columns_as_the_table_does() -> None:
     with pytest.raises(DataError) as caught:
         floor.fit(frame.assign(sold="many"), **names)
     assert caught.value.where.startswith("column 'sold', series 'a'")
+    with pytest.raises(DataError, match="got 'y' in 120 row"):  # a value, not a column
+        floor.fit(frame.assign(sold="y"), **names)
     with pytest.raises(DataError, match="columns 'store', 'day', 'sold', 'price', got no 'price' among 'store', 'day'"):
         floor.fit(frame.drop(columns="price"), **names)
     with pytest.raises(DataError, match=r"whose last row is 2024-03-05 23:00:00, also"):

@@ -104,3 +104,11 @@ def test_half_of_a_forecast_is_read_from_differences(panel: Panel) -> None:
     again = OpenBook(replace(CONFIG, n_models=2, differences=True), SHAPE).eval()
     again.load_state_dict(model.state_dict())
     torch.testing.assert_close(again(batch).quantile_BHMQ, model(batch).quantile_BHMQ)
+
+
+def test_inputs_that_are_constant_in_a_scaling_are_left_out(net: OpenBookNet) -> None:
+    made = FromNewest(net, n_inputs=4, n_known=1)
+    made.set_units(
+        UNIT, torch.tensor([float("nan"), 0.0, float("inf"), 2.0])
+    )  # in both, in the batch's, in its own, in none
+    assert made.step_F.tolist() == [float("inf")] * 3 + [2.0]

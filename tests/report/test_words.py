@@ -85,7 +85,7 @@ def test_windows_count_only_stamps_all_models_share(tmp_path: Path) -> None:
 
 def test_series_of_one_cutoff_are_one_toss(tmp_path: Path) -> None:
     test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
-    large = test.forecasts.assign(unique_id="b", y=1e6, openbook=1e6 + 150.0, ridge=1e6 + 149.0)
+    large = test.forecasts.assign(unique_id="b", y=1e6, openbook=1e6 + 150.0, ridge=1e6 + 140.0)
     both = replace(test, forecasts=pd.concat([test.forecasts, large], ignore_index=True))
     result = duel(both)
     assert result is not None

@@ -78,7 +78,7 @@ def warn_of_odd_future(ahead_NHK: np.ndarray, panel: Panel, learned: Panel, *, k
             )  # fmt: skip
         told, past = ahead_NH[~empty_NH], learned.futr[:, place]
         past = past[np.isfinite(past)]
-        if not len(told) or len(past) < _TELLING or not np.isfinite(std) or np.isin(past, (0, 1)).all():
+        if not len(told) or len(past) < _TELLING or not np.isfinite(std):
             continue
         if (np.abs(told - mean) > _FAR * std).all() and not ((told >= past.min()) & (told <= past.max())).any():
             log.warning(
