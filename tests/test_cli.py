@@ -17,8 +17,9 @@ import pytest
 import openbook as ob
 from openbook import cli
 from openbook.cli import main
-from openbook.console import WRITTEN, ModelOptions, config_of
+from openbook.console import ModelOptions, config_of
 from openbook.errors import UsageError
+from openbook.outputs import WRITTEN
 from openbook.training.loop import History
 
 QUICK = ["--max-steps", "10", "--input-size", "24", "--h", "6", "--futr-exog", "promo"]
@@ -164,6 +165,20 @@ def test_wrong_input_ends_with_words_and_the_right_code(name: str, files: Path, 
     assert "Traceback" not in ran.stderr
     told = json.loads(openbook(*[p.replace("{files}", str(files)) for p in arguments], "--json", code=code).stdout)
     assert words in told["error"]["message"]
+
+
+def test_a_backtest_speaks_of_columns_as_the_table_does(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"unique_id": "store", "ds": "day", "y": "sold"}
+    table = pd.read_csv(files / "calls.csv").rename(columns=names)
+    table.to_csv(tmp_path / "own.csv", index=False)
+    columns = ["--id-col", "store", "--time-col", "day", "--target-col", "sold"]
+    asked = ["backtest", tmp_path / "own.csv", "--futr-exog", "nope", *columns, "--out", tmp_path / "out"]
+    assert run_here(monkeypatch, *asked) == 3
+    said = capsys.readouterr().err
+    assert "expected columns 'store', 'day', 'sold'" in said
+    assert "got no 'nope' among 'store', 'day', 'sold'" in said
 
 
 def test_help_and_version() -> None:
@@ -375,6 +390,7 @@ def test_static_text_reaches_models_and_floors(files: Path, tmp_path: Path) -> N
     run = json.loads((tmp_path / "test" / "run.json").read_text())
     assert run["failed"] == {}
     assert run["arguments"]["stat_exog"] == "kind"
+    assert run["inputs"]["futr"] == ["promo"]  # what never changes is told apart
 
 
 def test_several_targets_are_trained_tested_and_forecast(files: Path, tmp_path: Path) -> None:

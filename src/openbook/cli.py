@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openbook.console import (
-    TABLES,
     ModelOptions,
-    check_explain_out,
-    check_folder,
-    check_out,
     config_of,
     explained,
     fail,
@@ -31,7 +27,6 @@ from openbook.console import (
     say,
     season_of,
     share_the_machine,
-    write_table,
 )
 from openbook.console import show as show_result
 from openbook.errors import OpenBookError
@@ -57,6 +52,7 @@ from openbook.options import (
     TargetCol,
     TimeCol,
 )
+from openbook.outputs import TABLES, check_explain_out, check_folder, check_out, write_table
 from openbook.version import __version__
 
 if TYPE_CHECKING:

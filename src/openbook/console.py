@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
     from openbook.models.base import ModelConfig
 
-TABLES = (".csv", ".csv.gz", ".parquet")
-WRITTEN = (  # by a backtest into its folder, run.json last
-    *("scores.csv", "scores_by_series.csv", "scores_by_step.csv", "forecasts.parquet", "explanation.parquet"),
-    *("history.parquet", "stages.parquet", "report.html", "run.json"),
-)
 Show = Callable[[str], Callable[[int, int, float | None], None]]
 
 _SPINS = "10000"  # of a thread that waits for others, before it sleeps; OpenMP's own 300,000 are about a millisecond
@@ -109,7 +104,7 @@ def levels_of(text: str) -> tuple[float, ...]:
         return check_levels([float(part) for part in names_of(text)])
     except ValueError as error:
         if isinstance(error, UsageError):
-            raise
+            raise error.renamed(names.own()) from error
         raise UsageError(
             "bad_level",
             expected="numbers such as 80,95",
@@ -252,68 +247,6 @@ def show(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
         print("\n".join(lines))  # noqa: T201
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame as its suffix says: .csv, .csv.gz or .parquet, whole or not at all."""
-    from openbook.files import write_whole
-
-    check_out(path, TABLES)
-    if path.suffix == ".parquet":
-        write_whole(path, lambda draft: frame.to_parquet(draft, index=False))
-    else:
-        write_whole(path, lambda draft: frame.to_csv(draft, index=False))
-
-
-def check_out(path: Path, suffixes: tuple[str, ...], *read: Path | None) -> None:
-    """Refuse a file to write by its suffix or its place, or as one of those that are read, before any work is done for it."""
-    from openbook.files import check_apart, check_writable
-
-    if not path.name.endswith(suffixes):
-        raise UsageError(
-            "bad_suffix",
-            expected=f"{', '.join(suffixes[:-1])} or {suffixes[-1]}",
-            got=repr(path.name),
-            where="--out",
-            fix="choose one of them",
-        )
-    check_writable(path)
-    check_apart(path, *read)
-
-
-def check_folder(folder: Path, *read: Path, more: Sequence[str] = ()) -> None:
-    """Refuse a folder for a backtest's files (and ``more``) in which they would replace what no backtest has written."""
-    from openbook.files import check_apart, check_writable
-
-    check_writable(folder / "run.json")
-    for name in WRITTEN:
-        check_apart(folder / name, *read)
-    there = [name for name in (*WRITTEN, *more) if (folder / name).exists()]
-    if there and "run.json" not in there:
-        raise UsageError(
-            "would_overwrite",
-            expected="a folder that is new, that of an earlier backtest, or one without files of these names",
-            got=f"{', '.join(there)} in it, but no run.json",
-            where=f"--out {folder}",
-            fix="choose another folder, or move away what is there",
-        )
-
-
-def check_explain_out(path: Path, *read: Path | None, view: str, average: bool) -> None:
-    """``check_out`` for tables and pictures: pictures need a package, and tables have no view and no average."""
-    from openbook.plots.images import FIGURES, PICTURES, check_pictures
-
-    check_out(path, (*TABLES, *FIGURES), *read)
-    if path.suffix in PICTURES:
-        check_pictures()
-    if (average or view != "weights") and path.suffix not in FIGURES:
-        raise UsageError(
-            "not_a_picture",
-            expected=f"a picture ({', '.join(FIGURES)}) for --view and --average",
-            got=repr(path.name),
-            where="--out",
-            fix="choose one of these suffixes; a table holds every forecast anyway",
-        )
-
-
 def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame for ``show``, every digit kept."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
@@ -339,12 +272,13 @@ def run_and_write(
 ) -> None:
     """Backtest a table, write its folder and page, and show the scores."""
     from openbook.evaluation.backtest import Plan, run_backtest, write_backtest
+    from openbook.forecast.arguments import ColumnNames
     from openbook.forecast.remarks import warn_of_guessed_targets
     from openbook.report.page import write_report
 
     warn_of_guessed_targets(table, facts["target"])
-    own = {"unique_id": "id_col", "ds": "time_col", "y": "target_col"}
-    names = {name: facts["arguments"].get(argument) or name for name, argument in own.items()}
+    given = facts["arguments"]
+    names = ColumnNames(**{role: given[f"{role}_col"] for role in ColumnNames._fields if f"{role}_col" in given})
     with progress(quiet or as_json) as bars:
         current: list[str] = []
 
@@ -360,7 +294,7 @@ def run_and_write(
         try:
             result = run_backtest(table, Plan(**plan), make, facts=facts, say=told)
         except DataError as error:
-            raise error.renamed(names) from error
+            raise error.renamed(names.own()) from error
     write_backtest(result, out)
     page = write_report(out)
     lines = [*score_lines(result.scores, result.run["warnings"]), *([] if quiet else [f"report: {page}"])]

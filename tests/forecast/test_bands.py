@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from openbook.data.panel import Panel, make_panel
-from openbook.errors import UsageError
 from openbook.forecast.bands import carried_forward, error_scale, lagged, mean_before, step_bands, with_bands
 from openbook.forecast.origins import Origins
 
@@ -79,5 +78,3 @@ def test_bands_lie_around_the_point_in_units_of_the_scale() -> None:
     forecast = with_bands(np.array([[10.0, 20.0]]), np.array([3.0]), bands, [80])
     low, high = forecast.interval[80.0]
     assert (low.tolist(), high.tolist()) == ([[7, 17]], [[13, 23]])
-    with pytest.raises(UsageError, match="levels"):
-        with_bands(np.zeros((1, 2)), np.ones(1), bands, [100])

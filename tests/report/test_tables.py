@@ -82,8 +82,7 @@ def test_what_was_given_of_the_tested_steps_is_named(small_folder: Path) -> None
     backtest = read_backtest(small_folder)
     backtest.run.pop("inputs", None)
     assert "when it was made." in protocol_words(backtest, Clock("hour"))
-    backtest.run["inputs"] = {"futr": ["promo", "size"]}
-    backtest.run["arguments"] = {"stat_exog": "size"}
+    backtest.run["inputs"] = {"futr": ["promo"], "stat": ["size"]}
     assert "when it was made, and promo of the tested steps as the table has them" in protocol_words(
         backtest, Clock("hour")
     )

@@ -112,7 +112,7 @@ def inspect_table(
         Column(own[TIME], "time", "dates" if view.dated else "whole", 0, "it orders the rows"),
         Column(own[TARGET], "target", "real", int(np.isnan(view.target).sum()), "it is to be forecast"),
     ]
-    findings.extend(_text_input(name) for name in texts if name in (*futr, *(hist or ())))
+    findings.extend(_text_input(name) for name in texts if name in (*futr, *hist))
     left = [_text_column(name, table, name in stat, findings) for name in texts]
     return Audit(
         rows=rows,

@@ -351,7 +351,11 @@ def _facts(
         "freq": panel.freq,
         "target": facts.get("target", "y"),
         "data": data | facts.get("data", {}),
-        "inputs": {"futr": list(panel.futr_columns), "hist": list(panel.hist_columns)},
+        "inputs": {
+            "futr": [name for name in panel.futr_columns if name not in panel.static],
+            "hist": list(panel.hist_columns),
+            "stat": list(panel.static),
+        },
         "decisions": {name: run.decisions for name, run in ran.items()},
         "failed": {name: run.failure for name, run in ran.items() if run.failure is not None},
         "floors": [name for name in models if name in FLOORS],

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from openbook.data.panel import Panel
-from openbook.errors import UsageError
 from openbook.forecast.origins import Origins, PanelForecast
 
 # Below this many residuals a step borrows those of its neighbours: an 80 % band from fewer is mostly luck.
@@ -65,18 +64,9 @@ def with_bands(point: np.ndarray, scale: np.ndarray, bands: StepBands, level: Se
     """Point forecasts [W, h] of series with scales [W], and their symmetric bands at each level in percent."""
     interval = {}
     for percent in level:
-        check_level(percent)
         half = scale[:, None] * bands.half_width(percent)
         interval[float(percent)] = (point - half, point + half)
     return PanelForecast(point, interval)
-
-
-def check_level(percent: float) -> None:
-    """Refuse a level that is no percentage between 0 and 100."""
-    if not 0 < percent < 100:
-        raise UsageError(
-            "bad_level", expected="levels between 0 and 100", got=str(percent), where="level", fix="pass e.g. [80, 95]"
-        )
 
 
 def carried_forward(panel: Panel, values: np.ndarray) -> np.ndarray:

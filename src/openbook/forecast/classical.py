@@ -12,7 +12,6 @@ import numpy as np
 from openbook.data.frequency import season_length
 from openbook.data.panel import Panel
 from openbook.errors import DataError, MissingDependencyError, UsageError
-from openbook.forecast.bands import check_level
 from openbook.forecast.origins import Origins, PanelForecast
 from openbook.forecast.seasons import repeat_season, season_candidates
 
@@ -88,8 +87,6 @@ class Classical:
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Forecasts [W, h] of every origin."""
-        for percent in level:
-            check_level(percent)
         point = repeat_season(panel, origins, self.h, self._seasons[0])
         bands = {float(p): (np.full(point.shape, np.nan), np.full(point.shape, np.nan)) for p in level}
         for row, (series, end) in enumerate(zip(origins.series.tolist(), origins.end.tolist(), strict=True)):

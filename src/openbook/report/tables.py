@@ -153,9 +153,7 @@ def protocol_words(backtest: Backtest, clock: Clock) -> str:
 def _given(run: dict[str, Any]) -> str:
     """What forecasts saw of the tested steps themselves: inputs that are named as known ahead."""
     names = mapping(run.get("inputs")).get("futr")
-    static = str(mapping(run.get("arguments")).get("stat_exog") or "").split(",")
-    names = [name for name in names if name not in static] if isinstance(names, list) else []
-    if not names:
+    if not isinstance(names, list) or not names:
         return ""
     return (
         f", and {', '.join(map(str, names))} of the tested steps as the table has them: where these are forecasts in "
