@@ -104,7 +104,7 @@ def levels_of(text: str) -> tuple[float, ...]:
         return check_levels([float(part) for part in names_of(text)])
     except ValueError as error:
         if isinstance(error, UsageError):
-            raise error.renamed(names.own()) from error
+            raise
         raise UsageError(
             "bad_level",
             expected="numbers such as 80,95",
