@@ -143,6 +143,7 @@ WRONG = {
     "no future": (3, ["predict", "{files}/calls.ob"], "futr"),
     "not a model": (4, ["predict", "{files}/calls.csv"], "calls.csv"),
     "bad level": (2, ["predict", "{files}/calls.ob", "--level", "eighty"], "eighty"),
+    "a share as level": (2, ["predict", "{files}/calls.ob", "--level", "0.8"], "Fix: write 80"),
     "bad suffix": (2, ["predict", "{files}/calls.ob", "--futr", "{files}/next.csv", "--out", "f.xlsx"], "xlsx"),
     "unknown option": (2, ["fit", "--horizon", "3"], "horizon"),
     "no out": (2, ["fit", "{files}/calls.csv"], "--out"),
