@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
@@ -11,20 +12,22 @@ from benchmarks.peer_jobs import PEERS
 from benchmarks.published import AGAIN, NAMES, NEITHER, OURS, PUBLISHED, accuracy_targets, ratios
 from benchmarks.suites import SUITES
 from benchmarks.targets import Target, percent, spread
+from openbook.forecast.budget import BUDGET_S
 from openbook.forecast.floors import FLOORS
 
-INTRODUCTION = """Every model of a suite learns from the rows before the test part and forecasts every window of it; what is
-left open is decided on validation rows by the library, alike for every suite and horizon. Published figures stand in the
-tables for orientation, with their window where it was looked up. Results stand with the commit they were made on: budgets
-are in seconds, so what else ran on the machine moves them. Where a protocol has validation rows, networks that are
-published do not learn them, and neither does `openbook`; floors do, as they need none. What a user gets, and the fair
-opponent of such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard deviation over the
-seeds; a mean over the cases is told only where all of them were measured. A difference below two standard deviations is no
-difference. The price data hold three of the five markets that the papers average over. Other libraries (peers) forecast the
-same windows in an environment of their own (`make bench-peers`, then `ARGS="--model lightgbm --model nhits"`): LightGBM
-with the lags of seven seasons, calendar and inputs, levels or differences and 100 or 500 trees by validation, validation rows
-learned as by floors; NHITS with its defaults, windows scaled one by one, the suite's kind of error. They make no bands here,
-and where a peer has no row it was not measured."""
+INTRODUCTION = """Every model of a suite learns from the rows before the test part and forecasts every window of it;
+what is left open is decided on validation rows by the library, alike for every suite and horizon; what seconds a
+training was given stands in the tables (300 unless told otherwise). Published figures stand in the tables for
+orientation, with their window where it was looked up. Results stand with the commit they were made on: budgets are in
+seconds, so what else ran on the machine moves them. Where a protocol has validation rows, networks that are published
+do not learn them, and neither does `openbook`; floors do, as they need none. What a user gets, and the fair opponent of
+such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard deviation over the seeds; a
+mean over the cases is told only where all of them were measured. A difference below two standard deviations is no
+difference. The price data hold three of the five markets that the papers average over. Other libraries (peers) forecast
+the same windows in an environment of their own (`make bench-peers`, then `ARGS="--model lightgbm --model nhits"`):
+LightGBM with the lags of seven seasons, calendar and inputs, levels or differences and 100 or 500 trees by validation,
+validation rows learned as by floors; NHITS with its defaults, windows scaled one by one, the suite's kind of error.
+They make no bands here, and where a peer has no row it was not measured."""
 PEER_LABELS = tuple(peer.label for peer in PEERS.values())
 _WORDS = {False: "**missed**", None: "not measured", True: "met"}
 _DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
@@ -109,7 +112,7 @@ def score_table(found: Results) -> str:
     wins = _wins(found) if found.suite == "small_demand" else {}
     head += ["MAE against ridge", "wins"] if wins else []
     extra = [name for name in ("mase", "pinball") if name not in metrics]
-    head += [*map(_title, extra), "in 80 % band", "in 95 % band", "fit, s", "predict, s"]
+    head += [*map(_title, extra), "in 80 % band", "in 95 % band", "budget, s", "fit, s", "predict, s"]
     rows = []
     labels = [label for label in found.labels if label == AGAIN or label not in _variants(found)]
     for label in sorted(labels, key=lambda label: _order(found, label, metrics[0])):
@@ -119,10 +122,13 @@ def score_table(found: Results) -> str:
         if several:
             row += [_shown(found.mean(label, metrics[0], cases), metrics[0]) for cases in groups.values()]
         row += [_shown(found.mean(label, metric), metric) for metric in means]
-        row += [_to_ridge(found, label), f"{wins.get(label, 0)} of {len(found.cases)}"] if wins else []
+        row += [_to_ridge(found, label), f"{wins.get(label, 0)} of {len(found.measured(label))}"] if wins else []
         row += [_shown(found.mean(label, metric), metric) for metric in extra]
         row += [percent(found.mean(label, f"coverage_{level}")) for level in (80, 95)]
-        row += [spread(found.mean(label, f"seconds_{what}"), 1) for what in ("fit", "predict")]
+        row += [
+            _budget(found, label),
+            *(spread(found.mean(label, f"seconds_{what}"), 1) for what in ("fit", "predict")),
+        ]
         rows.append(row)
     for told in PUBLISHED.get(found.suite, ()):
         row = [f"{told.model} (published, {told.source})", told.window, "–", *(["–"] * len(groups) if several else [])]
@@ -229,6 +235,13 @@ def _wins(found: Results) -> dict[str, int]:
             best = min(means, key=means.__getitem__)
             wins[best] = wins.get(best, 0) + 1
     return wins
+
+
+def _budget(found: Results, label: str) -> str:
+    """Seconds a training was given, as its command tells; a dash for what has no limit of its own."""
+    told = (re.search(r"--budget-s (\S+)", str(run.get("command"))) for run in found.of(label))
+    default = f"{BUDGET_S:g}" if label.startswith(OURS) else "–"
+    return ", ".join(dict.fromkeys(default if one is None else one[1] for one in told))
 
 
 def _to_ridge(found: Results, label: str) -> str:

@@ -134,7 +134,7 @@ def days(seed: int) -> dict[str, Any]:
     for gaps in (GAPS, *((gap,) for gap in GAPS)):
         model = ob.Forecaster(48, model=DayToDayConfig(gaps=gaps), futr_exog_list=known, seed=seed)
         told = model.cross_validation(frame, n_windows=364, step_size=48, target_col="Demand")
-        error = (told["OpenBook"] - told["Demand"]).to_numpy()
+        error = (told[model.name] - told["Demand"]).to_numpy()
         name = f"day_to_day gaps {', '.join(map(str, gaps))}"
         scores.append({"model": name, "rmse": rmse(error), "mae": float(np.abs(error).mean())})
     for floor in ("ridge", "seasonal_naive"):

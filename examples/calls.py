@@ -17,7 +17,8 @@ def main(max_steps: int = 600) -> None:
     past = simulated.frame.drop(day.index)
     known = ["holiday", "temperature"]
 
-    model = ob.Forecaster(24, futr_exog_list=known, train=ob.TrainConfig(max_steps=max_steps)).fit(past)
+    config = ob.OpenBookConfig(mixing=True)  # all inputs in the look-up, to see whether it finds the letters
+    model = ob.Forecaster(24, model=config, futr_exog_list=known, train=ob.TrainConfig(max_steps=max_steps)).fit(past)
     for name, decision in model.decisions.items():
         print(f"{name}: {decision.value}  ({decision.why})")
 

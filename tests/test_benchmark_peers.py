@@ -156,7 +156,7 @@ def test_the_forecast_scored_is_the_forecasters(modules: dict[str, ModuleType]) 
     told = ours.forecast(
         model.fitted().model, ours.panel_of(series, 14400), model.fitted(), np.array([etth1.TRAIN_END])
     )
-    np.testing.assert_allclose(told[0], model.predict()["OpenBook"], rtol=1e-6)
+    np.testing.assert_allclose(told[0], model.predict()["Luong"], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("peer_seconds", "met"), [(100.0, True), (99.0, False)])

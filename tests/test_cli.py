@@ -243,6 +243,7 @@ REFUSED_EARLY = {
         "would_overwrite",
     ),
     "anomalies over its table": (["anomalies", "{files}/calls.csv", "--out", "{files}/calls.csv"], "would_overwrite"),
+    "floor over its table": (["floor", "naive", "{files}/calls.csv", "--out", "{files}/calls.csv"], "would_overwrite"),
     "backtest beside a history": (["backtest", "{files}/calls.csv", "--out", "{tmp}/own"], "would_overwrite"),
     "demo beside a forecast": (["demo", "--out", "{tmp}/own"], "would_overwrite"),
 }
@@ -320,6 +321,31 @@ def test_an_interrupt_elsewhere_is_130_without_a_trace(
     assert (said.out, said.err) == ("", "openbook: interrupted\n")
     assert run_here(monkeypatch, "predict", files / "calls.ob", "--json") == 130
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "interrupted"
+
+
+def test_a_floor_goes_to_work_without_a_model_file(files: Path, tmp_path: Path) -> None:
+    arguments = ["--h", "6", "--futr-exog", "promo", "--futr", files / "next.csv", "--level", "80,95"]
+    said = openbook("floor", "ridge", files / "calls.csv", *arguments, "--out", tmp_path / "f.csv").stderr
+    assert said.endswith(f"wrote {tmp_path / 'f.csv'}: 18 rows\n")
+    own = ob.Floor("ridge", 6, futr_exog_list=["promo"]).fit(files / "calls.csv")
+    want = own.predict(futr_df=files / "next.csv", level=[80, 95]).assign(ds=lambda frame: frame["ds"].astype(str))
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "f.csv"), want, rtol=1e-9)
+    told = json.loads(openbook("floor", "naive", files / "calls.csv", "--h", "2", "--json").stdout)
+    assert len(told["forecast"]) == 6
+    assert "seasonal_naive" in openbook("floor", "prophet", files / "calls.csv", code=2).stderr
+    assert (
+        "openbook floor"
+        in openbook("fit", files / "calls.csv", "--model", "ridge", "--out", tmp_path / "m", code=2).stderr
+    )
+
+
+def test_one_series_of_several_is_explained(files: Path, tmp_path: Path) -> None:
+    arguments = ["explain", files / "calls.ob", "--futr", files / "next.csv", "--only", "series 2"]
+    openbook(*arguments, "--out", tmp_path / "e.csv")
+    assert pd.read_csv(tmp_path / "e.csv")["unique_id"].unique().tolist() == ["series 2"]
+    openbook(*arguments, "--out", tmp_path / "e.html")
+    assert "series 2" in (tmp_path / "e.html").read_text()
+    assert "--only" in openbook(*arguments[:-1], "series 7", "--out", tmp_path / "n.csv", code=2).stderr
 
 
 def test_anomalies_marks_a_spike(files: Path, tmp_path: Path) -> None:

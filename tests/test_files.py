@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pandas as pd
 import pytest
 
 from openbook.errors import UsageError
-from openbook.files import check_writable, json_text, write_folder_whole, write_text_whole, write_whole
+from openbook.files import check_writable, json_text, write_csv_whole, write_folder_whole, write_text_whole, write_whole
 
 
 def test_a_failing_writer_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -50,6 +51,41 @@ def test_a_folder_is_replaced_also_where_names_can_not_be_exchanged(
     for name in ("one", "two"):
         write_folder_whole(folder, lambda draft, name=name: (draft / name).write_text(name))
     assert [item.name for item in folder.iterdir()] == ["two"]
+
+
+def test_text_beyond_ascii_is_marked_for_spreadsheets(tmp_path: Path) -> None:
+    plain, korean = pd.DataFrame({"id": ["north"], "y": [1.5]}), pd.DataFrame({"id": ["강남"], "y": [1.5]})
+    for frame, marked in ((plain, False), (korean, True), (plain.rename(columns={"y": "Größe"}), True)):
+        for name in ("f.csv", "f.csv.gz"):
+            path = write_csv_whole(tmp_path / name, frame)
+            data = gzip.decompress(path.read_bytes()) if name.endswith("gz") else path.read_bytes()
+            assert data.startswith(b"\xef\xbb\xbf") == marked
+            assert not data.removeprefix(b"\xef\xbb\xbf").startswith(b"\xef\xbb\xbf")
+            pd.testing.assert_frame_equal(pd.read_csv(path), frame)
+
+
+def test_on_windows_only_what_can_be_synced_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[str, int]] = []
+    real = os.open
+    monkeypatch.setattr(
+        "openbook.files.os.open", lambda path, flags: opened.append((Path(path).name, flags)) or real(path, flags)
+    )
+    monkeypatch.setattr("openbook.files._ON_WINDOWS", True)
+    write_text_whole(tmp_path / "a.txt", "whole")
+    write_folder_whole(tmp_path / "model", lambda draft: (draft / "one").write_text("1"))
+    assert opened == [("a.txt", os.O_RDWR), ("one", os.O_RDWR)]
+
+
+def test_names_are_exchanged_in_steps_where_there_is_no_library_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(name: object, **how: object) -> object:
+        raise TypeError(f"{name} is no path")  # what Windows says
+
+    monkeypatch.setattr("openbook.files.ctypes.CDLL", none)
+    write_folder_whole(tmp_path / "model", lambda draft: (draft / "one").write_text("1"))
+    write_folder_whole(tmp_path / "model", lambda draft: (draft / "two").write_text("2"))
+    assert [item.name for item in (tmp_path / "model").iterdir()] == ["two"]
 
 
 SAVES = """

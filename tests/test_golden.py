@@ -19,7 +19,7 @@ def test_the_score_on_simulated_calls_stays_what_it_was() -> None:
     model = ob.Forecaster(24, model="luong", futr_exog_list=["holiday", "temperature"], input_size=168, train=train)
     found = model.cross_validation(frame, n_windows=5)
     seen = found.dropna(subset=["y"])
-    wape = (seen["y"] - seen["OpenBook"]).abs().sum() / seen["y"].sum()
+    wape = (seen["y"] - seen["Luong"]).abs().sum() / seen["y"].sum()
     floor = ob.Floor("seasonal_naive", 24).cross_validation(frame, n_windows=5).dropna(subset=["y"])
     naive = (floor["y"] - floor["seasonal_naive"]).abs().sum() / floor["y"].sum()
     assert naive == pytest.approx(0.116094, rel=1e-4)

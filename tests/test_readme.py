@@ -128,7 +128,7 @@ def test_the_models_pages_python_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     names = run_python(MODELS)
     assert names["looked"].alpha_WTF.shape == (3, 24, 6)
     assert names["looked"].beta_WLT.shape == (3, 47, 24)
-    assert names["told"]["OpenBook"].notna().all()
+    assert names["told"]["Darnn"].notna().all()
     assert names["days"].decisions["gaps"].value == (1, 7, 14)
     assert names["found"].frame["score"].notna().any()
     assert names["weekly"].train.loss == "lag_mase"

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openbook.commands import anomalies, floor
 from openbook.console import (
     ModelOptions,
     config_of,
     explained,
     fail,
     freq_of,
+    hand_over,
     levels_of,
     load_model,
     names_of,
-    numbers_of,
     only_series,
     progress,
-    records_of,
     run_and_write,
     say,
-    season_of,
     share_the_machine,
+    speak_utf8,
 )
 from openbook.console import show as show_result
 from openbook.errors import OpenBookError
@@ -176,13 +176,10 @@ def predict(
     if out is not None:
         check_out(out, TABLES, model, data, futr)
     forecast = load_model(model).predict(data, futr_df=futr, level=levels_of(level))
-    if out is not None:
-        write_table(forecast, out)
-        say(f"wrote {out}: {len(forecast)} rows", quiet or as_json)
-    if as_json:
-        show_result({"out": str(out) if out else None, "forecast": records_of(forecast)}, [], True)
-    elif out is None:
-        typer.echo(forecast.to_csv(index=False), nl=False)
+    hand_over(forecast, out, quiet=quiet, as_json=as_json)
+
+
+app.command()(floor)
 
 
 @app.command()
@@ -245,6 +242,9 @@ def explain(
     out: Annotated[Path, typer.Option(help=".parquet, .csv, .html, .png or .svg.")] = Path("explain.parquet"),
     view: Annotated[str, typer.Option(help="Picture: weights; of darnn also inputs or times.")] = "weights",
     average: Annotated[bool, typer.Option("--average", help="Picture: median and middle half of all series.")] = False,
+    only: Annotated[
+        str, typer.Option(help="Series to explain, separated by commas; the picture shows the first.")
+    ] = "",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -252,7 +252,7 @@ def explain(
     from openbook.plots.images import FIGURES, write_figure
 
     check_explain_out(out, model, data, futr, view=view, average=average)
-    explanation = load_model(model).explain(data, futr_df=futr)
+    explanation = load_model(model).explain(data, futr_df=futr).of(names_of(only))
     if out.suffix in FIGURES:
         write_figure(explanation.plot(view=view, average=average), out)
     else:
@@ -261,54 +261,7 @@ def explain(
     show_result({"out": str(out), **told}, [] if quiet else [f"wrote {out}", *lines], as_json)
 
 
-@app.command()
-def anomalies(
-    data: Data,
-    out: Annotated[Path, typer.Option(help=".csv or .parquet to write: one row per stamp, with score and verdicts.")],
-    h: Annotated[int | None, typer.Option("--h", help="Steps rebuilt at once; default: one season.")] = None,
-    gaps: Annotated[str, typer.Option(help="Past days to rebuild from, in periods, separated by commas.")] = "1,7,28",
-    quantile: Annotated[float, typer.Option(help="Share of scores below the first threshold.")] = 0.995,
-    risk: Annotated[float, typer.Option(help="Chance of exceeding the second threshold, per stamp.")] = 1e-3,
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
-    futr_exog: Annotated[str, typer.Option(help="Inputs that may explain a stamp, separated by commas.")] = "",
-    country: Country = None,
-    freq: FreqOption = None,
-    max_steps: MaxSteps = None,
-    seed: Seed = 1,
-    device: DeviceOption = "auto",
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Rebuild every stamp from the rest of its day and from past days; mark those that can not be rebuilt."""
-    from openbook.data.table import read_table
-    from openbook.forecast.anomalies import check_shares
-    from openbook.models.day_to_day import DayToDayConfig
-
-    check_out(out, TABLES, data)
-    check_shares(quantile=quantile, risk=risk)
-    table = read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
-    options = ModelOptions(
-        season_of(table, freq) if h is None else h, futr_exog, "", freq, None, max_steps, seed, device, country
-    )
-    forecaster = options.make(DayToDayConfig(gaps=numbers_of(gaps, "--gaps"), mode="reconstruct"))
-    with progress(quiet or as_json) as bars:
-        forecaster.progress = bars("day_to_day")
-        forecaster.fit(table)
-    if forecaster.interrupted():
-        raise KeyboardInterrupt
-    result = forecaster.anomalies(table, quantile=quantile, risk=risk)
-    names = {"unique_id": id_col, "ds": time_col} | ({} if len(table.attrs["targets"]) > 1 else {"y": target_col})
-    frame, marked = (part.rename(columns=names) for part in (result.frame, result.found()))
-    write_table(frame, out)
-    limits = {"quantile_threshold": result.quantile_threshold, "peaks_threshold": result.peaks_threshold}
-    counts = {name: int(result.frame[name].sum()) for name in ("by_quantile", "by_peaks")}
-    lines = [f"wrote {out}: {len(frame)} stamps", *(f"  {name}: {value:.3g}" for name, value in limits.items())]
-    lines += [f"  {name}: {count} stamps" for name, count in counts.items()]
-    lines += marked.head(10).to_string(index=False).splitlines() if len(marked) else []
-    document = {"out": str(out), **limits, **counts, "anomalies": records_of(marked.head(100))}
-    show_result(document, [] if quiet else lines, as_json)
+app.command()(anomalies)
 
 
 @app.command()
@@ -373,6 +326,7 @@ def main() -> None:
     """Entry point: runs the command and turns errors into messages and exit codes."""
     as_json = "--json" in sys.argv
     share_the_machine()
+    speak_utf8()
     try:
         # Returns the code of typer.Exit (--help, --version, inspect); of an interrupt too, which typer takes for one.
         code = app(standalone_mode=False) or 0

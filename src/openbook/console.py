@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from openbook.errors import DataError, UsageError
+from openbook.outputs import write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,13 @@ def share_the_machine() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = _SPINS
+
+
+def speak_utf8() -> None:
+    """Windows writes to pipes and files in its old code page, in which many names of series have no place."""
+    for stream in (sys.stdout, sys.stderr):
+        if os.name == "nt" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -300,6 +309,17 @@ def run_and_write(
     lines = [*score_lines(result.scores, result.run["warnings"]), *([] if quiet else [f"report: {page}"])]
     document = {"scores": records_of(result.scores), "warnings": result.run["warnings"], "out": str(out)}
     show(document | {"report": str(page)}, lines, as_json)
+
+
+def hand_over(forecast: pd.DataFrame, out: Path | None, *, quiet: bool, as_json: bool) -> None:
+    """A forecast to a file, to stdout as CSV, or as one JSON document."""
+    if out is not None:
+        write_table(forecast, out)
+        say(f"wrote {out}: {len(forecast)} rows", quiet or as_json)
+    if as_json:
+        show({"out": str(out) if out else None, "forecast": records_of(forecast)}, [], True)
+    elif out is None:
+        typer.echo(forecast.to_csv(index=False, lineterminator="\n"), nl=False)
 
 
 def load_model(path: Path) -> Forecaster:

@@ -14,12 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openbook.errors import UsageError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ON_WINDOWS = os.name == "nt"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 # A write to an open file fails without a name; these say that the disk is the reason.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -58,6 +62,18 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
 def write_text_whole(path: str | Path, text: str) -> Path:
     """``write_whole`` for UTF-8 text."""
     return write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+def write_csv_whole(path: str | Path, frame: pd.DataFrame, **how: Any) -> Path:
+    """``write_whole`` for a frame without its index, also ``.csv.gz``; ``how``: more arguments of ``to_csv``.
+
+    With text beyond ASCII the file begins with the mark (UTF-8 with BOM) without which spreadsheets garble it.
+    """
+    texts = [*map(str, frame.columns)]
+    for name, dtype in frame.dtypes.items():
+        texts.extend(map(str, frame[name].unique()) if dtype.kind == "O" else ())
+    encoding = "utf-8" if all(map(str.isascii, texts)) else "utf-8-sig"
+    return write_whole(path, lambda draft: frame.to_csv(draft, index=False, encoding=encoding, **how))
 
 
 def write_folder_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
@@ -192,14 +208,17 @@ def _exchange(first: Path, second: Path) -> bool:
     """Swap two names atomically (Linux); false where that is not possible."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError):  # Windows has no library without a name: a TypeError
         return False
     done = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
     return int(done) == 0
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    """Wait until it is on the disk. Windows opens no folders, and syncs only what may be written to."""
+    if _ON_WINDOWS and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if _ON_WINDOWS else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 Data = Annotated[Path, typer.Argument(help="Table: .csv, .csv.gz or .parquet, long or wide.")]
-IdCol = Annotated[str, typer.Option(help="Column with the series' names.")]
+IdCol = Annotated[
+    str, typer.Option(help="Column with the series' names, or several that name them together: store,sku.")
+]
 TimeCol = Annotated[str, typer.Option(help="Column with the stamps.")]
 TargetCol = Annotated[str, typer.Option(help="Column to forecast; of several, separated by commas, each is a series.")]
 FutrExog = Annotated[str, typer.Option(help="Columns known ahead, separated by commas.")]

@@ -72,7 +72,7 @@ def test_a_forecast_is_explained_by_the_model_that_made_it(refit: bool | int, ho
 
 def test_forecasts_equal_those_of_cross_validation(result: BacktestResult, hourly: pd.DataFrame) -> None:
     alone = make_model("luong").cross_validation(hourly, n_windows=3)
-    np.testing.assert_allclose(alone["OpenBook"], result.forecasts["luong"], rtol=1e-5)
+    np.testing.assert_allclose(alone["Luong"], result.forecasts["luong"], rtol=1e-5)
 
 
 def test_explanations_of_all_models_sum_to_one(result: BacktestResult) -> None:

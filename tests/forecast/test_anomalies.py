@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 import openbook as ob
@@ -112,7 +113,7 @@ def test_a_reconstruction_also_forecasts_from_past_days(model: Forecaster, table
     forecast = model.predict(level=[80])
     usual = table.groupby("unique_id")["y"].mean()
     error = (
-        forecast["OpenBook"] - np.tile(table["y"].iloc[24:48], 2) * forecast["unique_id"].map(usual) / usual["a"]
+        forecast["DayToDay"] - np.tile(table["y"].iloc[24:48], 2) * forecast["unique_id"].map(usual) / usual["a"]
     ).abs()
     assert (error < forecast["unique_id"].map(usual) * 0.3).mean() > 0.9
 
@@ -120,6 +121,13 @@ def test_a_reconstruction_also_forecasts_from_past_days(model: Forecaster, table
 def test_it_survives_saving(model: Forecaster, table: pd.DataFrame, found: Anomalies, tmp_path: object) -> None:
     loaded = ob.load(model.save(f"{tmp_path}/days.ob"))
     pd.testing.assert_frame_equal(loaded.anomalies(table).frame, found.frame)
+
+
+def test_polars_in_polars_out(model: Forecaster, table: pd.DataFrame, found: Anomalies) -> None:
+    told = model.anomalies(pl.from_pandas(table))
+    assert isinstance(told.frame, pl.DataFrame)
+    assert isinstance(told.found(), pl.DataFrame)
+    assert told.found()["score"].to_list() == found.found()["score"].tolist()
 
 
 def test_a_period_after_a_long_outage_is_not_scored(model: Forecaster, table: pd.DataFrame) -> None:

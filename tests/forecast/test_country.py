@@ -26,7 +26,9 @@ def daily(days: int = 400, start: str = "2023-01-01", zone: str | None = None) -
 
 
 def forecaster(**changes: object) -> ob.Forecaster:
-    return ob.Forecaster(7, **{"model": SMALL, "input_size": 14, "country": "AU-VIC", "train": QUICK} | changes)
+    return ob.Forecaster(
+        7, **{"model": SMALL, "input_size": 14, "country": "AU-VIC", "train": QUICK, "alias": "OpenBook"} | changes
+    )
 
 
 def test_the_calendar_holds_the_columns_and_says_whose_they_are() -> None:

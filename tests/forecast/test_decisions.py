@@ -55,7 +55,10 @@ def test_anchors() -> None:
 
 
 def test_inputs_calendar_and_bounds() -> None:
-    assert decide_hist(["a", "b", "c", "d"], ["a", "b", "c"], ["b"], ["c"]).value == ("a",)
+    table = pd.DataFrame(
+        {"unique_id": "s", "ds": [1, 2], "y": [1, 2], "a": [1, 2], "b": 1, "c": [2, 3], "d": ["x", "y"]}
+    )
+    assert decide_hist(table, ["c"]).value == ("a",)
     names = decide_calendar(panel(wave(24 * 30, 24))).value
     assert any("hour" in name for name in names)
     assert not any("year" in name for name in names)

@@ -6,6 +6,7 @@ import pytest
 
 from openbook.data.panel import Panel, make_panel
 from openbook.errors import UsageError
+from openbook.forecast.floor import Floor
 from openbook.forecast.floors import FLOORS, Naive, SeasonalNaive, choose_season, make_floor, residual_origins
 from openbook.forecast.origins import Origins, extend_panel, last_origins, rolling_origins
 
@@ -107,6 +108,40 @@ def test_one_row_can_be_fitted_and_forecast_without_bands() -> None:
     forecast = floor.predict_origins(extend_panel(panel, 2), Origins(np.array([0]), np.array([1])), [80])
     assert forecast.point.tolist() == [[2, 2]]
     assert np.isnan(forecast.interval[80.0]).all()
+
+
+def test_whole_number_time_shows_its_season_by_repeating() -> None:
+    table = pd.DataFrame({"unique_id": "a", "ds": range(70), "y": [float(i % 7) for i in range(70)]})
+    assert Floor("seasonal_naive", 7).fit(table).predict()["seasonal_naive"].tolist() == list(range(7))
+    assert Floor("naive", 7).fit(table).predict()["naive"].tolist() == [6.0] * 7
+    floor = Floor("seasonal_naive", 7, season_length=1).fit(table)
+    assert floor.predict()["seasonal_naive"].tolist() == [6.0] * 7
+
+
+def test_ridge_reads_the_inputs_a_forecaster_would() -> None:
+    rng, parts = np.random.default_rng(5), []
+    for number in range(4):
+        wind, promo = rng.normal(size=200), rng.normal(size=200)
+        y = np.roll(wind, 1) * 3 + promo + 10 * number
+        stamps = pd.date_range("2024-01-01", periods=200)
+        parts.append(
+            pd.DataFrame(
+                {"unique_id": f"s{number}", "ds": stamps, "y": y, "wind": wind, "promo": promo, "area": number}
+            )
+        )
+    table = pd.concat(parts)
+    plan = table[table["ds"] >= "2024-07-17"][["unique_id", "ds", "promo"]]
+    table = table[table["ds"] < "2024-07-17"]
+    floor = Floor("ridge", 2, futr_exog_list=["promo"], stat_exog_list=["area"]).fit(table)
+    assert floor.inputs == (("promo",), ("wind",), ("area",))
+    assert floor.fresh().fit(table).inputs == floor.inputs
+    told = floor.predict(futr_df=plan.groupby("unique_id").head(2))
+    first = told.groupby("unique_id").first()["ridge"]
+    known = table.groupby("unique_id").last()["wind"] * 3 + plan.groupby("unique_id").first()["promo"]
+    np.testing.assert_allclose(first - known, [0, 10, 20, 30], atol=0.5)
+    without = Floor("ridge", 2, futr_exog_list=["promo"], hist_exog_list=[]).fit(table)
+    assert without.inputs.hist == ()
+    assert Floor("naive", 2).fit(table).inputs == ((), (), ())
 
 
 def test_registry_builds_every_floor_and_refuses_others() -> None:

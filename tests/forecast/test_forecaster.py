@@ -37,7 +37,7 @@ def forecaster(model: object = "luong", **changes: object) -> ob.Forecaster:
     options: dict[str, object] = {"input_size": T, "train": QUICK, "futr_exog_list": ["promo"]} | changes
     if model == "nowcast":
         options = {"hist_exog_list": ["wind"]} | options
-    return ob.Forecaster(H, model=SMALL.get(model, model), **options)
+    return ob.Forecaster(H, model=SMALL.get(model, model), **{"alias": "OpenBook"} | options)
 
 
 def future(frame: pd.DataFrame, value: float = 0.0) -> pd.DataFrame:
@@ -285,7 +285,7 @@ def test_static_columns_are_read_and_must_be_static(hourly: pd.DataFrame) -> Non
 
 def test_integer_time_and_no_inputs() -> None:
     frame = pd.DataFrame({"unique_id": "a", "ds": range(1, 121), "y": np.tile([1.0, 5.0, 2.0, 8.0, 3.0, 1.0], 20)})
-    model = ob.Forecaster(3, model=ob.LuongConfig(hidden_size=8), train=QUICK).fit(frame)
+    model = ob.Forecaster(3, model=ob.LuongConfig(hidden_size=8), train=QUICK, alias="OpenBook").fit(frame)
     assert model.decisions["season_length"].value == 6
     assert model.predict()["ds"].tolist() == [121, 122, 123]
 
@@ -352,6 +352,8 @@ REFUSALS = {
     "input size": (UsageError, "input_size", lambda m, f: ob.Forecaster(3, input_size=0)),
     "steps": (UsageError, "positive", lambda m, f: ob.TrainConfig(max_steps=0)),
     "score": (UsageError, "dot", lambda m, f: ob.LuongConfig(score="cosine")),
+    "score of a joint look-up": (UsageError, "axis='time'", lambda m, f: ob.LuongConfig(score="general")),
+    "heads over time": (UsageError, "axis='joint'", lambda m, f: ob.LuongConfig(axis="time", heads=2)),
     "unknown input": (DataError, "rain", lambda m, f: ob.Forecaster(3, futr_exog_list=["rain"]).fit(f)),
 }
 
@@ -424,7 +426,7 @@ def test_nothing_held_out_is_said(hourly: pd.DataFrame, caplog: pytest.LogCaptur
 def test_numpy_numbers_offsets_and_single_names_are_welcome(hourly: pd.DataFrame, tmp_path: Path) -> None:
     small = ob.LuongConfig(hidden_size=8)
     options = {"input_size": np.int64(T), "seed": np.int64(3), "freq": pd.offsets.Hour(), "futr_exog_list": "promo"}
-    model = ob.Forecaster(np.int64(H), model=small, train=QUICK, **options).fit(hourly)
+    model = ob.Forecaster(np.int64(H), model=small, train=QUICK, alias="OpenBook", **options).fit(hourly)
     one = model.predict(futr_df=future(hourly))
     pd.testing.assert_frame_equal(
         ob.load(model.save(tmp_path / "m.ob")).predict(futr_df=future(hourly)), one, check_exact=True

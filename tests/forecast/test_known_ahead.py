@@ -35,7 +35,9 @@ def ahead(frame: pd.DataFrame, price: Any = 1000.0, still: float = 5.0) -> pd.Da
 
 
 def learner(**changes: Any) -> ob.Forecaster:
-    return ob.Forecaster(H, model=ob.LuongConfig(hidden_size=8), input_size=24, train=QUICK, **changes)
+    return ob.Forecaster(
+        H, model=ob.LuongConfig(hidden_size=8), input_size=24, train=QUICK, alias="OpenBook", **changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,9 @@ def test_a_rare_event_is_no_other_unit(caplog: pytest.LogCaptureFixture) -> None
 @pytest.mark.parametrize("model", [ob.LuongConfig(hidden_size=8), ob.OpenBookConfig(hidden_size=8, n_models=1)])
 def test_an_input_that_never_changed_is_not_read(model: Any, scaling: Any, caplog: pytest.LogCaptureFixture) -> None:
     train = ob.TrainConfig(max_steps=30, val_every=10, batch_size=16, budget_s=20)
-    made = ob.Forecaster(H, model=model, scaling=scaling, train=train, futr_exog_list=["price", "still"])
+    made = ob.Forecaster(
+        H, model=model, scaling=scaling, train=train, alias="OpenBook", futr_exog_list=["price", "still"]
+    )
     made.fit(table())
     assert "input(s) 'still' never change in what is learned from" in caplog.text
     usual = made.predict(futr_df=ahead(table()), level=[80])

@@ -31,7 +31,9 @@ def make_frame(rows: int = 900, *, louder: float = 4.0, seed: int = 0) -> pd.Dat
 @pytest.fixture(scope="module")
 def fitted() -> ob.Forecaster:
     train = TrainConfig(max_steps=150, batch_size=16)
-    model = ob.Forecaster(H, model=ob.LuongConfig(hidden_size=4), input_size=8, scaling="none", train=train)
+    model = ob.Forecaster(
+        H, model=ob.LuongConfig(hidden_size=4), input_size=8, scaling="none", train=train, alias="OpenBook"
+    )
     return model.fit(make_frame()[:LEARNED])
 
 

@@ -34,7 +34,7 @@ def told(request: pytest.FixtureRequest) -> dict[float, pd.DataFrame]:
     found = {}
     for level in (0.0, 1e5):
         table = pd.concat([waves(level, 600, 1, "s1"), waves(level, 600, 2, "s2")])
-        model = ob.Forecaster(6, model=request.param, train=QUICK).fit(table)
+        model = ob.Forecaster(6, model=request.param, train=QUICK, alias="OpenBook").fit(table)
         gap = waves(level, 600, 5, "gap")
         gap.loc[:590, "y"] = np.nan
         new = [waves(level, 600, 3, "fine"), gap]
@@ -64,7 +64,7 @@ def test_bands_are_not_narrow_for_want_of_rows(told: dict[float, pd.DataFrame], 
 @pytest.mark.parametrize("model", ["luong", "openbook"])
 def test_bands_hold_their_share_after_few_rows_too(model: str, tmp_path: Path) -> None:
     table = pd.concat([waves(0.0, 600, seed, f"s{seed}") for seed in range(4)])
-    fitted = ob.Forecaster(6, model=model, train=QUICK).fit(table)
+    fitted = ob.Forecaster(6, model=model, train=QUICK, alias="OpenBook").fit(table)
     fitted.save(tmp_path / "m.ob")
     again = ob.load(tmp_path / "m.ob")
     for rows in (1, 3, 12):

@@ -37,7 +37,7 @@ def labelled(kinds: dict[str, object]) -> Panel:
 
 def forecaster(**changes: object) -> ob.Forecaster:
     options = {"stat_exog_list": ["kind", "size"], "model": ob.LuongConfig(hidden_size=4), "input_size": 8}
-    return ob.Forecaster(4, **{**options, "train": QUICK} | changes)
+    return ob.Forecaster(4, **{**options, "train": QUICK, "alias": "OpenBook"} | changes)
 
 
 def marks(panel: Panel) -> dict[str, list[float]]:
@@ -126,7 +126,7 @@ def test_a_category_makes_the_difference_that_it_made_in_training() -> None:
     )
     model.fit(pd.concat(parts))
     flat = pd.DataFrame({"unique_id": np.repeat(["x", "z"], 2), "ds": [1, 2] * 2, "y": 50.0})
-    found = model.predict(flat.assign(kind=np.repeat(["up", "down"], 2))).groupby("unique_id")["OpenBook"].last()
+    found = model.predict(flat.assign(kind=np.repeat(["up", "down"], 2))).groupby("unique_id")["Luong"].last()
     assert found["x"] > 51
     assert found["z"] < 49
 
@@ -192,7 +192,7 @@ def test_categories_are_learned_before_the_first_cutoff_only() -> None:
     model = Watched(4, stat_exog_list=["kind", "size"], model=ob.LuongConfig(hidden_size=4), input_size=8, train=QUICK)
     found = model.cross_validation(frame, n_windows=2, refit=True)
     assert seen == [(("kind=store", "kind=kiosk"), 3), (("kind=store", "kind=kiosk", "kind=stall"), 4)]
-    assert found["OpenBook"].notna().all()
+    assert found["Luong"].notna().all()
 
 
 def test_another_category_after_the_cutoff_changes_nothing_before_it() -> None:

@@ -39,7 +39,13 @@ def ahead(*stores: str, start: str = "2024-03-01") -> pd.DataFrame:
 
 
 def forecaster(**changes: object) -> ob.Forecaster:
-    options = {"model": ob.LuongConfig(hidden_size=4), "input_size": 14, "futr_exog_list": ["promo"], "train": QUICK}
+    options = {
+        "model": ob.LuongConfig(hidden_size=4),
+        "input_size": 14,
+        "futr_exog_list": ["promo"],
+        "train": QUICK,
+        "alias": "OpenBook",
+    }
     return ob.Forecaster(H, **options | changes)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openbook.plots.cube import weight_cube
+from openbook.plots.cube import ALL_INPUTS, weight_cube
 from openbook.plots.times import Clock
 from openbook.report import book
-from openbook.report.book import book_part
+from openbook.report.book import _beside, book_part
 from openbook.report.payload import page_clock
 from openbook.report.source import read_backtest
 
@@ -80,6 +80,14 @@ def test_page_weights_are_the_file_s_weights(nasty_folder: Path) -> None:
         best = np.argsort(-cube.weight[0].sum(1), kind="stable")[:3]
         expected = cube.sources.iloc[best].to_numpy("datetime64[ms]").astype(np.int64)
         np.testing.assert_array_equal(top, expected)
+
+
+def test_inputs_without_a_place_in_the_look_up_are_named() -> None:
+    inputs = {"futr": ["holiday"], "hist": ["wind"], "stat": ["area"]}
+    assert _beside(["calls"], inputs) == ["holiday", "wind"]
+    assert _beside(["calls", "holiday"], inputs) == []
+    assert _beside([ALL_INPUTS], inputs) == []
+    assert _beside(["calls"], {}) == []
 
 
 def test_lags_name_the_day_before(nasty_folder: Path) -> None:

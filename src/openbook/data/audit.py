@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from openbook.data.checks_time import check_repeated_hour, check_time
 from openbook.data.checks_values import check_values
 from openbook.data.findings import SEVERITIES, Finding, View, several
 from openbook.data.frequency import Freq, check_freq, grid_gaps, infer_freq, season_length, step_seconds
+from openbook.data.ids import tell_apart
 from openbook.data.panel import ID, TARGET, TIME, as_numbers, wall_times, zone_name
 from openbook.data.table import read_table
 from openbook.errors import DataError, OpenBookError, UsageError
@@ -186,7 +187,9 @@ def _view(
     codes, names = pd.factorize(table[ID].astype(object), sort=False)
     order = np.lexsort((times, codes))
     codes, times, numbers = codes[order], times[order], numbers.iloc[order]
-    keep = _unique_rows(codes, times, numbers, names, findings)
+    keep = _unique_rows(
+        codes, times, numbers, names, findings, lambda: tell_apart(table, own[ID], [ID, TIME], [TARGET])
+    )
     codes, times, numbers = codes[keep], times[keep], numbers[keep]
     starts = np.append(np.flatnonzero(np.diff(codes, prepend=-1)), len(codes))
     freq, before = _grid(codes, times, names, freq, findings)
@@ -275,9 +278,14 @@ def _clock(
 
 
 def _unique_rows(
-    codes: np.ndarray, times: np.ndarray, numbers: pd.DataFrame, names: pd.Index, findings: list[Finding]
+    codes: np.ndarray,
+    times: np.ndarray,
+    numbers: pd.DataFrame,
+    names: pd.Index,
+    findings: list[Finding],
+    apart: Callable[[], str | None],
 ) -> np.ndarray:
-    """The first row of every series and stamp; the others are identical copies or contradict it."""
+    """The first row of every series and stamp; the others are identical copies or contradict it; ``apart`` may say why."""
     again = np.concatenate([[False], (codes[1:] == codes[:-1]) & (times[1:] == times[:-1])])
     if not again.any():
         return ~again
@@ -292,7 +300,7 @@ def _unique_rows(
             "F05-conflicting-stamps",
             "error",
             "repeat a stamp with other values",
-            "aggregate or drop them",
+            (apart() if (again & ~same).any() else None) or "aggregate or drop them",
         ),
         (again & same, "F04-duplicate-rows", "info", "repeat a row", "nothing: identical rows count once"),
     ):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid, step_seconds
+from openbook.data.ids import tell_apart
 from openbook.data.stamps import parse_stamps
 from openbook.errors import DataError, UsageError
 
@@ -150,10 +151,11 @@ def make_panel(
     _check_roles(hist, futr)
     values = list(dict.fromkeys([*([TARGET] if require_target else []), *hist, *futr]))
     _check_columns(frame, [ID, TIME, *values])
+    whole = frame
     frame, timezone, freq = _plain_times(frame[[ID, TIME, *values]].reset_index(drop=True), freq)
     for column in values:
         frame[column] = _numbers(frame, column)
-    frame = _without_duplicates(frame.sort_values([ID, TIME], kind="stable"), values)
+    frame = _without_duplicates(frame.sort_values([ID, TIME], kind="stable"), values, whole)
     if freq is None:
         freq = infer_freq(frame[ID], frame[TIME])
     frame = regular_grid(frame, freq, ID, TIME)
@@ -355,7 +357,8 @@ def as_numbers(raw: pd.Series) -> tuple[pd.Series, pd.Series]:
     return pd.Series(np.nan, index=raw.index), raw.notna()
 
 
-def _without_duplicates(frame: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
+def _without_duplicates(frame: pd.DataFrame, values: Sequence[str], whole: pd.DataFrame) -> pd.DataFrame:
+    """Each row once; refuses stamps with different values. ``whole``: the table with its columns of no role, too."""
     frame = frame.drop_duplicates([ID, TIME, *values])
     twice = frame.duplicated([ID, TIME])
     if twice.any():
@@ -365,6 +368,7 @@ def _without_duplicates(frame: pd.DataFrame, values: Sequence[str]) -> pd.DataFr
             expected="one row per series and stamp",
             got=f"{int(twice.sum())} stamp(s) with different values",
             where=f"series {first[ID]!r}, {first[TIME]}",
-            fix="aggregate or drop the duplicates; for local clock times in autumn give time zones or use UTC",
+            fix=tell_apart(whole, ID, [ID, TIME], [TARGET])
+            or "aggregate or drop the duplicates; for local clock times in autumn give time zones or use UTC",
         )
     return frame

@@ -6,11 +6,13 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from openbook.data.ids import check_one_series, id_parts, join_ids
 from openbook.data.panel import ID, TARGET, TIME, as_numbers
 from openbook.data.reading import read_file
 from openbook.data.stamps import looks_like_dates, parse_stamps
@@ -25,9 +27,6 @@ class _Roles(NamedTuple):
     targets: tuple[str, ...]
 
 
-_REPEATED = 0.2  # share of stamps that repeat, from which a table without ids holds several series
-
-
 def read_table(
     source: Any,
     *,
@@ -38,6 +37,7 @@ def read_table(
 ) -> pd.DataFrame:
     """The canonical long frame of a path, a pandas or a polars frame: ``unique_id``, ``ds``, ``y``, then all other columns.
 
+    ``id_col`` may list columns that name the series together (``"store,sku"``): the name is then "store/sku".
     ``target_col`` may name several columns of a wide table (a sequence, or ``"a,b"``): each becomes a series. Without an
     id column the table is one series, named after its target; without id and ``y`` every numeric column is a series.
     Without ``ds`` the only column of dates is the time. ``attrs["notes"]`` lists what was decided, ``attrs["targets"]`` the
@@ -55,7 +55,7 @@ def read_table(
                 expected="the name of one column",
                 got=repr(name),
                 where=argument,
-                fix='join several into one first: df["id"] = df["store"] + "/" + df["product"]',
+                fix='of several, give the names with a comma between, such as id_col="store,product"',
             )
     frame, where = _frame(source, encoding, id_col)
     notes = [*frame.attrs.get("notes", ())] if where != "table" else []
@@ -76,6 +76,11 @@ def read_table(
     return long
 
 
+def as_it_is(result: pd.DataFrame) -> Any:
+    """Results as pandas frames."""
+    return result
+
+
 def as_input(frame: Any) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], Any]]:
     """A pandas view of a pandas or polars frame, and the function that turns results into the caller's kind.
 
@@ -87,11 +92,11 @@ def as_input(frame: Any) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], Any]]:
     True
     """
     if isinstance(frame, pd.DataFrame):
-        return frame, lambda result: result
+        return frame, as_it_is
     polars = sys.modules.get("polars")  # a polars frame can only exist where polars is loaded
     if polars is not None and isinstance(frame, polars.DataFrame | polars.LazyFrame):
         eager = frame.lazy().collect()
-        return eager.to_pandas(), lambda result: _to_polars(result, dict(eager.schema))
+        return eager.to_pandas(), partial(_to_polars, schema=dict(eager.schema))
     raise UsageError(
         "unknown_source",
         expected="a pandas or polars frame, or a path",
@@ -120,7 +125,7 @@ def _to_polars(result: pd.DataFrame, schema: dict[str, Any]) -> Any:
 def _frame(source: Any, encoding: str | None, id_col: str) -> tuple[pd.DataFrame, str]:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        return read_file(path, encoding=encoding, names=(id_col,)), str(path)
+        return read_file(path, encoding=encoding, names=id_parts(id_col)), str(path)
     frame, _ = as_input(source)
     if not len(frame):
         raise DataError(
@@ -134,7 +139,12 @@ def _frame(source: Any, encoding: str | None, id_col: str) -> tuple[pd.DataFrame
 
 
 def plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: list[str]) -> pd.DataFrame:
-    """Column names as text, each once; an index that holds stamps or a column that was asked for becomes columns."""
+    """Column names as text, each once; an index that holds stamps or a column that was asked for becomes columns.
+
+    The first of the names that were asked for is that of the series; where it lists several columns they become one.
+    """
+    id_col, *others = asked
+    asked = (*id_parts(id_col), *others)
     index = frame.index
     named = [name for name in index.names if name is not None]
     if isinstance(index, pd.DatetimeIndex) and not named:
@@ -154,21 +164,21 @@ def plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: l
             where=where,
             fix="rename or drop one of them",
         )
-    return frame.set_axis(names, axis=1).reset_index(drop=True)
+    return join_ids(frame.set_axis(names, axis=1).reset_index(drop=True), id_col, where)
 
 
 def _find_roles(
     frame: pd.DataFrame, id_col: str, time_col: str, target_col: str | Sequence[str], where: str, notes: list[str]
 ) -> _Roles:
     if id_col not in frame.columns and id_col != ID:
-        raise _absent(frame, id_col, "id_col", where)
+        raise _absent(frame, next(part for part in id_parts(id_col) if part not in frame.columns), "id_col", where)
     id_name = id_col if id_col in frame.columns else None
     time = _find_time(frame, time_col, id_name, where, notes)
     targets = _named_targets(frame, target_col, where)
     if not targets:
         targets = _guess_targets(frame, id_name, time, where, notes)
     if id_name is None:
-        _check_one_series(frame, time, () if target_col == TARGET else targets, where)
+        check_one_series(frame, time, () if target_col == TARGET else targets, where)
     chosen = [name for name in (id_name, time, *targets) if name is not None]
     twice = next((name for name in chosen if chosen.count(name) > 1), None)
     if twice is not None:
@@ -180,32 +190,6 @@ def _find_roles(
             fix="name each column once",
         )
     return _Roles(id_name, time, targets)
-
-
-def _check_one_series(frame: pd.DataFrame, time: str, targets: Sequence[str], where: str) -> None:
-    """Refuse a table without ids most of whose stamps repeat, where a column beside them tells its rows apart."""
-    rows = frame.drop_duplicates()
-    if not len(rows) or rows.duplicated(time).mean() < _REPEATED:
-        return
-    for name in rows.columns:
-        names = not pd.api.types.is_float_dtype(rows[name].dtype) and name not in (time, *targets)
-        if names and rows[name].nunique() < len(rows) / 2 and not rows.duplicated([name, time]).any():
-            hours = pd.api.types.is_integer_dtype(rows[name].dtype) and rows[name].between(0, 24).all()
-            if hours and rows[name].nunique() in (23, 24, 25):
-                raise DataError(
-                    "no_id_column",
-                    expected="one row per stamp",
-                    got=f"days that repeat, with one row for each of the {rows[name].nunique()} hours of column {name!r}",
-                    where=where,
-                    fix=f'join both: df["ds"] = pd.to_datetime(df[{time!r}]) + pd.to_timedelta(df[{name!r}], unit="h")',
-                )
-            raise DataError(
-                "no_id_column",
-                expected="one row per stamp, or a column that names the series",
-                got=f"stamps that repeat, with one row for each of the {rows[name].nunique()} values of column {name!r}",
-                where=where,
-                fix=f"pass id_col={name!r} (at the command line: --id-col {name})",
-            )
 
 
 def _absent(frame: pd.DataFrame, name: str, argument: str, where: str) -> DataError:

@@ -17,7 +17,7 @@ import pandas as pd
 from openbook.data.panel import ID, TIME, Panel
 from openbook.errors import DataError, OpenBookError, UsageError, whole_number
 from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
-from openbook.files import json_text, write_text_whole, write_whole
+from openbook.files import json_text, write_csv_whole, write_text_whole, write_whole
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.decisions import decide_season
 from openbook.forecast.explanation import Explanation
@@ -159,7 +159,7 @@ def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
         ("scores_by_series", result.by_series),
         ("scores_by_step", result.by_step),
     ):
-        write_text_whole(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
+        write_csv_whole(folder / f"{name}.csv", frame, float_format="%.6g")
     for name, frame in (
         ("forecasts", result.forecasts),
         ("explanation", result.explanation),

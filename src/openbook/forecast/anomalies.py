@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from openbook.data.panel import Panel
+from openbook.data.table import as_input
 from openbook.errors import DataError, UsageError
 from openbook.forecast.origins import Origins
 from openbook.models.base import AttentionMap, Teaching
@@ -28,7 +29,8 @@ _TAIL = 0.98  # scores above this quantile are the peaks whose excesses are fitt
 
 @dataclass(frozen=True)
 class Anomalies:
-    """Scores of all stamps: ``frame`` with id, time, target, ``expected``, ``score``, two verdicts and ``rebuilt_from``.
+    """Scores of all stamps: ``frame`` with id, time, target, ``expected``, ``score``, two verdicts and ``rebuilt_from``, of
+    the kind that came in.
 
     ``score`` is the error of rebuilding a stamp without having seen it, in units of the stamp's own 80 % band (1: at its
     edge), so that restless hours and series are measured by their own unrest. It is NaN where nothing was observed, and in
@@ -38,14 +40,15 @@ class Anomalies:
     the rest of its own day told most.
     """
 
-    frame: pd.DataFrame
+    frame: Any
     quantile_threshold: float
     peaks_threshold: float
 
-    def found(self) -> pd.DataFrame:
+    def found(self) -> Any:
         """The rows either threshold calls an anomaly, highest score first."""
-        marked = self.frame[self.frame["by_quantile"] | self.frame["by_peaks"]]
-        return marked.sort_values("score", ascending=False, ignore_index=True)
+        frame, restore = as_input(self.frame)
+        marked = frame[frame["by_quantile"] | frame["by_peaks"]]
+        return restore(marked.sort_values("score", ascending=False, ignore_index=True))
 
 
 class _Rebuilt(NamedTuple):
@@ -72,7 +75,7 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
             fix="fit such a model",
         )
     check_shares(quantile=quantile, risk=risk)
-    panel, _ = forecaster.table_panel(df)
+    panel, restore = forecaster.table_panel(df)
     windows = _every_period(panel, forecaster.h)
     rebuilt = _rebuild(forecaster, panel, windows)
     rows = windows.end[:, None] + np.arange(forecaster.h)
@@ -85,7 +88,7 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
     limits = (float(np.quantile(seen, quantile)), peaks_over_threshold(seen, risk)) if len(seen) else (np.nan, np.nan)
     frame = _frame(panel, expected, score, source, forecaster.columns)
     frame["by_quantile"], frame["by_peaks"] = score > limits[0], score > limits[1]
-    return Anomalies(frame, *limits)
+    return Anomalies(restore(frame), *limits)
 
 
 def check_shares(**shares: float) -> None:
@@ -216,7 +219,7 @@ def _frame(panel: Panel, expected: np.ndarray, score: np.ndarray, source: np.nda
         {
             names.id: panel.ids[owner],
             names.time: stamps.array,
-            names.target: panel.target,
+            names.value: panel.target,
             "expected": expected,
             "score": score,
             "rebuilt_from": sources.where(np.isfinite(expected)).array,

@@ -38,11 +38,6 @@ def is_path(df: Any) -> bool:
     return isinstance(df, str) or hasattr(df, "__fspath__")
 
 
-def as_it_is(result: pd.DataFrame) -> Any:
-    """Results as pandas frames."""
-    return result
-
-
 def names_of(columns: str | Sequence[str]) -> tuple[str, ...]:
     """Column names; a single name is a list of one.
 

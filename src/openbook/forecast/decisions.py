@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from openbook.data.calendar import calendar_columns, calendar_names
 from openbook.data.frequency import season_length, step_seconds
 from openbook.data.holidays import holiday_names
-from openbook.data.panel import Panel
+from openbook.data.panel import ID, TARGET, TIME, Panel
 from openbook.windows.scaling import Scaling
 
 MOST_STEPS = 720
@@ -113,12 +114,16 @@ def decide_scaling(panel: Panel, input_size: int, h: int) -> Decision:
     return Decision(best, f"error of repeating the last value is {ratio:.2f} of that of repeating the window's mean")
 
 
-def decide_hist(
-    frame_columns: Sequence[str], numeric: Sequence[str], constant: Sequence[str], taken: Sequence[str]
-) -> Decision:
-    """Past-only inputs: every numeric column that varies and has no other role."""
-    chosen = [column for column in frame_columns if column in numeric and column not in {*constant, *taken}]
-    left = [column for column in frame_columns if column not in chosen and column not in taken]
+def decide_hist(table: pd.DataFrame, taken: Sequence[str]) -> Decision:
+    """Past-only inputs of a canonical table: every numeric column that varies and has no other role (``taken``)."""
+    others = [column for column in table.columns if column not in (ID, TIME, TARGET, *taken)]
+    chosen = [
+        column
+        for column in others
+        if pd.api.types.is_numeric_dtype(table[column]) or pd.api.types.is_bool_dtype(table[column])
+        if table[column].nunique(dropna=True) > 1
+    ]
+    left = [column for column in others if column not in chosen]
     why = "all numeric columns that vary and have no other role"
     return Decision(tuple(chosen), why + (f"; left out: {', '.join(left)}" if left else ""))
 

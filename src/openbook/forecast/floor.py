@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
+import pandas as pd
+
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
 from openbook.forecast.arguments import names_of
+from openbook.forecast.decisions import decide_hist, decide_season
 from openbook.forecast.floors import make_floor
 from openbook.forecast.frames import FrameForecaster, Inputs
 from openbook.forecast.origins import Origins, PanelForecast
@@ -17,7 +20,8 @@ class Floor(FrameForecaster):
     """A simple or classical forecaster by name: ``naive``, ``seasonal_naive``, ``ridge``, ``auto_ets``, ``auto_theta``,
     ``auto_arima``, ``mstl`` (the last four need ``openbook[stats]``).
 
-    ``season_length=None`` decides from the data. Known-future and past-only columns are read by ``ridge`` alone.
+    ``season_length=None`` decides from the data. Inputs are read by ``ridge`` alone, and named as for ``Forecaster``:
+    ``hist_exog_list=None`` takes every other numeric column that varies. What is given ahead to the others has no effect.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(9), "y": [1.0, 2.0, 3.0] * 3})
@@ -33,10 +37,14 @@ class Floor(FrameForecaster):
         season_length: int | None = None,
         freq: Freq | None = None,
         futr_exog_list: Sequence[str] = (),
-        hist_exog_list: Sequence[str] = (),
+        hist_exog_list: Sequence[str] | None = None,
+        stat_exog_list: Sequence[str] = (),
     ) -> None:
-        super().__init__(h, freq=freq, inputs=Inputs(names_of(futr_exog_list), names_of(hist_exog_list)))
+        given = Inputs(names_of(futr_exog_list), names_of(hist_exog_list or ()), names_of(stat_exog_list))
+        super().__init__(h, freq=freq, inputs=given)
         self.name, self.season_length = floor, season_length
+        self.hist_exog_list = None if hist_exog_list is None else given.hist
+        self.reads_inputs = floor == "ridge"
         self.inner: Any = make_floor(floor, self.h, season_length=season_length)
 
     def fresh(self) -> Self:
@@ -47,8 +55,15 @@ class Floor(FrameForecaster):
             season_length=self.season_length,
             freq=self.freq,
             futr_exog_list=self.inputs.futr,
-            hist_exog_list=self.inputs.hist,
+            hist_exog_list=self.hist_exog_list,
+            stat_exog_list=self.inputs.stat,
         )
+
+    def resolve_inputs(self, table: pd.DataFrame) -> Inputs:
+        """Past-only columns where they were not named, for the one that reads them."""
+        if self.hist_exog_list is not None or not self.reads_inputs:
+            return self.inputs
+        return self.inputs._replace(hist=decide_hist(table, (*self.inputs.futr, *self.inputs.stat)).value)
 
     @property
     def decisions(self) -> dict[str, Any]:
@@ -56,7 +71,9 @@ class Floor(FrameForecaster):
         return dict(getattr(self.inner, "decisions", {}))
 
     def fit_panel(self, panel: Panel) -> None:
-        """Learn from the training part."""
+        """Learn from the training part. Whole-number time has no cycles of a calendar: there its own repetition tells."""
+        if self.season_length is None and self.name != "naive" and isinstance(panel.freq, int):
+            self.inner = make_floor(self.name, self.h, season_length=decide_season(panel).value)
         self.inner.fit_panel(panel)
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:

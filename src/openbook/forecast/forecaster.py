@@ -75,7 +75,7 @@ class Forecaster(FrameForecaster):
     train : ``TrainConfig``.
     seed : seed of initialisation and sampling; same seed and thread count, same bits on a CPU where no budget of seconds
         ends something (``openbook`` has one of 300 s; ``train.budget_s``).
-    alias : name of the forecast columns, ``OpenBook`` where left open.
+    alias : name of the forecast columns; left open the model's: ``OpenBook``, ``Luong``, ``Bahdanau``, ``Darnn``, ``DayToDay``.
 
     After ``fit``: ``decisions`` (what was decided and why), ``training_`` (``History``).
 
@@ -85,8 +85,6 @@ class Forecaster(FrameForecaster):
     >>> list(model.predict(level=[80]).columns)
     ['unique_id', 'ds', 'OpenBook', 'OpenBook-lo-80', 'OpenBook-hi-80']
     """
-
-    name = "OpenBook"
 
     def __init__(  # noqa: PLR0913 (the interface users know)
         self,
@@ -113,7 +111,7 @@ class Forecaster(FrameForecaster):
         self.scaling = scaling
         self.country = None if country is None else check_country(country)
         self.seed = whole_number("seed", seed, least=0)
-        self.name = type(self).name if alias is None else check_alias(alias)
+        self.name = type(self.config).__name__.removesuffix("Config") if alias is None else check_alias(alias)
         self.futr_exog_list = given.futr
         self.hist_exog_list = None if hist_exog_list is None else given.hist
         self.decisions: dict[str, Decision] = {}
@@ -174,10 +172,7 @@ class Forecaster(FrameForecaster):
             self._decided("table", Decision(tuple(table.attrs["notes"]), "how the table was understood"))
         if self.hist_exog_list is not None:
             return self.inputs
-        others = [column for column in table.columns if column not in ("unique_id", "ds", "y")]
-        numeric = [c for c in others if pd.api.types.is_numeric_dtype(table[c]) or pd.api.types.is_bool_dtype(table[c])]
-        constant = [column for column in numeric if table[column].nunique(dropna=True) <= 1]
-        decision = decide_hist(others, numeric, constant, (*self.futr_exog_list, *self.inputs.stat))
+        decision = decide_hist(table, (*self.futr_exog_list, *self.inputs.stat))
         if getattr(self.config, "protocol", "forecast") == "nowcast" and not self.futr_exog_list:
             told = Decision(decision.value, "a nowcast knows the inputs of the step it tells; none were named")
             self.decisions["futr_exog_list"] = told
@@ -303,7 +298,7 @@ class Forecaster(FrameForecaster):
         Where known-future columns are needed and ``futr_df`` is not given, the last h known steps are explained instead.
         """
         panel, _ = self._history(df)
-        if futr_df is not None or not self.inputs.futr:
+        if futr_df is not None or not self.inputs.futr:  # what is given ahead and not read is refused
             panel = extend_panel(panel, self.h, self._future_rows(panel, futr_df))
         origins = last_origins(panel, self.h)
         check_all_start(panel, origins, self.h)

@@ -15,13 +15,15 @@ import pandas as pd
 
 from openbook.data.frequency import Freq, same_freq
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
+from openbook.data.table import as_input, as_it_is
 from openbook.errors import DataError, whole_number
-from openbook.forecast.arguments import ColumnNames, Restore, as_it_is, check_names, not_fitted, plain_freq
+from openbook.forecast.arguments import ColumnNames, Restore, check_names, is_path, not_fitted, plain_freq
 from openbook.forecast.conformal import check_levels, level_name
-from openbook.forecast.future import known_ahead
+from openbook.forecast.future import known_ahead, refuse_unread_future
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
 from openbook.forecast.remarks import (
     warn_of_closed_times,
+    warn_of_ended,
     warn_of_guessed_targets,
     warn_of_odd_future,
     warn_of_open_ends,
@@ -49,6 +51,7 @@ class FrameForecaster(ABC):
 
     name: str
     h: int
+    reads_inputs = True
 
     def __init__(self, h: int, *, freq: Freq | None, inputs: Inputs) -> None:
         self.h, self.freq, self.inputs = whole_number("h", h, least=1), plain_freq(freq), inputs
@@ -102,6 +105,9 @@ class FrameForecaster(ABC):
         """
         levels = check_levels(level)
         panel, restore = self._history(df)
+        if restore is as_it_is and df is None and futr_df is not None and not is_path(futr_df):
+            restore = as_input(futr_df)[1]  # learned from a file, say: what is given ahead is the frame that came in
+        warn_of_ended(panel, self.h)
         extended = extend_panel(panel, self.h, self._future_rows(panel, futr_df))
         origins = last_origins(extended, self.h)
         forecast = self.predict_origins(extended, origins, levels)
@@ -252,6 +258,8 @@ class FrameForecaster(ABC):
         rows = np.full((len(panel), self.h, panel.futr.shape[1]), np.nan)
         rows[..., len(known) :] = panel.futr[panel.offsets[1:] - 1, len(known) :][:, None]
         if not known:
+            if futr_df is not None and self.reads_inputs:
+                refuse_unread_future(futr_df, names=self.columns, h=self.h)
             return rows
         if futr_df is None:
             raise DataError(

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from openbook.data.panel import ID, TIME, Panel, as_numbers
+from openbook.data.ids import id_parts
+from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers
 from openbook.data.reading import read_file
 from openbook.data.table import as_input, plain_header
-from openbook.errors import DataError
+from openbook.errors import DataError, UsageError
 from openbook.forecast.arguments import ColumnNames, is_path
 from openbook.forecast.targets import for_every_target
 
 
 def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> pd.DataFrame:
     """futr_df with canonical id and time columns; a table without ids is meant for a single series."""
-    frame = read_file(futr_df, names=(names.id,)) if is_path(futr_df) else as_input(futr_df)[0]
+    frame = read_file(futr_df, names=id_parts(names.id)) if is_path(futr_df) else as_input(futr_df)[0]
     frame = plain_header(frame, (names.id, names.time), "futr_df", [])
     frame = frame.rename(columns={names.id: ID, names.time: TIME})
     absent = [column for column in (TIME, *known) if column not in frame.columns]
@@ -30,6 +31,23 @@ def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> p
             fix="add the columns the forecaster was fitted with",
         )
     return frame
+
+
+def refuse_unread_future(futr_df: Any, *, names: ColumnNames, h: int) -> None:
+    """Refuse values given ahead to a forecaster that reads none: they would change nothing, unsaid."""
+    frame = _future_table(futr_df, names, ())
+    targets = (names.target,) if isinstance(names.target, str) else names.target
+    others = [column for column in frame.columns if column not in (ID, TIME, TARGET, *targets)]
+    if others:
+        shown = ", ".join(map(repr, others[:5]))
+        raise UsageError(
+            "unread_future",
+            expected="no futr_df, since no column was named as known ahead when this was fitted",
+            got=f"columns {shown}" + (f" and {len(others) - 5} more" if len(others) > 5 else ""),
+            where="futr_df",
+            fix=f"fit with those that are known for the next {h} steps as futr_exog_list (at the command line: "
+            "--futr-exog), or forecast without futr_df",
+        )
 
 
 def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known: tuple[str, ...]) -> np.ndarray:
@@ -82,7 +100,8 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
             got=f"{int((place < 0).sum())} missing",
             where=f"futr_df, series {first[0]!r}, first missing {first[1]}",
             fix="add these rows; stamps must continue each series' own grid, whose last row is "
-            f"{panel.local_times(panel.times[[last]]).iloc[0]}, also where its target is empty",
+            f"{panel.local_times(panel.times[[last]]).iloc[0]}, also where its target is empty; of a series that ended long "
+            "ago, forecast from a table without it",
         )
     return frame.to_numpy(np.float64)[place].reshape(len(panel), h, len(known))
 

@@ -87,7 +87,7 @@ def _end(process: BaseProcess) -> None:
 
 
 def _death(code: int | None) -> str:
-    if code == -signal.SIGKILL:
+    if code is not None and code < 0 and signal.Signals(-code).name == "SIGKILL":  # a name that Windows does not have
         return "killed by the system, most likely out of memory"
     if code is not None and code < 0:
         return f"crashed with signal {signal.Signals(-code).name}"

@@ -33,6 +33,22 @@ def warn_of_open_ends(panel: Panel, h: int) -> None:
     )  # fmt: skip
 
 
+def warn_of_ended(panel: Panel, h: int) -> None:
+    """Say which series ended a horizon or more before the newest: their forecasts begin there. Whole numbers may differ."""
+    last = panel.times[panel.offsets[1:] - 1]
+    if isinstance(panel.freq, int) or len(panel) < 2:
+        return
+    steps = panel.future(h)[:, -1]
+    ended = np.flatnonzero(steps <= last.max())
+    if len(ended):
+        series = int(ended[np.argmin(last[ended])])
+        log.warning(
+            "%d of %d series end %d steps or more before the newest, series %s first, on %s: their forecasts begin behind "
+            "their own last rows; to leave them out, forecast from a table without them",
+            len(ended), len(panel), h, panel.ids[series], panel.local_times(panel.times).iloc[panel.offsets[series + 1] - 1],
+        )  # fmt: skip
+
+
 def warn_of_guessed_targets(table: pd.DataFrame, target_col: str | Sequence[str]) -> None:
     """Say which columns were taken for series where none was named: an input among them would be forecast, and scored."""
     targets = table.attrs.get("targets", ())

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.panel import ID, TARGET, TIME, as_numbers
-from openbook.data.table import as_input, read_table
+from openbook.data.table import as_input, as_it_is, read_table
 from openbook.errors import DataError, UsageError
-from openbook.forecast.arguments import ColumnNames, Restore, as_it_is, is_path
+from openbook.forecast.arguments import ColumnNames, Restore, is_path
 
 
 class Told(NamedTuple):

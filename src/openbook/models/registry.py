@@ -40,7 +40,8 @@ def make_config(model: str | ModelConfig) -> Any:
             expected=f"one of {', '.join(MODELS)}",
             got=repr(model),
             where="model",
-            fix="choose a registered model, or pass a config object",
+            fix="choose a registered model, or pass a config object; floors such as ridge have ob.Floor (at the command line: "
+            "openbook floor)",
         )
     return MODELS[model][0]()
 

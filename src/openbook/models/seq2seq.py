@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openbook.errors import whole_number
+from openbook.errors import UsageError, whole_number
 from openbook.models.base import (
     FREE,
     MODES,
@@ -70,6 +70,17 @@ class LuongConfig:
         whole_number("hidden_size", self.hidden_size, least=1)
         check_share("dropout", self.dropout)
         check_choice("mode", self.mode, MODES)
+        if self.axis == "joint" and self.score != "scaled_dot":
+            raise _idle("score", self.score, "scaled_dot, what the joint look-up scores by", "axis='time'")
+        if self.axis == "time" and self.heads != 1:
+            raise _idle("heads", self.heads, "1, since a look-up over time has one head", "axis='joint'")
+
+
+def _idle(name: str, value: object, expected: str, other: str) -> UsageError:
+    """An option that would change nothing."""
+    return UsageError(
+        "idle_option", expected=expected, got=repr(value), where=name, fix=f"leave it out, or choose {other}"
+    )
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ OB.inputBars = (place, entry, shares) => {
 OB.bookCaption = (entry, only) => {
   const parts = [];
   if (entry.timeOnly) parts.push("This model divides its attention over time only; it does not say which input it read.");
+  if (entry.beside?.length) parts.push(`Only the past of ${entry.features[0]} has a place in this look-up; ${entry.beside.join(", ")} ${entry.beside.length > 1 ? "are" : "is"} read elsewhere in the model.`);
   if (entry.bin > 1) parts.push(`A column adds up ${entry.bin} neighbouring moments.`);
   const columns = Math.ceil(entry.stamps / entry.bin);
   parts.push(only === null

@@ -11,6 +11,7 @@ from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
 from openbook.plots.times import Clock
 from openbook.report.payload import counted_numbers, pack, stamp_numbers
 from openbook.report.source import Backtest, explained_pairs, read_weights
+from openbook.report.tables import mapping
 from openbook.report.words import plural, shown, window_errors
 
 MAX_FORECASTS = 24
@@ -41,6 +42,7 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
         for model in filter(by_model.__contains__, models):
             entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model], clock)
             entry["tag"] = tag
+            entry["beside"] = _beside(entry["features"], mapping(backtest.run.get("inputs")))
             book.append(entry)
             used, merged, margins = used + cells, max(merged, bins), margins or "cube" not in entry
     return book, _notes(models, len(spots), opened, merged, margins)
@@ -88,6 +90,13 @@ def _telling_spots(backtest: Backtest, model: str, spots: pd.DataFrame) -> list[
 def _bit_reversed(index: int) -> int:
     """A spreading order: any first part of the sorted sequence covers the whole range."""
     return int(f"{index:08b}"[::-1], 2)
+
+
+def _beside(features: list[str], inputs: dict[str, Any]) -> list[str]:
+    """Inputs without a place in a look-up of one series' past alone."""
+    if len(features) > 1 or features == [ALL_INPUTS]:
+        return []
+    return [str(name) for role in ("futr", "hist") for name in inputs.get(role) or () if name not in features]
 
 
 def _entry(

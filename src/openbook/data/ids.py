@@ -1,0 +1,111 @@
+"""Columns that name the series: one of them, or several that do so together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from openbook.errors import DataError
+
+SEPARATOR = "/"  # between the parts of a name that several columns give together
+_REPEATED = 0.2  # share of stamps that repeat, from which a table without ids holds several series
+
+
+def id_parts(id_col: str) -> tuple[str, ...]:
+    """The columns that name a series: ``id_col`` itself, or those it lists with commas.
+
+    >>> id_parts("store, sku")
+    ('store', 'sku')
+    """
+    return tuple(part.strip() for part in id_col.split(",")) if "," in id_col else (id_col,)
+
+
+def join_ids(frame: pd.DataFrame, id_col: str, where: str) -> pd.DataFrame:
+    """A frame in which the columns listed in ``id_col`` are one column of this name; others come back as they are.
+
+    Raises ``DataError`` where two names would become one, as "a/b" with "c" and "a" with "b/c".
+
+    >>> sold = pd.DataFrame({"store": ["A", "B"], "sku": [7, 7], "y": [1.0, 2.0]})
+    >>> join_ids(sold, "store,sku", "table").to_dict("list")
+    {'store,sku': ['A/7', 'B/7'], 'y': [1.0, 2.0]}
+    """
+    parts = list(id_parts(id_col))
+    if len(parts) == 1 or id_col in frame.columns or not set(parts) <= set(frame.columns):
+        return frame
+    texts = pd.DataFrame({part: _texts(frame[part]) for part in parts})
+    names = texts[parts[0]].str.cat([texts[part] for part in parts[1:]], sep=SEPARATOR)
+    if names.nunique() < len(texts.dropna().drop_duplicates()):
+        raise DataError(
+            "same_name",
+            expected=f"names that stay apart when the parts are joined with {SEPARATOR!r}",
+            got=f"different values of {', '.join(map(repr, parts))} that become one name",
+            where=where,
+            fix=f"write the names into one column, with another separator than {SEPARATOR!r}",
+        )
+    at = min(frame.columns.get_loc(part) for part in parts)
+    left = frame.drop(columns=parts)
+    left.insert(min(at, left.shape[1]), id_col, names)
+    return left
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Names as text: whole numbers alike whether a table holds them as 7 or 7.0; what is empty stays empty."""
+    if pd.api.types.is_float_dtype(column.dtype) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return column.astype(object).map(str, na_action="ignore").astype(object)
+
+
+def telling_column(rows: pd.DataFrame, keys: Sequence[str], values: Sequence[str]) -> str | None:
+    """A column beside ``keys`` that tells all rows apart together with them, as one that names series would.
+
+    >>> sold = pd.DataFrame({"day": [1, 1, 2, 2, 3, 3], "sku": ["a", "b"] * 3, "sold": [4, 5, 6, 6, 7, 7]})
+    >>> telling_column(sold, ["day"], ["sold"])
+    'sku'
+    """
+    for name in rows.columns:
+        names = not pd.api.types.is_float_dtype(rows[name].dtype) and name not in (*keys, *values)
+        if names and rows[name].nunique() < len(rows) / 2 and not rows.duplicated([name, *keys]).any():
+            return str(name)
+    return None
+
+
+def check_one_series(frame: pd.DataFrame, time: str, targets: Sequence[str], where: str) -> None:
+    """Refuse a table without ids most of whose stamps repeat, where a column beside them tells its rows apart."""
+    rows = frame.drop_duplicates()
+    if not len(rows) or rows.duplicated(time).mean() < _REPEATED:
+        return
+    name = telling_column(rows, [time], targets)
+    if name is None:
+        return
+    n_values = rows[name].nunique()
+    hours = pd.api.types.is_integer_dtype(rows[name].dtype) and rows[name].between(0, 24).all()
+    if hours and n_values in (23, 24, 25):
+        raise DataError(
+            "no_id_column",
+            expected="one row per stamp",
+            got=f"days that repeat, with one row for each of the {n_values} hours of column {name!r}",
+            where=where,
+            fix=f'join both: df["ds"] = pd.to_datetime(df[{time!r}]) + pd.to_timedelta(df[{name!r}], unit="h")',
+        )
+    raise DataError(
+        "no_id_column",
+        expected="one row per stamp, or a column that names the series",
+        got=f"stamps that repeat, with one row for each of the {n_values} values of column {name!r}",
+        where=where,
+        fix=f"pass id_col={name!r} (at the command line: --id-col {name})",
+    )
+
+
+def tell_apart(frame: pd.DataFrame, id_col: str, keys: Sequence[str], values: Sequence[str]) -> str | None:
+    """What to do about stamps that repeat within series, where another column tells their rows apart.
+
+    >>> sold = pd.DataFrame({"store": "A", "day": [1, 1, 2, 2, 3, 3], "sku": [7, 8] * 3, "sold": [4, 5, 6, 6, 7, 7]})
+    >>> tell_apart(sold, "store", ["store", "day"], ["sold"])
+    "column 'sku' tells these rows apart: let 'store' and 'sku' name the series (both as id_col, with a comma between)"
+    """
+    name = telling_column(frame.drop_duplicates(), keys, values)
+    if name is None:
+        return None
+    told = f"column {name!r} tells these rows apart: let {id_col!r} and {name!r} name the series"
+    return f"{told} (both as id_col, with a comma between)"
