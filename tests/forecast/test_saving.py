@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,37 @@ def test_a_decision_that_is_not_finite_is_stored_as_null(tmp_path: Path) -> None
     config = json.loads((path / "config.json").read_text(), parse_constant=pytest.fail)
     assert config["decisions"]["lower_bound"] == {"value": None, "why": "no bound"}
     assert ob.load(path).decisions["lower_bound"] == Decision(None, "no bound")
+
+
+def test_a_file_is_compressed_and_a_flipped_bit_is_found(fitted: ob.Forecaster, tmp_path: Path) -> None:
+    path = fitted.save(tmp_path / "m.ob")
+    with zipfile.ZipFile(path) as archive:
+        assert {one.compress_type for one in archive.infolist()} == {zipfile.ZIP_DEFLATED}
+    data = path.read_bytes()
+    for place in range(40, len(data), len(data) // 60):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
+        try:
+            again = ob.load(path)
+        except ModelFileError:
+            continue
+        pd.testing.assert_frame_equal(again.predict(), fitted.predict(), check_exact=True)  # a bit of a date, say
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("shape", {"input_size": -5}), ("windows", None), ("inputs", 3), ("layout", None)]
+)
+def test_what_no_save_has_written_is_a_broken_file(
+    field: str, value: Any, fitted: ob.Forecaster, tmp_path: Path
+) -> None:
+    path = fitted.save(tmp_path / "m")
+    config = json.loads((path / "config.json").read_text())
+    config[field] = {**config[field], **value} if isinstance(value, dict) else value
+    (path / "config.json").write_text(json.dumps(config))
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["sha256"]["config.json"] = hashlib.sha256((path / "config.json").read_bytes()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelFileError):
+        ob.load(path)
 
 
 def test_a_model_that_is_not_there_is_said_to_be(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from torch.autograd import gradcheck
 from openbook.errors import UsageError
 from openbook.models.base import ModelShape, places_of, unread
 from openbook.models.openbook import JointLook, OpenBook, OpenBookConfig, OpenBookNet
+from openbook.models.registry import build_model
 from openbook.nn.long_book import Days, LongBook
 from openbook.nn.segments import SegmentEncoder
 from openbook.nn.skip import skip_input, skip_shape
@@ -273,7 +275,7 @@ def test_members_are_averaged() -> None:
 def test_look_ups_nobody_reads_stay_compact_and_change_no_forecast() -> None:
     batch, model = make_batch(), OpenBook(replace(DECIDED, n_models=2), SHAPE).eval()
     whole = model(batch)
-    with unread(model):
+    with unread():
         compact = model(batch)
     assert torch.equal(compact.quantile_BHMQ, whole.quantile_BHMQ)
     assert compact.attention.weight_BHTF.shape == (B, H, 4, 3)  # four segments of two steps
@@ -282,9 +284,32 @@ def test_look_ups_nobody_reads_stay_compact_and_change_no_forecast() -> None:
     assert places_of(torch.nn.Linear(1, 1)) is None
 
 
+def test_one_thread_may_explain_while_another_forecasts() -> None:
+    batch, model = make_batch(), OpenBook(DECIDED, SHAPE).eval()
+    with unread(), ThreadPoolExecutor(1) as other:
+        compact, whole = model(batch), other.submit(model, batch).result()
+    assert compact.attention.weight_BHTF.shape == (B, H, 4, 3)
+    assert whole.attention.weight_BHTF.shape == (B, H, T, 3)
+
+
+def test_initial_weights_leave_every_generator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    touched: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", touched.append)  # what torch.manual_seed does to all GPUs
+    torch.manual_seed(3)
+    wanted = (torch.rand(1), torch.rand(1))
+    torch.manual_seed(3)
+    assert torch.rand(1) == wanted[0]
+    del touched[:]
+    one, two = (build_model(DECIDED, SHAPE, seed) for seed in (1, 1))
+    assert touched == []
+    assert torch.rand(1) == wanted[1]
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, two.state_dict()[name])
+
+
 def test_an_error_in_between_leaves_look_ups_readable() -> None:
     model = OpenBook(DECIDED, SHAPE).eval()
-    with pytest.raises(ZeroDivisionError), unread(model):
+    with pytest.raises(ZeroDivisionError), unread():
         1 / 0  # noqa: B018
     assert model(make_batch()).attention.weight_BHTF.shape == (B, H, T, 3)
 

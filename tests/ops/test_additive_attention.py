@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -195,14 +196,24 @@ def test_kernels_compiled_of_older_sources_are_forgotten(tmp_path: Path) -> None
         __name__ = "_forward"
 
         class stats:
-            cache_path = str(tmp_path)
+            cache_path = str(tmp_path / "cache")
 
-    index, other = tmp_path / "numba._forward-34.py311.nbi", tmp_path / "numba._backward-69.py311.nbi"
+    forget_older(Kernel(), made_of="one")  # nothing is there yet
+    index, other = (
+        tmp_path / "cache" / "numba._forward-34.py311.nbi",
+        tmp_path / "cache" / "numba._backward-69.py311.nbi",
+    )
     for file in (index, other):
         file.touch()
-    written = index.stat().st_mtime
-    forget_older(Kernel(), than=written - 1)
+    forget_older(Kernel(), made_of="one")
     assert index.exists()
-    forget_older(Kernel(), than=written + 1)
+    os.utime(index, (2e9, 2e9))  # times tell nothing: installers keep old ones, and caches outlive an upgrade
+    forget_older(Kernel(), made_of="other")
     assert not index.exists()
     assert other.exists()
+    index.touch()
+    forget_older(Kernel(), made_of="other")
+    assert index.exists()
+    Kernel.stats.cache_path = str(tmp_path / "cache" / other.name)  # no folder: nothing can be written there
+    forget_older(Kernel(), made_of="third")
+    assert sorted(file.suffix for file in (tmp_path / "cache").iterdir() if file.suffix == ".nbi") == [".nbi", ".nbi"]

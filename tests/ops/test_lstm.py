@@ -89,6 +89,19 @@ def test_the_fused_layer_keeps_its_equations_and_tells_its_cells() -> None:
     torch.testing.assert_close(read.cell_BD, cell_BD, rtol=0, atol=1e-12)
 
 
+def test_reduced_precision_around_it_does_not_reach_the_recurrence() -> None:
+    input_BTX, *weights, hidden_BD, cell_BD = draw(3, 6, 2, 4)
+    given = (input_BTX, LSTMWeights(*weights), None, (hidden_BD, cell_BD), True)
+    wanted = reference.lstm(*given)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = (input_BTX.bfloat16(), *given[1:3], (hidden_BD.bfloat16(), cell_BD.bfloat16()), True)
+        for found, exact in ((reference.lstm(*given), True), (reference.lstm(*half), False)):
+            assert all(part.dtype == torch.float32 for part in found)
+            for one, other in zip(found, wanted, strict=True):
+                torch.testing.assert_close(one, other, rtol=0, atol=0 if exact else 0.02)
+        assert torch.is_autocast_enabled("cpu")
+
+
 def test_the_gradients_of_the_plain_twin() -> None:
     inputs = [part.double().requires_grad_() for part in draw(2, 3, 2, 2)]
     assert torch.autograd.gradcheck(lambda *parts: tuple(call(reference, parts)), inputs, fast_mode=True)

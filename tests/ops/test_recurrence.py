@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from openbook.nn.recurrent import State, lstm_cell
+from openbook.ops.recurrence import attending_decoder, reference
 from openbook.ops.recurrence import numba as kernels
-from openbook.ops.recurrence import reference
 from openbook.ops.recurrence.numba_steps import TILE
 from openbook.ops.types import Again, Decoded, DecoderWeights, EncoderWeights, Pages, Series, Start, Weighed
 
@@ -267,6 +268,26 @@ def test_the_gradients_of_the_plain_twins() -> None:
         return tuple(reference.attending_encoder(parts[0], series, EncoderWeights(*parts[4:]), inside))
 
     assert torch.autograd.gradcheck(encode, others, fast_mode=True)
+
+
+def test_a_gradient_of_a_gradient_is_refused_not_left_in_part() -> None:
+    parts = [part.requires_grad_() for part in draw_decoder(Sizes(bias=False)) if part is not None]
+    weights = DecoderWeights(*parts[6:8], None, *parts[8:])
+    told = kernels.attending_decoder(parts[0], Start(*parts[1:4]), Pages(*parts[4:6]), weights, None)
+    gates_B4, cell_BD = torch.randn(3, 8, requires_grad=True), torch.randn(3, 2, requires_grad=True)
+    fast = lstm_cell(gates_B4, State(cell_BD, cell_BD))
+    for output, source in ((told.hidden_BLD, parts[0]), (fast.hidden_BD, gates_B4)):
+        (first,) = torch.autograd.grad(output.sin().sum(), source, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            first.sum().backward()
+
+
+def test_no_windows_are_no_error() -> None:
+    inputs = draw_decoder(Sizes(bias=False))
+    none = [part[:0] for part in inputs[:6] if part is not None]
+    weights = DecoderWeights(*inputs[7:])  # type: ignore[arg-type]
+    told = attending_decoder(none[0], Start(*none[1:4]), Pages(*none[4:6]), weights)
+    assert told.hidden_BLD.shape == (0, 9, 13)
 
 
 class _Largest(TorchDispatchMode):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -91,14 +91,14 @@ class Explanation:
         keep = np.broadcast_to(self.inside_WT[:, None, :, None], (W, H, T, F)).ravel()
         if self.sparse:
             keep = keep & (self.weight_WHTF.ravel() > 0)
-        window, step, past, feature = (index.ravel()[keep] for index in np.indices((W, H, T, F), dtype=np.int32))
+        window, step, past, feature = np.unravel_index(np.flatnonzero(keep), (W, H, T, F))
         names = pd.Categorical.from_codes(feature, list(self.features))
         parts = {} if self.parts is None else self.parts._asdict()
         return pd.DataFrame(
             {
                 self.columns[0]: self.ids[window],
                 "cutoff": self.cutoff[window],
-                "step": step + 1,
+                "step": (step + 1).astype(np.int32),
                 self.columns[1]: self.ds[window, step],
                 "source_ds": self.source_ds[window, past],
                 "feature": names if self.parts is None else names.remove_unused_categories(),
@@ -225,20 +225,43 @@ class Explanation:
         return draw(self, unique_id, cutoff, view=view, average=average)
 
 
+class Looked(NamedTuple):
+    """An attention map over the rows of the past as arrays on the CPU, so that no piece of many stays on a GPU."""
+
+    axis: str
+    shift: int
+    weight_BHTF: np.ndarray
+    memory_BH: np.ndarray
+    alpha_BTF: np.ndarray | None
+    beta_BLT: np.ndarray | None
+
+
+def looked(found: AttentionMap, input_size: int) -> Looked:
+    """What a model's attention map says of the last ``input_size`` rows."""
+    stages = (None, None) if found.stages is None else map(_array, found.stages)
+    return Looked(found.axis, found.shift, _array(found.on_rows(input_size)), _array(found.memory()), *stages)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().cpu().numpy()
+    return array
+
+
 def make_explanation(
     panel: Panel,
     origins: Origins,
-    maps: Sequence[AttentionMap],
+    maps: Sequence[Looked],
     *,
     model: str,
-    input_size: int,
     features: tuple[str, ...],
     columns: tuple[str, str] = ("unique_id", "ds"),
 ) -> Explanation:
     """Attach dates and names to the weights of the origins' windows; ``maps`` hold them piece by piece, in order."""
-    weight_WHTF = _joined([found.on_rows(input_size) for found in maps])
+    weight_WHTF = np.concatenate([found.weight_BHTF for found in maps])
     _, H, T, F = weight_WHTF.shape
-    stages = [found.stages for found in maps if found.stages is not None]
+    alpha, beta = (
+        [part for part in parts if part is not None] for parts in zip(*(found[-2:] for found in maps), strict=True)
+    )
     rows = origins.end[:, None] + np.arange(-T, 0) + maps[0].shift
     inside = rows >= panel.offsets[origins.series][:, None]
     stamps = panel.local_times(panel.times).to_numpy()
@@ -251,14 +274,10 @@ def make_explanation(
         source_ds=stamps[rows.clip(0)],
         inside_WT=inside,
         weight_WHTF=weight_WHTF,
-        memory_WH=_joined([found.memory() for found in maps]),
+        memory_WH=np.concatenate([found.memory_BH for found in maps]),
         features=features if F > 1 else (ALL_INPUTS,),
         columns=columns,
         shift=maps[0].shift,
-        alpha_WTF=_joined([found.alpha_BTF for found in stages]) if stages else None,
-        beta_WLT=_joined([found.beta_BLT for found in stages]) if stages else None,
+        alpha_WTF=np.concatenate(alpha) if alpha else None,
+        beta_WLT=np.concatenate(beta) if beta else None,
     )
-
-
-def _joined(parts: Sequence[Tensor]) -> np.ndarray:
-    return np.concatenate([part.detach().cpu().numpy() for part in parts])

@@ -27,7 +27,7 @@ from openbook.forecast.choice import (
 )
 from openbook.forecast.conformal import Calibration, nested
 from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
-from openbook.forecast.explanation import Explanation, make_explanation
+from openbook.forecast.explanation import Explanation, looked, make_explanation
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
 from openbook.forecast.learn import Learner, learn
@@ -278,14 +278,13 @@ class Forecaster(FrameForecaster):
         for piece, batch, output in outputs(fitted, panel, WindowIndex(*origins), read=True):
             told, least_B1 = told_of(batch, output, fitted.windows), least_W1[: len(piece.end_W)]
             least_W1 = least_W1[len(piece.end_W) :]
-            maps.append(output.attention)
+            maps.append(looked(output.attention, fitted.windows.input_size))
             parts.append(parts_of(fitted.choice, panel, Origins(*piece), told, fitted.shape.median, least_B1))
         found = make_explanation(
             panel,
             origins,
             maps,
             model=self.config.name,
-            input_size=fitted.windows.input_size,
             features=fitted.layout.variables,
             columns=(self.columns.id, self.columns.time),
         )

@@ -26,7 +26,7 @@ def outputs(
     fitted.model.eval()
     places = None if read else places_of(fitted.model)
     for piece in batches(windows, fitted.shape.windows_at_once(places)):
-        with torch.no_grad(), nullcontext() if read else unread(fitted.model):
+        with torch.no_grad(), nullcontext() if read else unread():
             series, end = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in piece)
             batch = gather(resident, series, end, fitted.windows)
             output = fitted.model(batch)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,8 @@ def save_forecaster(forecaster: Forecaster, path: Path) -> Path:
     def pack(draft: Path) -> None:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files.items():
-                archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content)
+                info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+                archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
 
     return write_whole(path, pack) if path.suffix == ".ob" else write_folder_whole(path, fill)
 
@@ -88,9 +90,9 @@ def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
     config, tensors = _checked(files, path)
     try:
         return _rebuild(kind, config, tensors, path)
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        if isinstance(error, ModelFileError):
-            raise
+    except ModelFileError:
+        raise
+    except Exception as error:  # sizes and fields that no save has written end in errors of every kind
         raise _broken(path, "a config this release understands", f"{type(error).__name__}: {error}") from error
 
 
@@ -171,7 +173,7 @@ def _read(path: Path) -> dict[str, bytes]:
             return {name: (path / name).read_bytes() for name in _FILES}
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name) for name in _FILES}
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise _broken(path, "a folder or .ob file written by save", str(error)) from error
 
 

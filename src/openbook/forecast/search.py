@@ -19,7 +19,7 @@ from openbook.data.panel import Panel
 from openbook.forecast.closed_form import Own, Solved
 from openbook.forecast.decisions import Decision
 from openbook.forecast.start import Start, book_of
-from openbook.models.base import ModelShape
+from openbook.models.base import ModelShape, seeded
 from openbook.models.openbook import OpenBookConfig, OpenBookNet, reach_of
 from openbook.training.loop import History, Progress, TrainConfig, Training
 from openbook.windows.sampler import Resident, Split, WindowShape
@@ -83,8 +83,7 @@ class Trial(NamedTuple):
 
 def member(bench: Bench, config: OpenBookConfig, seed: int) -> OpenBookNet:
     """A fresh member whose skip path is the closed-form floor."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         made = OpenBookNet(config, bench.shape)
     set_maps(made, bench.start.solved, bench.start.own)
     return made.to(bench.device)

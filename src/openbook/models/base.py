@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -160,20 +161,38 @@ class Teaching(NamedTuple):
 FREE = Teaching()
 
 
+_read: ContextVar[bool] = ContextVar("read", default=True)
+
+
 @contextmanager
-def unread(model: nn.Module) -> Iterator[None]:
+def unread() -> Iterator[None]:
     """Forecasts whose look-ups nobody reads: a model that would lay them out over the rows of the past leaves them compact.
 
-    Forecasts stay what they are. Models that lay out nothing have no attributes ``lays_out`` and ``places``.
+    Forecasts stay what they are. Holds for the calls of this thread: another may explain with the same model meanwhile.
     """
-    parts = [part for part in model.modules() if getattr(part, "lays_out", False)]
-    for part in parts:
-        part.lays_out = False  # type: ignore[assignment]
+    before = _read.set(False)
     try:
         yield
     finally:
-        for part in parts:
-            part.lays_out = True  # type: ignore[assignment]
+        _read.reset(before)
+
+
+def is_read() -> bool:
+    """Whether somebody reads where a forecast looked; see ``unread``."""
+    return _read.get()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Draws of torch's global generators on the CPU, and on ``device`` if it is a GPU, follow from ``seed``; afterwards they
+    go on as if nothing had been drawn. No other device is touched (``torch.manual_seed`` would seed all GPUs)."""
+    cuda = device is not None and device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def places_of(model: nn.Module) -> int | None:

@@ -21,6 +21,7 @@ from openbook.models.base import (
     check_amount,
     check_choice,
     check_share,
+    is_read,
 )
 from openbook.models.differences import FromNewest
 from openbook.nn.attention import LagBias
@@ -193,7 +194,6 @@ class OpenBookNet(nn.Module):
         assert config.segment is not None
         size, self.config, self.shape, self.sizes = config.hidden_size, config, shape, sizes_of(shape)
         self.year = shape.year
-        self.lays_out = True  # what was looked up, over the rows of the past; see ``unread``
         n_variables, n_known, n_static, n_calendar = self.sizes
         self.skip_shape: SkipShape = skip_shape(
             config.skip_window or config.window,
@@ -339,7 +339,7 @@ class OpenBookNet(nn.Module):
         """Weights by row and variable [B, H, T, F]: a segment's weight is shared by its readable rows; as found where nobody
         reads it."""
         B, H, S, n_read = found.cell_BHSF.shape
-        if self.training or not self.lays_out:
+        if self.training or not is_read():
             return found.cell_BHSF
         segment, T = self.encoder.segment, batch.encoder_BTX.shape[1]
         map_BHTF = found.cell_BHSF.new_zeros(B, H, T, self.shape.n_variables)

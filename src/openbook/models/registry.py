@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
-import torch
 from torch import nn
 
 from openbook.errors import UsageError
-from openbook.models.base import ModelConfig, ModelShape
+from openbook.models.base import ModelConfig, ModelShape, seeded
 from openbook.models.darnn import Darnn, DarnnConfig
 from openbook.models.day_to_day import DayToDay, DayToDayConfig
 from openbook.models.openbook import OpenBook, OpenBookConfig
@@ -47,9 +46,8 @@ def make_config(model: str | ModelConfig) -> Any:
 
 
 def build_model(config: ModelConfig, shape: ModelShape, seed: int) -> nn.Module:
-    """A freshly initialised model; the same seed gives the same bits and leaves torch's global generator untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    """A freshly initialised model; the same seed gives the same bits and leaves torch's global generators untouched."""
+    with seeded(seed):
         return MODELS[config.name][1](config, shape)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from openbook.ops.lstm import lstm
 from openbook.ops.narrow import added_linear
@@ -142,6 +143,7 @@ class _Cell(torch.autograd.Function):
         return open_B4[:, 3 * D :] * told_BD, new_BD
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         open_B4, fresh_BD, cell_BD, told_BD = ctx.saved_tensors
         hidden_BD, cell_grad_BD = grads

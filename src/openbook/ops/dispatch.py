@@ -78,16 +78,18 @@ def _serves(kind: str, tensor: Tensor) -> bool:
 
 
 def _load(op: str, kind: str) -> ModuleType | None:
-    """An operation's kernels; None, with one warning, where their compiler can not be imported."""
+    """An operation's kernels; None, with one warning, where their compiler can not be imported or does not work."""
     if (op, kind) not in _modules:
         try:
-            _modules[op, kind] = importlib.import_module(f"openbook.ops.{op}.{kind}")
-        except ImportError as error:
+            module = importlib.import_module(f"openbook.ops.{op}.{kind}")
+            getattr(module, "reach", lambda: None)()
+            _modules[op, kind] = module
+        except Exception as error:  # whatever keeps a compiler from working is no reason to fail
             told = any(other == kind and module is None for (_, other), module in _modules.items())
             _modules[op, kind] = None
             if not told:
                 warnings.warn(
-                    f"{kind} can not be imported ({error}); models take the plain, slower path. "
+                    f"{kind} can not be used ({type(error).__name__}: {error}); models take the plain, slower path. "
                     f"Install {kind}, or set {VARIABLE}=reference to say that this is meant.",
                     RuntimeWarning,
                     stacklevel=4,

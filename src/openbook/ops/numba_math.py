@@ -6,6 +6,9 @@ Everything is float32 and written so that no loop has a branch LLVM must keep: t
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,15 +57,34 @@ CACHED = _can_cache()  # compiled kernels can be kept on disk: beside the source
 KERNEL: dict[str, Any] = {**FAST, "cache": CACHED, "no_cfunc_wrapper": True}
 
 
-_CHANGED = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
+def _digest() -> str:
+    """Tells apart what the kernels are made of, their helpers in other files and how their arguments lie in memory."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def forget_older(*kernels: Any, than: float = _CHANGED) -> None:
-    """Delete what was compiled of kernels before a file of this folder changed: Numba looks at the kernel's own file alone."""
+_MADE_OF = _digest()
+
+
+def forget_older(*kernels: Any, made_of: str = _MADE_OF) -> None:
+    """Delete what was compiled of kernels from other files than these: Numba looks at the kernel's own file alone.
+
+    Times of files tell nothing: archives and installers keep old ones. A cache that can not be written stays as it is.
+    """
     for kernel in kernels:
-        for index in _indices(kernel):
-            if index.stat().st_mtime < than:
+        folder = kernel.stats.cache_path
+        if not folder:
+            continue
+        stamp = Path(folder) / f".openbook-{kernel.__module__}.{kernel.__name__}"
+        with contextlib.suppress(OSError):  # another process may be doing the same
+            if stamp.exists() and stamp.read_text() == made_of:
+                continue
+            for index in _indices(kernel):
                 index.unlink(missing_ok=True)
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            draft = stamp.with_name(f"{stamp.name}.{os.getpid()}")
+            draft.write_text(made_of)
+            draft.replace(stamp)
 
 
 def kept(*kernels: Any) -> bool:

@@ -5,6 +5,7 @@ Everything is float32. Comparisons clip, not ``minimum`` and ``maximum``, so tha
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -21,6 +22,12 @@ TILE = 4096  # numbers of one tile: 32 registers of each of a program's 128 thre
 # Fused multiply-adds are asked for because versions of Triton differ in their default. Nothing may be read ahead of the
 # barriers, so loops are not pipelined.
 LAUNCH: dict[str, Any] = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
+
+
+def reach() -> None:
+    """Raises whatever keeps Triton from a GPU, before a kernel is launched: no driver, no C compiler, no Python headers."""
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        triton.runtime.driver.active.get_current_target()
 
 
 def power_of_two(size: int, most: int = 1 << 30) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from openbook.errors import UsageError, whole_number
-from openbook.models.base import ModelShape, Output, Teaching, places_of, unread
+from openbook.models.base import ModelShape, Output, Teaching, places_of, seeded, unread
 from openbook.training.losses import Loss, attention_entropy, loss_value
 from openbook.training.scales import loss_unit
 from openbook.windows.batch import Batch
@@ -199,8 +199,7 @@ class Training:
         """Train to the end of the schedule; ``hopeless`` is asked after every validation whether to give up before it."""
         begin = time.perf_counter()
         try:
-            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(self.seed + self.history.steps)
+            with seeded(self.seed + self.history.steps, self.device):
                 self._steps(progress, hopeless, begin)
         except KeyboardInterrupt:
             if not self.history.train_loss:
@@ -338,7 +337,7 @@ class Training:
                 batch.target_observed_BHM if unit_BM is None else batch.target_observed_BHM & ~unit_BM.isnan()[:, None]
             )
             seen = int(seen_BHM.sum())
-            with unread(model):
+            with unread():
                 loss = float(self._forward(batch, self._validation_teaching(), model, unit_BM)[1])
             total, count = total + loss * seen, count + seen
         return total / max(count, 1)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from openbook.ops.arrays import NO_MASK, array, nothing, room
 from openbook.ops.lanes import clear, padded, put
@@ -165,6 +166,7 @@ class _AdditiveAttention(torch.autograd.Function):
         return context_BHD, weight_BHT
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         query_BHA, key_BTA, value_BTD, score_A, weight_BHT, power_BAP, wide_B = ctx.saved_tensors
         context_grad, weight_grad = grads

@@ -17,7 +17,13 @@ def lstm(
     cells: bool = False,
 ) -> Read:
     """Padded steps are told by an input column that closes their input gates, so that the fused layer stays in use (packed
-    sequences would leave it)."""
+    sequences would leave it). Under autocast too all is computed in float32: cuDNN's layer would be given float16 whatever
+    type was asked for, in which gradients through time vanish."""
+    device = input_BTX.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            start = None if start is None else (start[0].float(), start[1].float())
+            return lstm(input_BTX.float(), weights, inside_BT, start, cells)
     if inside_BT is not None:
         padded_BT1 = (~inside_BT)[..., None]
         input_BTX = torch.cat([input_BTX.masked_fill(padded_BT1, 0.0), padded_BT1.to(input_BTX.dtype)], dim=-1)

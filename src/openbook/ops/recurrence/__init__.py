@@ -32,7 +32,7 @@ def attending_decoder(
     >>> attending_decoder(torch.zeros(1, 3, 8), Start(zero, zero, zero), Pages(book, book), weights).weight_BLT[0, 2]
     tensor([0.2000, 0.2000, 0.2000, 0.2000, 0.2000])
     """
-    size = gates_BL4.shape[0] * gates_BL4.shape[1] * (pages.key_BTA[0].numel() + gates_BL4.shape[2])
+    size = gates_BL4.shape[0] * gates_BL4.shape[1] * (pages.key_BTA.shape[1:].numel() + gates_BL4.shape[2])
     with implementation("recurrence", gates_BL4, size, reference) as chosen:
         return chosen.attending_decoder(gates_BL4, start, pages, weights, inside_BL, look_last, again)
 
@@ -51,6 +51,6 @@ def attending_encoder(
     >>> attending_encoder(torch.zeros(1, 4, 8), inputs, weights, torch.ones(1, 4, dtype=torch.bool)).alpha_BTF[0, 3]
     tensor([0.5000, 0.5000])
     """
-    size = gates_BT4.shape[0] * gates_BT4.shape[1] * (series.key_BFA[0].numel() + gates_BT4.shape[2])
+    size = gates_BT4.shape[0] * gates_BT4.shape[1] * (series.key_BFA.shape[1:].numel() + gates_BT4.shape[2])
     with implementation("recurrence", gates_BT4, size, reference) as chosen:
         return chosen.attending_encoder(gates_BT4, series, weights, inside_BT, again)

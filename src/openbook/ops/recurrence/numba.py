@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from openbook.ops.additive_attention.reference import additive_attention
 from openbook.ops.arrays import NO_MASK, array, nothing, room
@@ -105,6 +106,7 @@ class _Steps(torch.autograd.Function):
         return trace[2], trace[4], trace[5]
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         saved, looks, ahead = ctx.saved_tensors, ctx.looks, ctx.ahead
         start, pages, weights, inside_BL = (

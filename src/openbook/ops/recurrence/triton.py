@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from openbook.ops.recurrence.triton_decoder import attending_decoder
 from openbook.ops.recurrence.triton_encoder import attending_encoder
+from openbook.ops.triton_math import reach
 
-__all__ = ["attending_decoder", "attending_encoder"]
+__all__ = ["attending_decoder", "attending_encoder", "reach"]
