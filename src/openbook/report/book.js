@@ -117,7 +117,7 @@ OB.bookLayout = (data, entry, page, state, line) => {
   const layout = OB.layout(data, height);
   layout.margin = { l: narrow ? 82 : 86, r: 6, t: 22, b: 38 };
   layout.bargap = page.sources.length > 150 ? 0 : 0.15;
-  const xTicks = OB.ticks(page.sources, data.clock, narrow ? 4 : 10);
+  const xTicks = OB.ticks(page.sources, data.clock, narrow ? 4 : 8);
   const dayOnly = { ...data.clock, unit: data.clock.unit === "hour" || data.clock.unit === "minute" ? "day" : data.clock.unit };
   const onDays = xTicks.every((i) => page.sources[i] % 86400000 === 0);
   layout.xaxis = {
