@@ -62,6 +62,29 @@ def test_a_part_of_the_results_is_enough(module: Callable[[str], Any], tmp_path:
     assert "**Lost:**" not in page
 
 
+def test_seconds_that_were_given_and_cases_that_were_measured_are_told(
+    module: Callable[[str], Any], tmp_path: Path
+) -> None:
+    for case, budget in (("96", ""), ("192", " --budget-s 120"), ("336", " --budget-s 120")):
+        put(tmp_path, "etth1", case, "openbook", 1, mse=0.36, mae=0.38)
+        file = tmp_path / f"etth1-{case}-openbook-1.json"
+        file.write_text(
+            json.dumps(json.loads(file.read_text()) | {"command": f"python -m x --seed 1{budget} --threads 1"})
+        )
+    put(tmp_path, "etth1", "96", "ridge", mse=0.37, mae=0.39)
+    rows = {line.split(" | ")[0]: line.split(" | ") for line in section(module, tmp_path).splitlines()}
+    assert rows["| **openbook**"][-3] == "120, 300"
+    assert rows["| ridge (floor)"][-3] == "–"
+    small = tmp_path / "small"
+    first, second, *_ = module("suites").SUITES["small_demand"].cases
+    for case in (first, second):
+        put(small, "small_demand", case, "openbook", 1, mae=1.0)
+    put(small, "small_demand", first, "luong", 1, mae=0.9)
+    rows = {line.split(" | ")[0]: line for line in section(module, small).splitlines()}
+    assert " | 1 of 1 | " in rows["| **luong**"]
+    assert " | 0 of 2 | " in rows["| **openbook**"]
+
+
 def test_what_a_user_gets_stands_beside_the_floor_and_is_no_ablation(
     module: Callable[[str], Any], tmp_path: Path
 ) -> None:
