@@ -20,6 +20,7 @@ from openbook.console import (
     hand_over,
     levels_of,
     load_model,
+    named,
     names_of,
     only_series,
     progress,
@@ -252,7 +253,8 @@ def explain(
     from openbook.plots.images import FIGURES, write_figure
 
     check_explain_out(out, model, data, futr, view=view, average=average)
-    explanation = load_model(model).explain(data, futr_df=futr).of(names_of(only))
+    explanation = load_model(model).explain(data, futr_df=futr)
+    explanation = explanation.select(named(explanation.ids, names_of(only)))
     if out.suffix in FIGURES:
         write_figure(explanation.plot(view=view, average=average), out)
     else:

@@ -18,6 +18,7 @@ from openbook.errors import DataError, UsageError
 from openbook.outputs import write_table
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from openbook.forecast.explanation import Explanation
@@ -199,21 +200,26 @@ def season_of(table: pd.DataFrame, freq: str | None) -> int:
     )
 
 
-def only_series(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """The rows of the named series of a canonical table; all of them where none is named."""
-    if not names:
-        return table
-    known = table["unique_id"].astype(str)
-    absent = sorted(set(names) - set(known))
+def named(ids: Any, names: Sequence[str]) -> np.ndarray:
+    """Which of these ids are among ``names``, as text; all of them where none is named. Refuses names that no id has."""
+    import numpy as np
+
+    own = np.asarray(ids).astype(str)
+    absent = sorted(set(names) - set(own))
     if absent:
         raise UsageError(
             "unknown_series",
-            expected=f"series among {', '.join(known.unique()[:20])}",
+            expected=f"series among {', '.join(np.unique(own)[:20])}",
             got=", ".join(absent),
             where="--only",
             fix="check the spelling",
         )
-    return table[known.isin(names)].reset_index(drop=True)
+    return np.isin(own, list(names)) if names else np.ones(len(own), bool)
+
+
+def only_series(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The rows of the named series of a canonical table; all of them where none is named."""
+    return table[named(table["unique_id"], names)].reset_index(drop=True) if names else table
 
 
 @contextmanager

@@ -19,16 +19,13 @@ def test_weights_average_is_the_median_of_the_windows() -> None:
     assert list(bars.y)[1] == "&lt;b&gt;holiday&lt;/b&gt;"
 
 
-def test_series_are_picked_by_name() -> None:
-    found = make_explanation("two_stage")
-    one = found.of(["centre 2", "centre 0"])
+def test_windows_are_picked_with_all_that_is_told_of_them() -> None:
+    found, keep = make_explanation("two_stage"), [0, 1, 2, 6, 7, 8]
+    one = found.select(np.isin(np.arange(12), keep))
     assert one.ids.tolist() == ["centre 0"] * 3 + ["centre 2"] * 3
-    np.testing.assert_array_equal(one.weight_WHTF, found.weight_WHTF[[0, 1, 2, 6, 7, 8]])
-    np.testing.assert_array_equal(one.beta_WLT, found.beta_WLT[[0, 1, 2, 6, 7, 8]])
+    np.testing.assert_array_equal(one.weight_WHTF, found.weight_WHTF[keep])
+    np.testing.assert_array_equal(one.beta_WLT, found.beta_WLT[keep])
     assert len(one.frame()) == found.frame()["unique_id"].isin(["centre 0", "centre 2"]).sum()
-    assert found.of([]) is found
-    with pytest.raises(UsageError, match=r"centre 0, centre 1.*got north"):
-        found.of(["north"])
 
 
 def test_the_line_by_lag_agrees_with_by_lag_where_all_windows_are_alike() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ import pandas as pd
 from torch import Tensor
 
 from openbook.data.panel import Panel
-from openbook.errors import UsageError
 from openbook.forecast.choice import Parts
 from openbook.forecast.origins import Origins
 from openbook.models.base import AttentionMap
@@ -54,30 +53,6 @@ class Explanation:
     def sparse(self) -> bool:
         """Whether steps can look at different places (``axis`` "gaps", and long books): what they could not has weight 0."""
         return self.axis == "gaps" or self.parts is not None
-
-    def of(self, names: Sequence[object]) -> Explanation:
-        """What is told of the named series alone, in their order here; of all where none is named.
-
-        Raises ``UsageError`` for names that are not among them.
-        """
-        if not len(names):
-            return self
-        own, wanted = self.ids.astype(str), [str(name) for name in names]
-        absent = sorted(set(wanted) - set(own))
-        if absent:
-            raise UsageError(
-                "unknown_series",
-                expected=f"series among {', '.join(np.unique(own)[:20])}",
-                got=", ".join(absent),
-                where="names of series (at the command line: --only)",
-                fix="check the spelling",
-            )
-        keep = np.isin(own, wanted)
-        whole = {field.name: getattr(self, field.name) for field in fields(self)}
-        kept: dict[str, Any] = {name: value[keep] for name, value in whole.items() if isinstance(value, np.ndarray)}
-        if self.parts is not None:
-            kept["parts"] = Parts(*(part[keep] for part in self.parts))
-        return replace(self, **kept)
 
     def frame(self) -> pd.DataFrame:
         """One row per forecast step, past step and feature: unique_id, cutoff, step, ds, source_ds, feature, weight, memory.
