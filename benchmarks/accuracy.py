@@ -101,7 +101,7 @@ def runs(suite: Suite, asked: argparse.Namespace) -> Iterator[Run]:
 
 def seeded(model: str) -> bool:
     """Whether a model has a seed: floors have none."""
-    return PEERS[model].seeded if model in PEERS else model not in FLOORS
+    return PEERS[model].network if model in PEERS else model not in FLOORS
 
 
 def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
@@ -160,7 +160,7 @@ def measure(run: Run, job: Job, train: TrainConfig) -> Measured:
     panel, begin, learning = job.panel, time.perf_counter(), job.learning
     order = in_time(panel, job.origins)
     origins = Origins(job.origins.series[order], job.origins.end[order])
-    peer = ask_peer(run.model, job, run.seed, torch.get_num_threads()) if run.model in PEERS else None
+    peer = ask_peer(run.model, job, run.seed, torch.get_num_threads(), train.budget_s) if run.model in PEERS else None
     own = job.points.get(run.model)
     model = None if peer or own else make_model(run, job, train)
     points = peer.point if peer else own() if own else None
@@ -256,8 +256,9 @@ def command(run: Run, train: TrainConfig, threads: int) -> str:
     words = ["python", "-m", "benchmarks.accuracy", "--suite", run.suite, "--case", run.case]
     words += ["--variant", run.variant] if run.variant else ["--model", run.model]
     words += ["--seed", str(run.seed)] if run.seed is not None else []
-    if run.model in MODELS:
+    if run.model in MODELS or (run.model in PEERS and PEERS[run.model].network):
         words += ["--budget-s", f"{train.budget_s:g}"] if train.budget_s is not None else []
+    if run.model in MODELS:
         words += ["--max-steps", str(train.max_steps)] if train.max_steps != TrainConfig().max_steps else []
     return shlex.join([*words, "--threads", str(threads), "--force"])
 

@@ -24,11 +24,14 @@ do not learn them, and neither does `openbook`; floors do, as they need none. Wh
 such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard deviation over the seeds; a
 mean over the cases is told only where all of them were measured. A difference below two standard deviations is no
 difference. The price data hold three of the five markets that the papers average over. Other libraries (peers) forecast
-the same windows in an environment of their own (`make bench-peers`, then `ARGS="--model lightgbm --model nhits"`):
-LightGBM with the lags of seven seasons, calendar and inputs, levels or differences and 100 or 500 trees by validation,
-validation rows learned as by floors; NHITS with its defaults, windows scaled one by one, the suite's kind of error.
-They make no bands here, and where a peer has no row it was not measured."""
+the same windows in an environment of their own (`make bench-peers`): LightGBM with the lags of seven seasons, calendar
+and inputs, levels or differences and 100 or 500 trees by validation; NHITS, PatchTST and LSTM of neuralforecast with
+their defaults, windows scaled one by one, the suite's kind of error, ended after as many seconds as ours if they are not
+done by then: the steps stand beside their names, and a GPU would make more. Validation rows are learned by all of them,
+as by floors. They make no bands here, and where a peer has no row it was not measured. The reference models (`luong`,
+`bahdanau`, `darnn`, `day_to_day`) learn with one seed within the same seconds, at the first case of a suite as a rule."""
 PEER_LABELS = tuple(peer.label for peer in PEERS.values())
+NETWORKS = tuple(peer.label for peer in PEERS.values() if peer.network)
 _WORDS = {False: "**missed**", None: "not measured", True: "met"}
 _DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
 
@@ -118,7 +121,7 @@ def score_table(found: Results) -> str:
     for label in sorted(labels, key=lambda label: _order(found, label, metrics[0])):
         case = found.case(label)
         windows = case.facts(*_window(label))
-        row = [_name(label), "–" if windows == "?" else windows, ", ".join(map(str, case.seeds)) or "–"]
+        row = [_name(found, label), "–" if windows == "?" else windows, ", ".join(map(str, case.seeds)) or "–"]
         if several:
             row += [_shown(found.mean(label, metrics[0], cases), metrics[0]) for cases in groups.values()]
         row += [_shown(found.mean(label, metric), metric) for metric in means]
@@ -240,7 +243,7 @@ def _wins(found: Results) -> dict[str, int]:
 def _budget(found: Results, label: str) -> str:
     """Seconds a training was given, as its command tells; a dash for what has no limit of its own."""
     told = (re.search(r"--budget-s (\S+)", str(run.get("command"))) for run in found.of(label))
-    default = f"{BUDGET_S:g}" if label.startswith(OURS) else "–"
+    default = f"{BUDGET_S:g}" if label.startswith((OURS, *NETWORKS)) else "–"
     return ", ".join(dict.fromkeys(default if one is None else one[1] for one in told))
 
 
@@ -264,10 +267,15 @@ def _order(found: Results, label: str, metric: str) -> float:
     return fmean(found.mean(label, metric) or [float("inf")])
 
 
-def _name(label: str) -> str:
+def _name(found: Results, label: str) -> str:
+    """A model and what it is; of another library's network the fewest steps that its seconds were enough for."""
     if label in FLOORS:
         return f"{label} (floor)"
-    return f"{label} (peer)" if label in PEER_LABELS else f"**{label}**"
+    if label not in PEER_LABELS:
+        return f"**{label}**"
+    told = [run.get("settings", {}) for run in found.of(label)] if label in NETWORKS else []
+    steps = min(((s["steps"], s["steps by default"]) for s in told if "steps by default" in s), default=None)
+    return f"{label} (peer)" if steps is None else f"{label} (peer, {steps[0]:,} of {steps[1]:,} steps)"
 
 
 def _title(metric: str) -> str:

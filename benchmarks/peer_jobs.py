@@ -14,16 +14,20 @@ from benchmarks.jobs import Job
 from benchmarks.peers.handed import Handed
 from benchmarks.peers.launch import call_peer
 from openbook.data.panel import Panel
+from openbook.forecast.budget import BUDGET_S
 
 
 class Peer(NamedTuple):
-    """A model of another library: its name in the tables, and whether it has a seed."""
+    """A model of another library: its name in the tables, and whether it is a network, which has a seed and a time limit."""
 
     label: str
-    seeded: bool
+    network: bool
 
 
-PEERS = {"lightgbm": Peer("mlforecast LightGBM", False), "nhits": Peer("neuralforecast NHITS", True)}
+PEERS = {
+    "lightgbm": Peer("mlforecast LightGBM", False),
+    **{name.lower(): Peer(f"neuralforecast {name}", True) for name in ("NHITS", "PatchTST", "LSTM")},
+}
 
 
 class PeerForecast(NamedTuple):
@@ -64,12 +68,13 @@ def calendar(panel: Panel) -> np.ndarray:
     return columns[:, np.ptp(columns, axis=0) > 0]
 
 
-def ask_peer(name: str, job: Job, seed: int | None, threads: int) -> PeerForecast:
-    """Forecasts of another library; ``PeerFailed`` where it fails."""
+def ask_peer(name: str, job: Job, seed: int | None, threads: int, budget_s: float | None = None) -> PeerForecast:
+    """Forecasts of another library, its training given as many seconds as ours; ``PeerFailed`` where it fails."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         handed(job).write(folder / "job.npz")
         words = [name, "--job", folder / "job.npz", "--out", folder, "--seed", seed or 1]
+        words += ["--budget-s", budget_s or BUDGET_S]
         call_peer("benchmarks.peers.forecast", words, folder, threads)
         told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
         point = np.load(folder / "point.npy")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from openbook.data.panel import make_panel
 
@@ -114,11 +117,94 @@ def test_lags_stay_within_the_protocols_window(module: Callable[[str], Any]) -> 
     assert lags_of(replace(job, learn=long, season=96), 0) == [*range(1, 11), *range(96, 673, 96)]
 
 
+class Stub:
+    """What stands for a network of neuralforecast and for the library around it: it repeats each window's last value."""
+
+    EXOGENOUS_FUTR = EXOGENOUS_HIST = True
+    seen: ClassVar[list[Any]] = []
+
+    def __init__(self, models: list[Any] | None = None, freq: int | None = None, **settings: Any) -> None:
+        self.models, self.settings = models, settings
+        self.hparams = {"max_steps": 1000, "learning_rate": 0.1}
+
+    def fit(self, frame: pd.DataFrame, val_size: int) -> None:
+        made = self.models[0]
+        clock, trainer = made.settings["callbacks"][0], SimpleNamespace(should_stop=False)
+        clock.on_train_start(trainer)
+        for _ in range(3):
+            clock.on_train_batch_end(trainer)
+        self.seen.append((made.settings, frame, trainer.should_stop))
+
+    def predict(self, df: pd.DataFrame, futr_df: pd.DataFrame | None) -> pd.DataFrame:
+        self.seen.append((df, futr_df))
+        last = df.groupby("unique_id")["y"].last()
+        rows = [
+            {"unique_id": owner, "ds": step, "NHITS": y, "Bare": y} for owner, y in last.items() for step in range(4)
+        ]
+        return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+class Bare(Stub):
+    """A network that reads the target alone."""
+
+    EXOGENOUS_FUTR = EXOGENOUS_HIST = False
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A stub in the place of neuralforecast, and what it was told."""
+    parts = {
+        "neuralforecast": {"NeuralForecast": Stub, "models": SimpleNamespace(NHITS=Stub, Bare=Bare)},
+        "neuralforecast.losses": {},
+        "neuralforecast.losses.pytorch": {"MAE": lambda: "MAE", "MSE": lambda: "MSE"},
+        "pytorch_lightning": {"Callback": object},
+    }
+    for name, told in parts.items():
+        made = ModuleType(name)
+        vars(made).update(told)
+        monkeypatch.setitem(sys.modules, name, made)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    monkeypatch.setattr(Stub, "seen", [])
+    return Stub.seen
+
+
+def test_networks_learn_the_rows_to_learn_from_and_read_what_lies_before_their_windows(
+    module: Callable[[str], Any], library: list[Any]
+) -> None:
+    forecast = module("peers.forecast")
+    job = module("peer_jobs").handed(job_of(module, input_size=20))
+    found = forecast.network("NHITS")(job, forecast.Given(3, 0.0))
+    np.testing.assert_array_equal(found.point, np.repeat(job.target[job.end - 1][:, None], 4, axis=1))
+    (settings, taught, stopped), (known, ahead) = library
+    assert (settings["random_seed"], settings["loss"], settings["input_size"]) == (3, "MSE", 20)
+    assert settings["futr_exog_list"] == ["x0", "x1", "x2"]  # price, hour, weekday
+    assert settings["hist_exog_list"] == ["x3"]
+    assert list(taught.groupby("unique_id").size()) == list(job.learn)
+    assert len(known) == 20 * len(job.end)
+    assert list(ahead) == ["unique_id", "ds", "x0", "x1", "x2"]
+    assert stopped  # no seconds were given
+    assert found.settings == {"window": 20, "steps": 3, "steps by default": 1000, "learning rate": 0.1}
+
+
+def test_a_network_that_reads_the_target_alone_is_told_no_inputs(
+    module: Callable[[str], Any], library: list[Any]
+) -> None:
+    forecast = module("peers.forecast")
+    job = module("peer_jobs").handed(job_of(module, input_size=20))
+    forecast.network("Bare")(job, forecast.Given(1, 60.0))
+    (settings, taught, stopped), (known, ahead) = library
+    assert not {"futr_exog_list", "hist_exog_list"} & set(settings)
+    assert list(known) == ["unique_id", "ds", "y"]
+    assert list(taught) == ["unique_id", "ds", "y", "available_mask"]
+    assert ahead is None
+    assert not stopped
+
+
 def perfect(module: Callable[[str], Any], asked: list[Any]) -> Callable[..., None]:
     """A peer that knows the truth of every window it is asked for."""
 
     def call(name: str, words: list[Any], folder: Path, threads: int) -> None:
-        asked.append((name, words[0], threads))
+        asked.append((name, words[0], words[words.index("--budget-s") + 1], threads))
         job = module("peers.handed").read_handed(folder / "job.npz")
         np.save(folder / "point.npy", job.target[job.end[:, None] + np.arange(job.h)])
         told = {"seconds_fit": 3.0, "seconds_predict": 0.5, "settings": {"window": 57}, "versions": {"lightgbm": "4"}}
@@ -147,7 +233,15 @@ def test_forecasts_are_scored_window_by_window(
     assert told["versions"] == {"lightgbm": "4"}
     assert told["command"].endswith("--case 4 --model lightgbm --threads 1 --force")
     assert "--seed 2" in found["tiny-4-neuralforecast_NHITS-seed2"]["command"]
-    assert [name for _, name, _ in asked] == ["lightgbm", "nhits"]
+    assert [told[1:3] for told in asked] == [
+        ("lightgbm", 300.0),
+        ("nhits", 300.0),
+    ]  # as many seconds as ours by default
+    again = accuracy.parse(["--model", "lightgbm", "--model", "lstm", "--seed", "2", "--budget-s", "7", "--force"])
+    assert accuracy.run_suite(suite, again, tmp_path) == []
+    assert [told[1:3] for told in asked[2:]] == [("lightgbm", 7.0), ("lstm", 7.0)]
+    told = json.loads((tmp_path / "tiny-4-neuralforecast_LSTM-seed2.json").read_text())
+    assert "--budget-s 7 " in told["command"]
 
 
 def test_forecasts_of_a_wrong_shape_are_a_failure(
@@ -168,8 +262,6 @@ def test_forecasts_of_a_wrong_shape_are_a_failure(
 def test_a_process_that_fails_says_its_last_line(
     module: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     launch = module("peers.launch")
     monkeypatch.setattr(launch, "PEERS_PYTHON", Path(sys.executable))
     with pytest.raises(launch.PeerFailed, match="the following arguments are required"):

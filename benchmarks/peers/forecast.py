@@ -20,10 +20,17 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.peers.handed import Handed, held_back, read_handed
-from benchmarks.peers.measure import QUIET
+from benchmarks.peers.measure import QUIET, make_clock
 
 BACK = 10  # newest rows of every past-only input that trees are given
 _CELLS = 4_000_000  # rows of windows told to a library at once
+
+
+class Given(NamedTuple):
+    """The seed of a network, and the seconds after which its training is stopped."""
+
+    seed: int
+    budget_s: float
 
 
 class Told(NamedTuple):
@@ -163,9 +170,9 @@ def lags_of(job: Handed, period: int) -> list[int]:
     return [lag for lag in dict.fromkeys([*near, job.season, *far]) if lag <= min(most, int(job.learn.min()) // 3)]
 
 
-def lightgbm(job: Handed, seed: int) -> Told:
+def lightgbm(job: Handed, given: Given) -> Told:
     """Trees with what validation prefers: levels, or differences to the last value or season; then 100 trees or 500."""
-    del seed  # nothing is drawn
+    del given  # nothing is drawn, and all trees are grown
     begin, inputs, earlier = time.perf_counter(), inputs_of(job, BACK), held_back(job)
 
     def error(change: str, trees: int) -> float:
@@ -185,47 +192,64 @@ def lightgbm(job: Handed, seed: int) -> Told:
     return Told(point, fitted - begin, time.perf_counter() - fitted, model.settings | {"validation": tried})
 
 
-def nhits(job: Handed, seed: int) -> Told:
-    """neuralforecast's NHITS as it is but for windows scaled one by one and the suite's kind of error."""
-    import torch
-    from neuralforecast import NeuralForecast
-    from neuralforecast.losses.pytorch import MAE, MSE
-    from neuralforecast.models import NHITS
+def network(name: str) -> Callable[[Handed, Given], Told]:
+    """A network of neuralforecast as it is, but for windows scaled one by one, the suite's kind of error and a time limit.
 
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    begin = time.perf_counter()
-    length = job.window or min(max(7 * job.season, 2 * job.h), int(job.learn.min()) // 2)
-    inputs = np.concatenate([job.known, job.calendar, job.past], axis=1)
-    inputs = np.stack([carried(column, job.offsets) for column in inputs.T], axis=1) if inputs.size else inputs
-    names, ahead = names_of(inputs), job.known.shape[1] + job.calendar.shape[1]
-    made = NHITS(
-        h=job.h,
-        input_size=length,
-        futr_exog_list=names[:ahead] or None,
-        hist_exog_list=names[ahead:] or None,
-        loss=MSE() if job.squared else MAE(),
-        scaler_type="standard",
-        random_seed=seed,
-        **QUIET,
-    )
-    library, target = NeuralForecast([made], freq=1), carried(job.target, job.offsets)
-    first, last = job.offsets[:-1], job.offsets[:-1] + job.learn
-    seen = np.isfinite(table(job.target, inputs[:, :0], first, last, first)["y"])
-    library.fit(table(target, inputs, first, last, first).assign(available_mask=seen.astype(float)), val_size=0)
-    fitted, found = time.perf_counter(), []
-    for piece in pieces(job, length):
-        end, owner = job.end[piece], job.series[piece]
-        known = table(target, inputs, np.maximum(end - length, job.offsets[owner]), end, end)
-        after = table(target, inputs, end, end + job.h, end)[["unique_id", "ds", *names[:ahead]]]
-        told = library.predict(df=known, futr_df=after if ahead else None)
-        found.append(told.sort_values(["unique_id", "ds"])["NHITS"].to_numpy().reshape(-1, job.h))
-    settings = {"window": length, "steps": made.hparams["max_steps"], "learning rate": made.hparams["learning_rate"]}
-    return Told(np.concatenate(found), fitted - begin, time.perf_counter() - fitted, settings)
+    It is given the inputs that its kind can read: PatchTST reads the target alone.
+    """
+
+    def forecast(job: Handed, given: Given) -> Told:
+        import torch
+        from neuralforecast import NeuralForecast, models
+        from neuralforecast.losses.pytorch import MAE, MSE
+        from pytorch_lightning import Callback
+
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        begin, kind, stamps = time.perf_counter(), getattr(models, name), list[float]()
+        length = job.window or min(max(7 * job.season, 2 * job.h), int(job.learn.min()) // 2)
+        ahead = [job.known, job.calendar] if kind.EXOGENOUS_FUTR else []
+        inputs = np.concatenate([*ahead, *([job.past] if kind.EXOGENOUS_HIST else []), job.past[:, :0]], axis=1)
+        inputs = np.stack([carried(column, job.offsets) for column in inputs.T], axis=1) if inputs.size else inputs
+        names, first_past = names_of(inputs), sum(part.shape[1] for part in ahead)
+        told_of = {"futr_exog_list": names[:first_past], "hist_exog_list": names[first_past:]}
+        made = kind(
+            h=job.h,
+            input_size=length,
+            loss=MSE() if job.squared else MAE(),
+            scaler_type="standard",
+            random_seed=given.seed,
+            callbacks=[make_clock(Callback, given.budget_s, stamps)],
+            **{role: columns for role, columns in told_of.items() if columns},
+            **QUIET,
+        )
+        library, target = NeuralForecast([made], freq=1), carried(job.target, job.offsets)
+        first, last = job.offsets[:-1], job.offsets[:-1] + job.learn
+        seen = np.isfinite(table(job.target, inputs[:, :0], first, last, first)["y"])
+        library.fit(table(target, inputs, first, last, first).assign(available_mask=seen.astype(float)), val_size=0)
+        fitted, found = time.perf_counter(), []
+        for piece in pieces(job, length):
+            end, owner = job.end[piece], job.series[piece]
+            known = table(target, inputs, np.maximum(end - length, job.offsets[owner]), end, end)
+            after = table(target, inputs, end, end + job.h, end)[["unique_id", "ds", *names[:first_past]]]
+            told = library.predict(df=known, futr_df=after if first_past else None)
+            found.append(told.sort_values(["unique_id", "ds"])[name].to_numpy().reshape(-1, job.h))
+        settings = {
+            "window": length,
+            "steps": len(stamps),
+            "steps by default": made.hparams["max_steps"],
+            "learning rate": made.hparams["learning_rate"],
+        }
+        return Told(np.concatenate(found), fitted - begin, time.perf_counter() - fitted, settings)
+
+    return forecast
 
 
-PEERS: dict[str, tuple[tuple[str, ...], Callable[[Handed, int], Told]]] = {
+_NETWORKS = ("neuralforecast", "torch", "pytorch-lightning")
+PEERS: dict[str, tuple[tuple[str, ...], Callable[[Handed, Given], Told]]] = {
     "lightgbm": (("mlforecast", "lightgbm"), lightgbm),
-    "nhits": (("neuralforecast", "torch", "pytorch-lightning"), nhits),
+    "nhits": (_NETWORKS, network("NHITS")),
+    "patchtst": (_NETWORKS, network("PatchTST")),
+    "lstm": (_NETWORKS, network("LSTM")),
 }
 
 
@@ -236,9 +260,10 @@ def main() -> None:
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of what was found")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--budget-s", type=float, required=True)
     asked = parser.parse_args()
     libraries, forecast = PEERS[asked.name]
-    found = forecast(read_handed(asked.job), asked.seed)
+    found = forecast(read_handed(asked.job), Given(asked.seed, asked.budget_s))
     versions = {library: metadata.version(library) for library in (*libraries, "numpy", "pandas")}
     told = {
         "seconds_fit": round(found.seconds_fit, 2),

@@ -54,7 +54,7 @@ class Peer(NamedTuple):
     stamps: list[float]
 
 
-def make_clock(callback: type, asked: Asked, stamps: list[float]) -> Any:
+def make_clock(callback: type, budget_s: float, stamps: list[float]) -> Any:
     """A Lightning callback that stamps every step and ends the training once the budget is spent."""
     begin: list[float] = []  # not on self: libraries copy their callbacks
 
@@ -64,7 +64,7 @@ def make_clock(callback: type, asked: Asked, stamps: list[float]) -> Any:
 
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
             stamps.append(time.perf_counter())
-            if stamps[-1] - begin[0] > asked.budget_s:
+            if stamps[-1] - begin[0] > budget_s:
                 trainer.should_stop = True
 
     return Clock()
@@ -76,7 +76,7 @@ def neuralforecast_model(name: str, train: np.ndarray, asked: Asked) -> Peer:
     from pytorch_lightning import Callback
 
     stamps: list[float] = []
-    clock = make_clock(Callback, asked, stamps)
+    clock = make_clock(Callback, asked.budget_s, stamps)
     made = getattr(models, name)(
         h=H, input_size=INPUT_SIZE, max_steps=asked.steps, random_seed=asked.seed, callbacks=[clock], **QUIET
     )
@@ -105,7 +105,7 @@ def darts_lstm(train: np.ndarray, asked: Asked) -> Peer:
     from pytorch_lightning import Callback
 
     stamps: list[float] = []
-    trainer = QUIET | {"max_steps": asked.steps, "callbacks": [make_clock(Callback, asked, stamps)]}
+    trainer = QUIET | {"max_steps": asked.steps, "callbacks": [make_clock(Callback, asked.budget_s, stamps)]}
     # As many epochs as the steps may need: its default of 100 must not end the training first.
     made = BlockRNNModel(
         input_chunk_length=INPUT_SIZE,
@@ -153,7 +153,7 @@ def pytorch_forecasting_tft(train: np.ndarray, asked: Asked) -> Peer:
     )
     made = TemporalFusionTransformer.from_dataset(data)
     loader = data.to_dataloader(train=True)
-    clock = make_clock(lightning.Callback, asked, stamps)
+    clock = make_clock(lightning.Callback, asked.budget_s, stamps)
     trainer = lightning.Trainer(**QUIET, max_steps=asked.steps, callbacks=[clock])
 
     def predict(known: np.ndarray) -> np.ndarray:
