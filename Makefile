@@ -70,9 +70,14 @@ $(PEERS_STAMP): $(PEERS_PINS)
 TREES := etth1 etth2 illness exchange epf_np_past epf_np_known epf_pjm_past epf_pjm_known epf_de_past epf_de_known \
 	sml2010_forecast sml2010_nowcast pm25 m4_hourly small_demand vic_elec
 
+# Networks of neuralforecast as long as ours: one horizon of these suites, one seed.
+NETWORKS := etth1 illness exchange epf_np_known sml2010_forecast pm25 m4_hourly vic_elec
+FIRST := --case 96 --case 24 --case 1 --case 48 --seed 1
+
 bench-peers: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python -m benchmarks.end_to_end $(FORCE)
 	$(BIN)/python -m benchmarks.accuracy --model lightgbm $(addprefix --suite ,$(TREES)) $(FORCE)
+	$(BIN)/python -m benchmarks.accuracy --model nhits --model patchtst --model lstm $(FIRST) $(addprefix --suite ,$(NETWORKS)) $(FORCE)
 	$(BIN)/python -m benchmarks.tables
 
 clean:

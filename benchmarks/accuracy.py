@@ -27,6 +27,7 @@ from benchmarks.record import RESULTS, THREADS, write_result
 from benchmarks.suites import SUITES, Suite
 from openbook.data.panel import Panel
 from openbook.forecast.bands import error_scale
+from openbook.forecast.budget import BUDGET_S
 from openbook.forecast.floor import Floor
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
@@ -85,8 +86,8 @@ class Run(NamedTuple):
 
 
 def runs(suite: Suite, asked: argparse.Namespace) -> Iterator[Run]:
-    """All runs of a suite that were asked for: floors first."""
-    models = asked.model or [*ALWAYS, *([OURS] if OURS in MODELS else [])]
+    """All runs of a suite that were asked for: floors first. Reference models run at the first case, with one seed."""
+    models = asked.model or [*ALWAYS, *suite.statistical, OURS]
     variants = list(VARIANTS) if asked.variant == ["all"] else asked.variant
     for case in suite.cases:
         if (asked.case and case not in asked.case) or (asked.horizon and case not in map(str, asked.horizon)):
@@ -94,6 +95,8 @@ def runs(suite: Suite, asked: argparse.Namespace) -> Iterator[Run]:
         for model in [] if variants else models:
             for seed in asked.seed or SEEDS if seeded(model) else [None]:
                 yield Run(suite.name, case, model, None, seed)
+        if not (asked.model or variants) and case == next(iter(suite.cases)):
+            yield from (Run(suite.name, case, model, None, (asked.seed or SEEDS)[0]) for model in suite.reference)
         for variant in variants or ():
             for seed in asked.seed or SEEDS:
                 yield Run(suite.name, case, OURS, variant, seed)
@@ -263,6 +266,17 @@ def command(run: Run, train: TrainConfig, threads: int) -> str:
     return shlex.join([*words, "--threads", str(threads), "--force"])
 
 
+def given(run: Run, train: TrainConfig) -> TrainConfig:
+    """How a run is trained: reference models, which have no limit of their own, get as many seconds as ours.
+
+    >>> run = Run("etth1", "96", "luong", None, 1)
+    >>> given(run, TrainConfig()).budget_s, given(run, TrainConfig(budget_s=5)).budget_s
+    (300.0, 5)
+    """
+    free = run.model in MODELS and run.model != OURS and train.budget_s is None
+    return replace(train, budget_s=BUDGET_S) if free else train
+
+
 def run_suite(suite: Suite, asked: argparse.Namespace, folder: Path = FOLDER) -> list[str]:
     """Measure what has no result yet; the runs that failed."""
     train = TrainConfig(max_steps=asked.max_steps or TrainConfig().max_steps, budget_s=asked.budget_s)
@@ -279,11 +293,11 @@ def run_suite(suite: Suite, asked: argparse.Namespace, folder: Path = FOLDER) ->
             job = inner(job) if asked.inner else job
         try:
             if asked.inner:
-                found = measure(run, job, train)
+                found = measure(run, job, given(run, train))
                 told = ", ".join(f"{name} {found.scores[name]:.5g}" for name in suite.metrics)
                 print(f"{run.key}: {told} on the validation rows, learned before them", flush=True)
                 continue
-            path = record(suite, run, job, train, threads=asked.threads, folder=folder)
+            path = record(suite, run, job, given(run, train), threads=asked.threads, folder=folder)
         except Exception as error:  # one model's failure stops no other
             failed.append(run.key)
             print(f"{run.key}: failed, {type(error).__name__}: {error}", flush=True)

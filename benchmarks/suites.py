@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +19,11 @@ from openbook.training.losses import Loss
 
 @dataclass(frozen=True)
 class Suite:
-    """A protocol: data files, cases by name, metrics that decide (the first one first), and what it is in words."""
+    """A protocol: data files, cases by name, metrics that decide (the first one first), and what it is in words.
+
+    ``statistical``: what else than the floors is fitted quickly enough, at every case; ``reference``: models of the
+    founding study and of the papers it builds on, at the first case.
+    """
 
     name: str
     files: tuple[str, ...]
@@ -27,6 +31,8 @@ class Suite:
     metrics: tuple[str, ...]
     about: str
     ablations: bool = False
+    statistical: tuple[str, ...] = ("auto_ets", "auto_theta")
+    reference: tuple[str, ...] = ("luong", "bahdanau", "darnn", "day_to_day")
 
     def skipped(self, folder: Path = DATA) -> str | None:
         """Why it can not be measured here; None where it can."""
@@ -181,18 +187,19 @@ _ROOM = "Room temperature every 15 minutes, one step, 3200/400/537 rows, window 
 _DUST = "Fine dust in Beijing, one hour ahead, 60/20/20, window 10."
 _YEAR = "Half-hourly demand of Victoria, the last year as test, a day ahead at midnight; temperature and holiday known ahead."
 _M4 = "The official last 48 steps of 414 series, one global model; MASE with season 24, sMAPE as the competition defined it."
+_SHORT = ("auto_ets", "auto_theta", "auto_arima")  # a seasonal ARIMA is for series this short
 _ALL = (
     wide("etth1", "ETTh1", "h", 24, rows=HOURS, ablations=True),
     wide("etth2", "ETTh2", "h", 24, rows=HOURS),
     wide("ettm1", "ETTm1", "15min", 96, rows=QUARTERS),
     wide("weather", "weather", "10min", 144),
     wide("exchange", "exchange_rate", 1, 1),
-    wide("illness", "illness", "7D", 52, horizons=ILLNESS, input_size=104),
+    replace(wide("illness", "illness", "7D", 52, horizons=ILLNESS, input_size=104), statistical=_SHORT),
     *(prices(market, known, known and market == "NP") for market in ("NP", "PJM", "DE") for known in (False, True)),
     one_step("sml2010_forecast", "sml2010", 96, "mse", f"{_ROOM}up to now."),
     one_step("sml2010_nowcast", "sml2010", 96, "mse", f"{_ROOM}of the step itself known."),
     one_step("pm25", "beijing_pm25", 24, "mse", _DUST),
-    Suite("m4_hourly", ("m4_hourly",), {"48": m4_hourly}, ("mase", "smape"), _M4, ablations=True),
+    Suite("m4_hourly", ("m4_hourly",), {"48": m4_hourly}, ("mase", "smape"), _M4, True, (*_SHORT, "mstl")),
     small_demand(),
     Suite("vic_elec", ("vic_elec",), {"48": vic_elec}, ("mape", "wape", "mae"), _YEAR, ablations=True),
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from openbook.forecast.floors import FLOORS
 from openbook.forecast.origins import Origins, PanelForecast
 from openbook.models.registry import MODELS
 from openbook.training.loop import TrainConfig
@@ -171,6 +172,21 @@ def tiny(module: Callable[[str], Any]) -> Any:
     return suites.Suite("tiny", (), cases, ("mse", "mae"), "made up")
 
 
+def test_statistical_models_run_everywhere_and_reference_models_once(module: Callable[[str], Any]) -> None:
+    accuracy = module("accuracy")
+    suite = replace(tiny(module), statistical=("auto_theta",), reference=("luong", "darnn"))
+    keys = [run.key for run in accuracy.runs(suite, parsed(accuracy, "--seed", "1"))]
+    floors = [f"tiny-{case}-{name}" for case in (4, 8) for name in ("naive", "seasonal_naive", "ridge", "auto_theta")]
+    assert sorted(keys) == sorted(
+        [*floors, "tiny-4-openbook-seed1", "tiny-8-openbook-seed1", "tiny-4-luong-seed1", "tiny-4-darnn-seed1"]
+    )
+    asked = parsed(accuracy, "--model", "ridge")
+    assert [run.key for run in accuracy.runs(suite, asked)] == ["tiny-4-ridge", "tiny-8-ridge"]
+    assert len(list(accuracy.runs(suite, parsed(accuracy)))) == len(floors) + 2 * 3 + 2
+    known = {*FLOORS, *MODELS}
+    assert all({*suite.statistical, *suite.reference} <= known for suite in module("suites").SUITES.values())
+
+
 def test_results_are_kept_and_repeat(module: Callable[[str], Any], tmp_path: Path) -> None:
     accuracy, suite = module("accuracy"), tiny(module)
     words = ("--model", "naive", "--model", "luong", "--seed", "3", "--max-steps", "3", "--threads", "1")
@@ -186,7 +202,7 @@ def test_results_are_kept_and_repeat(module: Callable[[str], Any], tmp_path: Pat
     assert {"commit", "machine", "versions", "command", "decisions", "config", "train", "protocol"} <= set(told)
     assert told["train"]["validation_size"] == 40
     assert told["train"]["loss"] == "mse"
-    assert "--seed 3" in told["command"]
+    assert "--seed 3 --budget-s 300 --max-steps 3 " in told["command"]  # as many seconds as ours
     assert "mape" not in told["scores"]
     (tmp_path / "tiny-4-naive.json").write_text("{}")
     accuracy.run_suite(suite, replace_case(parsed(accuracy, *words, "--model", "naive"), ["4"]), tmp_path)
