@@ -16,6 +16,8 @@ from benchmarks.reference import beijing_pm25, sml2010
 from openbook.data.panel import make_panel
 from openbook.training.losses import Loss
 
+_STATISTICAL = ("auto_ets", "auto_theta")
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -31,7 +33,7 @@ class Suite:
     metrics: tuple[str, ...]
     about: str
     ablations: bool = False
-    statistical: tuple[str, ...] = ("auto_ets", "auto_theta")
+    statistical: tuple[str, ...] = _STATISTICAL
     reference: tuple[str, ...] = ("luong", "bahdanau", "darnn", "day_to_day")
 
     def skipped(self, folder: Path = DATA) -> str | None:
@@ -187,12 +189,12 @@ _ROOM = "Room temperature every 15 minutes, one step, 3200/400/537 rows, window 
 _DUST = "Fine dust in Beijing, one hour ahead, 60/20/20, window 10."
 _YEAR = "Half-hourly demand of Victoria, the last year as test, a day ahead at midnight; temperature and holiday known ahead."
 _M4 = "The official last 48 steps of 414 series, one global model; MASE with season 24, sMAPE as the competition defined it."
-_SHORT = ("auto_ets", "auto_theta", "auto_arima")  # a seasonal ARIMA is for series this short
+_SHORT = (*_STATISTICAL, "auto_arima")  # a seasonal ARIMA is for series this short
 _ALL = (
     wide("etth1", "ETTh1", "h", 24, rows=HOURS, ablations=True),
     wide("etth2", "ETTh2", "h", 24, rows=HOURS),
-    wide("ettm1", "ETTm1", "15min", 96, rows=QUARTERS),
-    wide("weather", "weather", "10min", 144),
+    replace(wide("ettm1", "ETTm1", "15min", 96, rows=QUARTERS), statistical=()),
+    replace(wide("weather", "weather", "10min", 144), statistical=()),
     wide("exchange", "exchange_rate", 1, 1),
     replace(wide("illness", "illness", "7D", 52, horizons=ILLNESS, input_size=104), statistical=_SHORT),
     *(prices(market, known, known and market == "NP") for market in ("NP", "PJM", "DE") for known in (False, True)),
@@ -201,6 +203,6 @@ _ALL = (
     one_step("pm25", "beijing_pm25", 24, "mse", _DUST),
     Suite("m4_hourly", ("m4_hourly",), {"48": m4_hourly}, ("mase", "smape"), _M4, True, (*_SHORT, "mstl")),
     small_demand(),
-    Suite("vic_elec", ("vic_elec",), {"48": vic_elec}, ("mape", "wape", "mae"), _YEAR, ablations=True),
+    Suite("vic_elec", ("vic_elec",), {"48": vic_elec}, ("mape", "wape", "mae"), _YEAR, True, (*_STATISTICAL, "mstl")),
 )
 SUITES = {suite.name: suite for suite in _ALL}
