@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from openbook.evaluation.backtest import machine, versions
+from openbook.evaluation.record import machine, versions
 from openbook.files import write_text_whole
 
 ROOT = Path(__file__).parents[1]

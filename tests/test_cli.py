@@ -394,9 +394,38 @@ def test_the_demo_keeps_to_its_minutes(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_fields_that_may_be_left_open_are_set_by_name() -> None:
     config = config_of("openbook", "n_models=2, mixing=true, cycle=FALSE, book=none, dropout=0.2")
     assert config == ob.OpenBookConfig(n_models=2, mixing=True, cycle=False, dropout=0.2)
-    for wrong in ("n_models=two", "book=1.5", "window="):
-        with pytest.raises(UsageError, match="a whole number, true, false or none"):
+    assert config_of("openbook", "year_jitter=7.5") == ob.OpenBookConfig(year_jitter=7.5)
+    for wrong, told in (
+        ("n_models=two", "a number, true, false or none"),
+        ("book=1.5", "whole"),
+        ("window=", "a number"),
+    ):
+        with pytest.raises(UsageError, match=told):
             config_of("openbook", wrong)
+
+
+def test_a_season_that_is_told_is_everywhere(files: Path, tmp_path: Path) -> None:
+    told = json.loads(
+        openbook("fit", files / "calls.csv", "--out", tmp_path / "m.ob", *QUICK, "--season-length", 8, "--json").stdout
+    )
+    assert told["decisions"]["season_length"] == {"value": 8, "why": "as given"}
+    assert ob.load(tmp_path / "m.ob").season_length == 8
+    openbook("fit", files / "calls.csv", "--out", tmp_path / "no.ob", *QUICK, "--season-length", 0, code=2)
+    out = tmp_path / "out"
+    openbook(
+        *("backtest", files / "calls.csv", "--n-windows", 1, "--models", "luong", "--out", out, *QUICK),
+        *("--season-length", 8),
+    )
+    run = json.loads((out / "run.json").read_text())
+    assert (run["season"], run["arguments"]["season_length"]) == (8, 8)
+    assert run["decisions"]["seasonal_naive"]["season_length"]["value"] == 8
+    assert "--season-length 8" in (out / "report.html").read_text()
+    names = ("--h", 6, "--futr-exog", "promo", "--futr", files / "next.csv")
+    plain, given = (
+        openbook("floor", "seasonal_naive", files / "calls.csv", *names, *more).stdout
+        for more in ((), ("--season-length", 8))
+    )
+    assert plain != given
 
 
 def test_a_country_reaches_the_model(files: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from openbook.version import __version__
 
 if TYPE_CHECKING:
+    from openbook.backtesting import Backtest, backtest
     from openbook.data.audit import inspect_table
     from openbook.data.calls import simulate_calls
     from openbook.data.table import read_table
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from openbook.training.loop import TrainConfig
 
 _HOME = {
+    "Backtest": "openbook.backtesting",
     "BahdanauConfig": "openbook.models.seq2seq",
     "DarnnConfig": "openbook.models.darnn",
     "DayToDayConfig": "openbook.models.day_to_day",
@@ -33,6 +35,7 @@ _HOME = {
     "OpenBookConfig": "openbook.models.openbook",
     "OpenBookError": "openbook.errors",
     "TrainConfig": "openbook.training.loop",
+    "backtest": "openbook.backtesting",
     "inspect_table": "openbook.data.audit",
     "load": "openbook.forecast.forecaster",
     "read_table": "openbook.data.table",
@@ -40,6 +43,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Backtest",
     "BahdanauConfig",
     "DarnnConfig",
     "DayToDayConfig",
@@ -50,6 +54,7 @@ __all__ = [
     "OpenBookError",
     "TrainConfig",
     "__version__",
+    "backtest",
     "inspect_table",
     "load",
     "read_table",

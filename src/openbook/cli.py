@@ -48,6 +48,7 @@ from openbook.options import (
     Model,
     ModelConfigText,
     Quiet,
+    SeasonLength,
     Seed,
     StatExog,
     TargetCol,
@@ -134,6 +135,7 @@ def fit(
     country: Country = None,
     stat_exog: StatExog = "",
     freq: FreqOption = None,
+    season_length: SeasonLength = None,
     input_size: InputSize = None,
     max_steps: MaxSteps = None,
     budget_s: BudgetS = None,
@@ -146,7 +148,8 @@ def fit(
     from openbook.forecast.saving import check_target
 
     options = ModelOptions(
-        h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s
+        *(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s),
+        season_length=season_length,
     )
     forecaster = options.make(config_of(model, model_config))
     check_target(out)
@@ -204,6 +207,7 @@ def backtest(
     country: Country = None,
     stat_exog: StatExog = "",
     freq: FreqOption = None,
+    season_length: SeasonLength = None,
     input_size: InputSize = None,
     max_steps: MaxSteps = None,
     budget_s: BudgetS = None,
@@ -218,13 +222,14 @@ def backtest(
 
     check_folder(out, data)
     options = ModelOptions(
-        h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s
+        *(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s),
+        season_length=season_length,
     )
     table = only_series(read_table(data, id_col=id_col, time_col=time_col, target_col=target_col), names_of(only))
     told: dict[str, Any] = {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "hist_exog": hist_exog}
     told |= {"id_col": id_col, "time_col": time_col, "freq": freq, "stat_exog": stat_exog, "country": country}
     told |= {"only": only or None, "input_size": input_size, "max_steps": max_steps, "budget_s": budget_s}
-    told |= {"limit_s": limit_s, "device": device, "seed": seed}
+    told |= {"season_length": season_length, "limit_s": limit_s, "device": device, "seed": seed}
     facts: dict[str, Any] = {
         "target": target_col,
         "arguments": told,

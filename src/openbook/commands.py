@@ -32,6 +32,7 @@ from openbook.options import (
     Level,
     MaxSteps,
     Quiet,
+    SeasonLength,
     Seed,
     StatExog,
     TargetCol,
@@ -56,6 +57,7 @@ def floor(
     hist_exog: HistExog = None,
     stat_exog: StatExog = "",
     freq: FreqOption = None,
+    season_length: SeasonLength = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -67,6 +69,7 @@ def floor(
     made = Floor(
         name,
         h,
+        season_length=season_length,
         freq=freq_of(freq),
         futr_exog_list=names_of(futr_exog),
         hist_exog_list=None if hist_exog is None else names_of(hist_exog),

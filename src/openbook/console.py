@@ -61,6 +61,7 @@ class ModelOptions:
     country: str | None = None
     stat_exog: str = ""
     budget_s: float | None = None
+    season_length: int | None = None
 
     def make(self, model: str | ModelConfig) -> Forecaster:
         """A fresh forecaster."""
@@ -79,6 +80,7 @@ class ModelOptions:
             model=model,
             input_size=self.input_size,
             freq=freq_of(self.freq),
+            season_length=self.season_length,
             futr_exog_list=names_of(self.futr_exog),
             hist_exog_list=None if self.hist_exog is None else names_of(self.hist_exog),
             stat_exog_list=names_of(self.stat_exog),
@@ -161,12 +163,13 @@ def _typed(name: str, text: str, like: Any) -> Any:
         if isinstance(like, tuple):
             return tuple(int(part) for part in text.split("+"))
         if like is None:  # a field that is decided where it is left open: a number, or a switch
-            return {"none": None, "true": True, "false": False}[text.lower()] if text.isalpha() else int(text)
+            words = {"none": None, "true": True, "false": False}
+            return words[text.lower()] if text.isalpha() else int(text) if text.lstrip("-").isdigit() else float(text)
         return type(like)(text)
     except (ValueError, KeyError) as error:
         raise UsageError(
             "bad_value",
-            expected="a whole number, true, false or none" if like is None else f"a value like {like!r}",
+            expected="a number, true, false or none" if like is None else f"a value like {like!r}",
             got=repr(text),
             where=f"--model-config, {name}",
             fix="write numbers plainly, true or false, and lists as 1+7+28",

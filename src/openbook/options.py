@@ -19,6 +19,9 @@ StatExog = Annotated[str, typer.Option(help="Columns with one value per series, 
 FreqOption = Annotated[
     str | None, typer.Option(help="Frequency such as h, 30min, D, MS or a number; default: inferred.")
 ]
+SeasonLength = Annotated[
+    int | None, typer.Option(help="Steps of a season, floors' too; default: decided from frequency and data.")
+]
 Country = Annotated[
     str | None, typer.Option(help="Holidays to know ahead: a country or a part of one, such as AU or AU-VIC.")
 ]

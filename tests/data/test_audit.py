@@ -311,6 +311,20 @@ def test_plain_values_and_lines() -> None:
     assert any(line.startswith("WARNING F11-sentinel: -9999") for line in lines)
 
 
+def test_roles_come_with_the_options_that_follow_them() -> None:
+    """Unless told, other commands read every number that varies as past-only."""
+    frame = _clean(hr=_HOUR % 24, promo=(_HOUR % 7 == 3) * 1.0, wind=np.cos(_HOUR * 0.37) * _HOUR)
+    audit = inspect_table(frame)
+    roles = {column.name: column.role for column in audit.columns}
+    assert (roles["hr"], roles["promo"], roles["wind"]) == ("calendar", "futr", "hist")
+    assert audit.proposal() == "--futr-exog promo --hist-exog wind"
+    assert any("--futr-exog promo --hist-exog wind" in line for line in audit.lines())
+    assert inspect_table(frame, futr=["promo"], hist=["wind"]).proposal() == ""
+    assert inspect_table(frame.drop(columns="hr"), futr=["promo"]).proposal() == ""
+    assert inspect_table(frame.drop(columns=["wind", "promo"])).proposal() == "--hist-exog ''"
+    assert inspect_table(_clean()).proposal() == ""
+
+
 _WORST: list[Any] = [None, np.nan, np.inf, -np.inf, "", "x", 1, 2.5, -9999, True, pd.NaT, pd.Timestamp("2024-01-01")]
 
 

@@ -139,6 +139,9 @@ def test_ridge_reads_the_inputs_a_forecaster_would() -> None:
     first = told.groupby("unique_id").first()["ridge"]
     known = table.groupby("unique_id").last()["wind"] * 3 + plan.groupby("unique_id").first()["promo"]
     np.testing.assert_allclose(first - known, [0, 10, 20, 30], atol=0.5)
+    for blind in ("naive", "seasonal_naive"):  # what they do not read need not be given
+        repeated = Floor(blind, 2, futr_exog_list=["promo"], stat_exog_list=["area"]).fit(table)
+        pd.testing.assert_frame_equal(repeated.predict(), repeated.predict(futr_df=plan.groupby("unique_id").head(2)))
     without = Floor("ridge", 2, futr_exog_list=["promo"], hist_exog_list=[]).fit(table)
     assert without.inputs.hist == ()
     assert Floor("naive", 2).fit(table).inputs == ((), (), ())

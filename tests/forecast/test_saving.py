@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pandas as pd
 import pytest
 
 import openbook as ob
-from openbook.errors import ModelFileError, UsageError
+from openbook.data import holidays
+from openbook.errors import MissingDependencyError, ModelFileError, UsageError
 from openbook.forecast.decisions import Decision
 from openbook.forecast.saving import check_target
 
@@ -75,6 +77,18 @@ def test_names_of_series_keep_their_kind(names: tuple[Any, ...], tmp_path: Path)
     )
     kind = str if isinstance(names[0], str) else int if isinstance(names[0], int) else float
     assert all(isinstance(name, kind) for name in again["unique_id"].tolist())
+
+
+def test_a_package_that_is_missing_is_no_broken_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=90), "y": np.arange(90) % 7.0})
+    model = ob.Forecaster(4, input_size=8, model=ob.LuongConfig(hidden_size=4), country="KR", season_length=5)
+    model.train = ob.TrainConfig(max_steps=2)
+    path = model.fit(days).save(tmp_path / "m.ob")
+    assert ob.load(path).season_length == 5
+    monkeypatch.setitem(sys.modules, "holidays", None)
+    holidays._days.cache_clear()
+    with pytest.raises(MissingDependencyError, match=r"openbook\[holidays\]"):
+        ob.load(path)
 
 
 def test_a_decision_that_is_not_finite_is_stored_as_null(tmp_path: Path) -> None:

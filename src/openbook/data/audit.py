@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -60,7 +61,26 @@ class Audit:
             f"{finding.severity.upper():7} {finding.code}: {finding.message} [{finding.where}]. Fix: {finding.fix}."
             for finding in self.findings
         ]
-        return [head, *roles, *(f"note: {note}" for note in self.notes), *found]
+        told = self.proposal()
+        proposed = [f"roles are proposals; other commands follow them where they are told: {told}"] if told else []
+        return [head, *roles, *proposed, *(f"note: {note}" for note in self.notes), *found]
+
+    def proposal(self) -> str:
+        """The options by which other commands follow the roles of the columns; empty where they do unless told otherwise.
+
+        Unless told, every numeric column that varies is read as past-only.
+        """
+        given = {c.role for c in self.columns if c.why.startswith("as given")}
+        guessed = {c.role for c in self.columns if not c.why.startswith("as given")}
+        unused = {c.role for c in self.columns if c.kind not in ("constant", "text")} & {"drop", "calendar"}
+        left = bool(unused) and "hist" not in given  # unless past-only columns are named, these are read as such
+        if not left and not guessed & {"futr", "stat"}:
+            return ""
+        named = {
+            f"--{role}-exog": [c.name for c in self.columns if c.role == role] for role in ("futr", "hist", "stat")
+        }
+        shown = {option: names for option, names in named.items() if (left if option == "--hist-exog" else names)}
+        return " ".join(f"{option} {shlex.quote(','.join(names))}" for option, names in shown.items())
 
 
 def _plain(value: Any) -> Any:

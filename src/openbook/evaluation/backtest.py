@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +14,7 @@ import pandas as pd
 from openbook.data.panel import ID, TIME, Panel
 from openbook.errors import DataError, OpenBookError, UsageError, whole_number
 from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
+from openbook.evaluation.record import facts_of
 from openbook.files import json_text, write_csv_whole, write_text_whole, write_whole
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.decisions import decide_season
@@ -29,7 +27,6 @@ from openbook.forecast.limits import run_limited
 from openbook.forecast.origins import Origins, rolling_origins
 from openbook.models.registry import COMPILED, MODELS
 from openbook.ops.ahead import compile_ahead
-from openbook.version import __version__
 
 ALWAYS = ("seasonal_naive", "ridge")  # no forecast of ours is shown without these two
 SCORED = 80.0  # the level that coverage_80 and pinball need, whatever others are asked for
@@ -39,7 +36,10 @@ _EXPLAINED_SERIES, _EXPLAINED_CUTOFFS = 12, 7
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate: horizon, windows, models by name, levels, refitting, and the seconds a slow floor may take."""
+    """What to evaluate: horizon, windows, models by name, levels, refitting, and the seconds a slow floor may take.
+
+    ``own``: names among ``models`` that are neither models nor floors of ours; ``make_model`` of ``run_backtest`` knows them.
+    """
 
     h: int
     n_windows: int = 7
@@ -48,6 +48,7 @@ class Plan:
     level: tuple[float, ...] = (80.0, 95.0)
     refit: bool | int = False
     limit_s: float = 120.0
+    own: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("h", "n_windows", "step_size"):
@@ -103,23 +104,32 @@ def run_backtest(
 ) -> BacktestResult:
     """Evaluate ``plan.models`` on a canonical table; ``seasonal_naive`` and ``ridge`` are always among them.
 
-    ``make_model`` gives a fresh ``Forecaster`` for a model's name. A model that fails is listed in
-    ``run["failed"]`` with its reason and never stops the others; only if all fail is the first error raised.
+    ``make_model`` gives a fresh ``Forecaster`` for a model's name. Floors read what the first of them reads, and a model of
+    other inputs its own. A model that fails is listed in ``run["failed"]`` with its reason and never stops the others; only if
+    all fail is the first error raised.
     """
-    begin, models = time.perf_counter(), _with_floors(plan.models)
+    begin, models = time.perf_counter(), _with_floors(plan)
     levels = check_levels(plan.level)
     plan = replace(plan, level=levels if SCORED in levels else (*levels, SCORED))
-    probe = make_model("luong")
-    panel = probe.panel_to_learn(table, rows_tested(*plan.windows))
+    probes = {name: make_model(name) for name in models if name not in FLOORS} or {"luong": make_model("luong")}
+    panels, rows = dict[Any, Panel](), rows_tested(*plan.windows)
+    for probe in probes.values():
+        if _reads(probe) not in panels:
+            panels[_reads(probe)] = probe.panel_to_learn(table, rows)
+    first = next(iter(probes.values()))
+    panel = panels[_reads(first)]
     train = training_part(panel, plan.h, plan.n_windows, plan.step)
-    season = decide_season(train).value
-    if models[0] not in COMPILED and any(name in COMPILED for name in models):
+    season = first.season_length or decide_season(train).value
+    compiled = [name for name in models if name in probes and probes[name].config.name in COMPILED]
+    if compiled and models[0] not in compiled:
         compile_ahead()  # beside the models that come before
     ran: dict[str, _Ran] = {}
     for name in models:
         say(name)
         ran[name] = (
-            _run_floor(name, panel, plan, season) if name in FLOORS else _run_model(make_model(name), panel, plan)
+            _run_floor(name, panel, plan, (season, first.season_length is not None))
+            if name in FLOORS
+            else _run_model(name, make_model(name), panels[_reads(probes[name])], plan)
         )
     alive = [name for name in models if ran[name].rolled is not None]
     if not alive:
@@ -138,7 +148,8 @@ def run_backtest(
     explained = [ran[name].explanation for name in alive if ran[name].explanation is not None]
     evaluated = set(forecasts[ID])
     left_out = [name for name in panel.ids if name not in evaluated]
-    run = _facts(plan, panel, ran, models, facts or {}, len(left_out)) | {
+    told = {name: (run.decisions, run.failure) for name, run in ran.items()}
+    run = facts_of(asked_of(plan, models), panel, told, facts or {}, len(left_out)) | {
         "season": int(season),
         "warnings": [*_warnings(scored[0], ran), *_left_out(left_out, panel, plan)],
         "seconds": round(time.perf_counter() - begin, 2),
@@ -174,9 +185,15 @@ def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
     return folder
 
 
-def _with_floors(models: Sequence[str]) -> tuple[str, ...]:
-    known = (*MODELS, *FLOORS)
-    for name in models:
+def _reads(forecaster: Forecaster) -> tuple[Any, ...]:
+    """What decides which columns a forecaster is given; forecasters that agree in it share a panel."""
+    told = (forecaster.futr_exog_list, forecaster.hist_exog_list, forecaster.inputs.stat)
+    return *told, forecaster.freq, getattr(forecaster.config, "protocol", None)
+
+
+def _with_floors(plan: Plan) -> tuple[str, ...]:
+    known = (*plan.own, *MODELS, *FLOORS)
+    for name in plan.models:
         if name not in known:
             raise UsageError(
                 "unknown_model",
@@ -185,11 +202,11 @@ def _with_floors(models: Sequence[str]) -> tuple[str, ...]:
                 where="models",
                 fix="check the spelling",
             )
-    return tuple(dict.fromkeys((*models, *ALWAYS)))
+    return tuple(dict.fromkeys((*plan.models, *ALWAYS)))
 
 
-def _run_model(model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
-    model.name = model.config.name
+def _run_model(name: str, model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
+    model.name = name
     shown, found = _shown_origins(panel, plan), list[Explanation]()
 
     def explain(forecast: Origins) -> None:
@@ -219,7 +236,8 @@ def _run_model(model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
     return _Ran(rolled, decisions, explained, None, stages)
 
 
-def _run_floor(name: str, panel: Panel, plan: Plan, season: int) -> _Ran:
+def _run_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) -> _Ran:
+    """``season``: its steps, and whether they were told rather than decided."""
     if name in _IN_PROCESS:
         try:
             rolled, decisions = _roll_floor(name, panel, plan, season)
@@ -234,9 +252,11 @@ def _run_floor(name: str, panel: Panel, plan: Plan, season: int) -> _Ran:
     return _Ran(rolled, told, None, None)
 
 
-def _roll_floor(name: str, panel: Panel, plan: Plan, season: int) -> tuple[Rolled, dict[str, Any]]:
+def _roll_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) -> tuple[Rolled, dict[str, Any]]:
+    steps, told = season
     # Seasonal naive chooses between day and week itself: an honest floor is the strongest simple one.
-    chosen = None if name in ("naive", "seasonal_naive") and not isinstance(panel.freq, int) else season
+    free = name in ("naive", "seasonal_naive") and not isinstance(panel.freq, int) and not told
+    chosen = None if free else steps
     floor = Floor(name, plan.h, season_length=chosen)
     rolled = roll(floor, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)
     return rolled, floor.decisions
@@ -301,6 +321,18 @@ def _warnings(scores: pd.DataFrame, ran: dict[str, _Ran]) -> list[str]:
     return words
 
 
+def asked_of(plan: Plan, models: Sequence[str]) -> dict[str, Any]:
+    """A plan as ``run.json`` keeps it."""
+    return {
+        "h": plan.h,
+        "n_windows": plan.n_windows,
+        "step_size": plan.step,
+        "models": list(models),
+        "level": list(plan.level),
+        "refit": plan.refit,
+    }
+
+
 def _left_out(names: Sequence[Any], panel: Panel, plan: Plan) -> list[str]:
     """In words: series that no window could evaluate."""
     if not names:
@@ -320,62 +352,3 @@ def _history(panel: Panel, plan: Plan, season: int) -> pd.DataFrame:
     owner = np.repeat(np.arange(len(panel)), panel.lengths)[keep]
     stamps = panel.local_times(panel.times[keep])
     return pd.DataFrame({ID: panel.ids[owner], TIME: stamps.array, "y": panel.target[keep]})
-
-
-def _facts(
-    plan: Plan, panel: Panel, ran: dict[str, _Ran], models: Sequence[str], facts: dict[str, Any], left_out: int
-) -> dict[str, Any]:
-    """What is needed to understand and repeat the run."""
-    stamps = panel.local_times(panel.times)
-    data = {
-        "rows": len(panel.times),
-        "series": len(panel) - left_out,
-        "left_out": left_out,
-        "start": str(stamps.min()),
-        "end": str(stamps.max()),
-        "missing": int(np.isnan(panel.target).sum()),
-    }
-    return {
-        "schema": 1,
-        "openbook": __version__,
-        "arguments": {
-            "h": plan.h,
-            "n_windows": plan.n_windows,
-            "step_size": plan.step,
-            "models": list(models),
-            "level": list(plan.level),
-            "refit": plan.refit,
-            **facts.get("arguments", {}),
-        },
-        **({"command": facts["command"]} if "command" in facts else {}),
-        "freq": panel.freq,
-        "target": facts.get("target", "y"),
-        "data": data | facts.get("data", {}),
-        "inputs": {
-            "futr": [name for name in panel.futr_columns if name not in panel.static],
-            "hist": list(panel.hist_columns),
-            "stat": list(panel.static),
-        },
-        "decisions": {name: run.decisions for name, run in ran.items()},
-        "failed": {name: run.failure for name, run in ran.items() if run.failure is not None},
-        "floors": [name for name in models if name in FLOORS],
-        "machine": machine(),
-        "versions": versions(),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """The machine a figure was measured on, without anything that names it."""
-    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes."""
-    packages = ("torch", "numpy", "pandas", "utilsforecast", "statsforecast")
-    found = {"openbook": __version__, "python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

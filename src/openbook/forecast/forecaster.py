@@ -64,8 +64,9 @@ class Forecaster(FrameForecaster):
     ----------
     h : steps to forecast.
     model : a registered name (``openbook``, ``luong``, ``bahdanau``, ``darnn``, ``day_to_day``) or a config object.
-    input_size : context steps; ``None`` decides from frequency, season and lengths.
+    input_size : context steps; ``None`` decides from frequency, season and lengths, ``openbook`` by trial on held-out rows.
     freq : pandas frequency or whole number; ``None`` infers it.
+    season_length : steps of a season; ``None`` decides from the frequency, and among its seasons from the data.
     futr_exog_list : columns known ahead (they are expected in ``futr_df``).
     hist_exog_list : columns known up to now; ``None`` takes every other numeric column that varies.
     stat_exog_list : columns with one value per series, numbers or text (one column per category that was learned).
@@ -93,6 +94,7 @@ class Forecaster(FrameForecaster):
         model: str | ModelConfig = "openbook",
         input_size: int | None = None,
         freq: Freq | None = None,
+        season_length: int | None = None,
         futr_exog_list: Sequence[str] = (),
         hist_exog_list: Sequence[str] | None = None,
         stat_exog_list: Sequence[str] = (),
@@ -106,6 +108,7 @@ class Forecaster(FrameForecaster):
         super().__init__(h, freq=freq, inputs=given)
         self.config, self.train = make_config(model), train
         self.input_size = None if input_size is None else whole_number("input_size", input_size, least=1)
+        self.season_length = None if season_length is None else whole_number("season_length", season_length, least=1)
         if scaling is not None:
             check_choice("scaling", scaling, SCALINGS)
         self.scaling = scaling
@@ -132,6 +135,7 @@ class Forecaster(FrameForecaster):
             model=self.config,
             input_size=self.input_size,
             freq=self.freq,
+            season_length=self.season_length,
             futr_exog_list=self.futr_exog_list,
             hist_exog_list=self.hist_exog_list,
             stat_exog_list=self.inputs.stat,
@@ -194,9 +198,8 @@ class Forecaster(FrameForecaster):
                 fix="use scaling='fixed', leave differences open: what never changes has none",
             )
         asked = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.value)
-        learner = Learner(
-            Asked(*asked, country=self.country), self.train, self.seed, device, self._decided, self.progress
-        )
+        told = Asked(*asked, country=self.country, season=self.season_length)
+        learner = Learner(told, self.train, self.seed, device, self._decided, self.progress)
         model, made, split, self.training_, held_out = learn(panel, learner)
         config, season, layout, windows, columns, shape = made
         self._report_split(split)

@@ -257,7 +257,7 @@ class FrameForecaster(ABC):
         known = self.inputs.futr
         rows = np.full((len(panel), self.h, panel.futr.shape[1]), np.nan)
         rows[..., len(known) :] = panel.futr[panel.offsets[1:] - 1, len(known) :][:, None]
-        if not known:
+        if not known or not self.reads_inputs:
             if futr_df is not None and self.reads_inputs:
                 refuse_unread_future(futr_df, names=self.columns, h=self.h)
             return rows

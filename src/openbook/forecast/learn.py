@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from openbook.data.panel import Panel
-from openbook.errors import DataError
+from openbook.errors import DataError, UsageError
 from openbook.forecast import members, search
 from openbook.forecast.budget import Budget
 from openbook.forecast.decisions import Decision
@@ -93,6 +93,19 @@ def _units_of(loss: Loss) -> str:
     return names.get(loss, "seasonal naive errors")
 
 
+def _window_of(config: OpenBookConfig, asked: Asked) -> int | None:
+    """The window that was told, in the config or as ``input_size``; refuses two of them."""
+    if config.window and asked.input_size and config.window != asked.input_size:
+        raise UsageError(
+            "two_windows",
+            expected="one length of the window",
+            got=f"input_size={asked.input_size} and OpenBookConfig(window={config.window})",
+            where="Forecaster",
+            fix="leave one of them open",
+        )
+    return config.window or asked.input_size
+
+
 def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> Learnt:
     """Closed-form decisions first, then short trials of the parts, then the members with the time that is left."""
     asked, train, decided = learner.asked, learner.train, learner.decided
@@ -100,8 +113,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     made = set_up(panel, asked, decided)
     shortest = WindowShape(int(panel.lengths.max()), asked.h, least_context=1)
     check_windows(panel, split_windows(panel, shortest, validation_size=train.validation_size), shortest)
-    window = config.window or asked.input_size
-    first, decisions = choose_start(panel, made, replace(config, window=window), train, asked.scaling, budget)
+    config = replace(config, window=_window_of(config, asked))
+    first, decisions = choose_start(panel, made, config, train, asked.scaling, budget)
     own = tuple(str(panel.ids[each.series]) for each in first.own)
     made = made._replace(
         columns=first.columns,

@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from openbook.data.panel import Panel
-from openbook.errors import ModelFileError, UsageError
+from openbook.errors import MissingDependencyError, ModelFileError, UsageError
 from openbook.files import absent, check_writable, json_text, write_folder_whole, write_whole
 from openbook.forecast.arguments import ColumnNames
 from openbook.forecast.choice import Choice
@@ -90,7 +90,7 @@ def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
     config, tensors = _checked(files, path)
     try:
         return _rebuild(kind, config, tensors, path)
-    except ModelFileError:
+    except (ModelFileError, MissingDependencyError):
         raise
     except Exception as error:  # sizes and fields that no save has written end in errors of every kind
         raise _broken(path, "a config this release understands", f"{type(error).__name__}: {error}") from error
@@ -121,6 +121,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "alias": forecaster.name,
         "scaling": forecaster.scaling,
         "country": forecaster.country,
+        "season_length": forecaster.season_length,
         "columns": forecaster.columns._asdict(),
         "decisions": {name: decision._asdict() for name, decision in forecaster.decisions.items()},
         "shape": asdict(fitted.shape),
@@ -173,7 +174,14 @@ def _read(path: Path) -> dict[str, bytes]:
             return {name: (path / name).read_bytes() for name in _FILES}
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name) for name in _FILES}
-    except (OSError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:  # packed as no save does
         raise _broken(path, "a folder or .ob file written by save", str(error)) from error
 
 
@@ -214,6 +222,7 @@ def _rebuild(
         seed=config["seed"],
         scaling=config["scaling"],
         country=config.get("country"),
+        season_length=config.get("season_length"),
         alias=config.get("alias"),
     )
     shape = ModelShape(**{**config["shape"], "quantiles": tuple(config["shape"]["quantiles"])})

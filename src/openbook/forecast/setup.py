@@ -47,6 +47,7 @@ class Asked(NamedTuple):
     loss: Loss
     target: str
     country: str | None = None
+    season: int | None = None
 
 
 class Setup(NamedTuple):
@@ -63,7 +64,7 @@ class Setup(NamedTuple):
 def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     """Decide what was left open; ``decided`` is told of each decision by name and gives its value back."""
     decided("freq", Decision(asked.freq, "as given") if asked.freq else Decision(panel.freq, "the most common step"))
-    season = decided("season_length", decide_season(panel))
+    season = decided("season_length", Decision(asked.season, "as given") if asked.season else decide_season(panel))
     period = whole_seasons(season, asked.h)
     config = asked.config
     if isinstance(config, DayToDayConfig):

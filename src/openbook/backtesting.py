@@ -1,0 +1,169 @@
+"""``backtest``: forecasters and floors side by side on the past of a table, in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from openbook.data.panel import ID, TARGET, TIME
+from openbook.errors import DataError, UsageError
+from openbook.evaluation.backtest import BacktestResult, Plan, run_backtest, write_backtest
+from openbook.forecast.arguments import ColumnNames, Restore, check_alias, check_names, is_path
+from openbook.forecast.floors import FLOORS
+from openbook.forecast.forecaster import Forecaster
+from openbook.forecast.remarks import warn_of_guessed_targets
+from openbook.forecast.targets import read_series
+from openbook.outputs import check_folder
+from openbook.report.page import write_report
+
+
+class Backtest:
+    """What a backtest found. Frames are of the kind that came in, with its names of id, time and target.
+
+    ``scores`` (a row a model and floor, best MASE first), ``scores_by_series``, ``scores_by_step``, ``forecasts`` (id, time,
+    cutoff, truth, a column a model and its bands), ``looked_up`` (the look-ups of the last seven cutoffs of at most twelve
+    series), ``warnings`` in words, ``failed`` (name: reason) and ``decisions`` (name: what was decided, and why).
+    """
+
+    def __init__(self, result: BacktestResult, names: ColumnNames, restore: Restore) -> None:
+        self._result, self._names, self._restore = result, names, restore
+        run = result.run
+        self.warnings: list[str] = list(run["warnings"])
+        self.failed: dict[str, str] = dict(run["failed"])
+        self.decisions: dict[str, Any] = dict(run["decisions"])
+
+    @property
+    def scores(self) -> Any:
+        """Scores by model."""
+        return self._told(self._result.scores)
+
+    @property
+    def scores_by_series(self) -> Any:
+        """Scores by model and series."""
+        return self._told(self._result.by_series)
+
+    @property
+    def scores_by_step(self) -> Any:
+        """Scores by model and step of the horizon."""
+        return self._told(self._result.by_step)
+
+    @property
+    def forecasts(self) -> Any:
+        """Every forecast beside the truth."""
+        return self._told(self._result.forecasts)
+
+    @property
+    def looked_up(self) -> Any:
+        """Where the models looked: a row a step, past step and input."""
+        frame = self._result.explanation
+        return self._told(frame.assign(feature=frame["feature"].replace(TARGET, self._names.value)))
+
+    def write(self, folder: str | Path) -> Path:
+        """Write the files that ``openbook backtest`` writes, and the report; the path of ``report.html``.
+
+        Raises ``UsageError`` where files of these names stand there that no backtest has written.
+        """
+        folder = Path(folder)
+        check_folder(folder)
+        write_backtest(self._result, folder)
+        return write_report(folder)
+
+    def _told(self, frame: pd.DataFrame) -> Any:
+        names = self._names
+        return self._restore(frame.rename(columns={ID: names.id, TIME: names.time, TARGET: names.value}))
+
+    def __repr__(self) -> str:
+        shown = self._result.scores.round(4).to_string(index=False)
+        return "\n".join([shown, *(f"! {warning}" for warning in self.warnings)])
+
+
+def backtest(  # noqa: PLR0913 (what cross_validation takes, for several models)
+    df: Any,
+    models: Forecaster | Sequence[Forecaster | str],
+    *,
+    n_windows: int = 7,
+    step_size: int | None = None,
+    refit: bool | int = False,
+    level: Sequence[float] = (80, 95),
+    limit_s: float = 120.0,
+    id_col: str = ID,
+    time_col: str = TIME,
+    target_col: str | Sequence[str] = TARGET,
+) -> Backtest:
+    """Let forecasters and floors forecast the same windows of a table (pandas or polars frame, or a path), and compare.
+
+    Parameters
+    ----------
+    models : forecasters (each is fitted afresh; what was fitted stays as it was) and names of floors. ``seasonal_naive`` and
+        ``ridge`` always take part; floors read the inputs of the first forecaster. A forecaster's name is its ``alias``, or
+        that of its model; two of one model need aliases.
+    n_windows, step_size, refit, level, id_col, time_col, target_col : as for ``Forecaster.cross_validation``.
+    limit_s : seconds a statistical floor may take.
+
+    A model that fails stops no other. Raises ``UsageError`` for forecasters that can not be compared (horizons, frequencies or
+    names), ``DataError`` where no model can forecast the table.
+
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(90), "y": [float(i % 4) for i in range(90)]})
+    >>> from openbook.training.loop import TrainConfig
+    >>> luong = Forecaster(4, model="luong", input_size=8, train=TrainConfig(max_steps=5))
+    >>> tested = backtest(frame, [luong, "naive"], n_windows=2)
+    >>> sorted(tested.scores["model"])
+    ['luong', 'naive', 'ridge', 'seasonal_naive']
+    """
+    given = [models] if isinstance(models, Forecaster) else list(models)
+    own, order = _named(given)
+    first = next(iter(own.values()))
+    plan = Plan(first.h, n_windows, step_size, order, tuple(level), refit, limit_s, tuple(own))
+    for name in own:
+        check_names((id_col, time_col, *([target_col] if isinstance(target_col, str) else ())), name)
+    table, names, restore = read_series(df, id_col, time_col, target_col)
+    warn_of_guessed_targets(table, target_col)
+    told = {"notes": list(table.attrs.get("notes", ()))} | ({"name": Path(df).name} if is_path(df) else {})
+    facts = {"target": names.value, "arguments": {"seed": first.seed}, "data": told, "command": ""}
+    try:
+        result = run_backtest(table, plan, _fresh(own), facts=facts)
+    except DataError as error:
+        raise error.renamed(names.own()) from error
+    return Backtest(result, names, restore)
+
+
+def _fresh(own: dict[str, Forecaster]) -> Callable[[str], Forecaster]:
+    return lambda name: own[name].fresh()
+
+
+def _named(given: Sequence[Any]) -> tuple[dict[str, Forecaster], tuple[str, ...]]:
+    """The forecasters by name, and all names in order; refuses what can not stand side by side."""
+    own: dict[str, Forecaster] = {}
+    order: list[str] = []
+    for one in given:
+        if isinstance(one, str) and one in FLOORS:
+            order.append(one)
+            continue
+        if not isinstance(one, Forecaster):
+            raise _not_comparable(
+                f"forecasters, and floors among {', '.join(FLOORS)}",
+                repr(one),
+                "pass Forecaster(h, model=…) for a model",
+            )
+        plain = one.name == type(one.config).__name__.removesuffix("Config")
+        name = one.config.name if plain else check_alias(one.name)
+        if name in own or name in FLOORS:
+            raise _not_comparable("a name for each forecaster", f"{name!r} twice", "tell them apart: alias='…'")
+        own[name] = one
+        order.append(name)
+    if not own:
+        raise _not_comparable(
+            "at least one Forecaster", "none", "floors alone are tested by Floor(name, h).cross_validation(df)"
+        )
+    for what in ("h", "freq"):
+        values = list(dict.fromkeys(getattr(one, what) for one in own.values()))
+        if len(values) > 1:
+            raise _not_comparable(f"one {what} for all forecasters", ", ".join(map(str, values)), "test them apart")
+    return own, tuple(order)
+
+
+def _not_comparable(expected: str, got: str, fix: str) -> UsageError:
+    return UsageError("not_comparable", expected=expected, got=got, where="backtest, models", fix=fix)

@@ -1,0 +1,73 @@
+"""What a backtest leaves beside its figures: the facts that explain and repeat it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from openbook.data.panel import Panel
+from openbook.forecast.floors import FLOORS
+from openbook.version import __version__
+
+
+def facts_of(
+    asked: dict[str, Any],
+    panel: Panel,
+    ran: Mapping[str, tuple[dict[str, Any], str | None]],
+    facts: dict[str, Any],
+    left_out: int,
+) -> dict[str, Any]:
+    """What is needed to understand and repeat a run; ``ran``: decisions of every model and floor, or why it failed."""
+    stamps = panel.local_times(panel.times)
+    data = {
+        "rows": len(panel.times),
+        "series": len(panel) - left_out,
+        "left_out": left_out,
+        "start": str(stamps.min()),
+        "end": str(stamps.max()),
+        "missing": int(np.isnan(panel.target).sum()),
+    }
+    return {
+        "schema": 1,
+        "openbook": __version__,
+        "arguments": {
+            **asked,
+            **facts.get("arguments", {}),
+        },
+        **({"command": facts["command"]} if "command" in facts else {}),
+        "freq": panel.freq,
+        "target": facts.get("target", "y"),
+        "data": data | facts.get("data", {}),
+        "inputs": {
+            "futr": [name for name in panel.futr_columns if name not in panel.static],
+            "hist": list(panel.hist_columns),
+            "stat": list(panel.static),
+        },
+        "decisions": {name: decisions for name, (decisions, _) in ran.items()},
+        "failed": {name: failure for name, (_, failure) in ran.items() if failure is not None},
+        "floors": [name for name in ran if name in FLOORS],
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The machine a figure was measured on, without anything that names it."""
+    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    packages = ("torch", "numpy", "pandas", "utilsforecast", "statsforecast")
+    found = {"openbook": __version__, "python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
