@@ -234,6 +234,15 @@ def test_a_plan_that_can_not_be_followed_is_refused_before_anything_runs(wrong: 
         Plan(H, **wrong)
 
 
+def test_short_series_among_the_shown_ones_are_no_failure(hourly: pd.DataFrame) -> None:
+    """The first and the last series, which the report's book would show, are too short to be tested."""
+    short = [hourly[hourly["unique_id"] == "series 0"].head(H).assign(unique_id=name) for name in ("a", "zz")]
+    table = ob.read_table(pd.concat([short[0], hourly[hourly["unique_id"] == "series 1"], short[1]]))
+    found = run_backtest(table, Plan(H, n_windows=2, models=("luong",)), make_model)
+    assert found.run["failed"] == {}
+    assert set(found.explanation["unique_id"]) == {"series 1"}
+
+
 def test_rows_to_test_on_do_not_say_which_columns_are_inputs(hourly: pd.DataFrame) -> None:
     """A fault that is first reported behind the first cutoff."""
     table = hourly.drop(columns="wind").assign(fault=0.0)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pandas as pd
 import pytest
 from tests.models.test_laws import make_batch
 
+import openbook as ob
 from openbook.data.panel import Panel, make_panel
 from openbook.forecast.choice import ALONE, Choice, Told, choose, in_own_spread, members, mixed, parts_of
 from openbook.forecast.closed_form import absolute
@@ -129,6 +133,16 @@ def test_a_single_stretch_tells_nothing_unless_many_series_pass_through_it(count
     told = np.stack([np.full((count, 2), 1.0), np.full((count, 2), 1.0) + gain_W1])
     found = choose(make(count), same_time, told, np.zeros((count, 2)), names, absolute)[0]
     assert found.share == ((0.0, 1.0) if kept else (1.0, 0.0))
+
+
+def test_a_series_is_itself_whether_a_table_holds_its_number_as_7_or_as_7_0() -> None:
+    """A merge makes whole numbers floats."""
+    own = Choice(("model", "skip"), (1.0, 0.0), {"7": (0.0, 1.0)})
+    for name in (7, 7.0, np.float64(7), np.int32(7), "7"):
+        assert own.shares_of(cast("Panel", SimpleNamespace(ids=[name])), np.array([0])).tolist() == [[0.0, 1.0]]
+    table = pd.DataFrame({"unique_id": pd.Series([7] * 9 + [8] * 9, dtype=object), "ds": [*range(9)] * 2, "y": 1.0})
+    told = ob.Floor("naive", 2).fit(table).predict()
+    assert told["unique_id"].tolist() == [7, 7, 8, 8]  # and names come back as they were
 
 
 def test_members_of_a_frequency() -> None:

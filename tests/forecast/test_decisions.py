@@ -70,6 +70,8 @@ def test_inputs_calendar_and_bounds() -> None:
     [
         (np.arange(100.0) % 7, 0.0),  # rests at zero
         (1 + np.arange(100.0) % 70, 0.0),  # counts
+        (np.maximum(np.arange(100.0) % 7 - 0.5, 0), 0.0),  # amounts with a fraction that rest at zero
+        (np.abs(np.arange(100.0) - 40) + 0.1 * (np.arange(100.0) != 40), None),  # a temperature that touched zero once
         (1000 + np.arange(100.0), None),  # whole numbers far above zero
         (0.86 + np.arange(100.0) / 10, None),  # a temperature in a warm season
         (np.arange(100.0) - 3, None),

@@ -113,6 +113,27 @@ def test_known_inputs_are_averaged_where_the_batch_lies() -> None:
     assert skip_input(there, shape).device.type == "meta"
 
 
+def test_inputs_with_canonical_names_are_called_as_in_the_table() -> None:
+    """The target is ``sold``, the series ``store``: the columns ``y`` and ``ds`` beside them are inputs of other names."""
+    days = pd.date_range("2024-01-01", periods=40)
+    table = pd.DataFrame({"store": "a", "day": days, "sold": np.arange(40) % 7.0, "y": np.arange(40) % 5, "ds": 1.0})
+    floor = ob.Floor("ridge", 3, futr_exog_list=["y_"]).fit(
+        table[:30], id_col="store", time_col="day", target_col="sold"
+    )
+    ahead = table[30:33].drop(columns="sold")
+    told = floor.predict(futr_df=ahead)
+    pd.testing.assert_frame_equal(
+        told, floor.predict(futr_df=ahead.rename(columns={"y": "y_"})[["store", "day", "y_"]])
+    )
+
+
+def test_an_empty_row_ahead_is_no_step() -> None:
+    table = pd.DataFrame({"ds": range(40), "y": np.arange(40) % 7.0, "plan": np.arange(40) % 5})
+    floor = ob.Floor("ridge", 2, futr_exog_list=["plan"]).fit(table)
+    ahead = pd.DataFrame({"ds": pd.array([40, 41, None], dtype="Int64"), "plan": [0, 1, np.nan]})
+    pd.testing.assert_frame_equal(floor.predict(futr_df=ahead), floor.predict(futr_df=ahead[:2].astype({"ds": int})))
+
+
 def test_errors_speak_of_columns_as_the_table_does() -> None:
     frame = table().rename(columns={"unique_id": "store", "ds": "day", "y": "sold"})
     names = {"id_col": "store", "time_col": "day", "target_col": "sold"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,6 +81,50 @@ def test_bands_hold_their_share_after_few_rows_too(model: str, tmp_path: Path) -
         inside = {n: told["y"].between(told[f"OpenBook-lo-{n}"], told[f"OpenBook-hi-{n}"]).mean() for n in (80, 95)}
         assert 0.6 < inside[80] < 0.99
         assert inside[95] > 0.8
+
+
+def test_what_could_not_be_proven_is_not_forecast() -> None:
+    """28 months, a year ahead: two windows to learn from, none to judge by. What was learned would be noise by heart."""
+    months, rng = np.arange(40), np.random.default_rng(1)
+    y = 100 + 20 * np.sin(2 * np.pi * months / 12) + 8 * rng.normal(size=40)
+    table = pd.DataFrame({"ds": pd.date_range("2021-01-01", periods=40, freq="MS"), "y": y})
+    train = ob.TrainConfig(max_steps=40)
+    model = ob.Forecaster(12, train=train).fit(table[:28])
+    told = model.predict(level=[80])
+    assert model.decisions["forecast"].value == {"repeat 12": 1.0}
+    assert "nothing could be held out" in model.decisions["forecast"].why
+    np.testing.assert_allclose(told["OpenBook"], y[16:28])
+    inside = (y[28:] >= told["OpenBook-lo-80"]) & (y[28:] <= told["OpenBook-hi-80"])
+    assert inside.mean() >= 0.5
+    parts = model.explain().parts
+    np.testing.assert_allclose(parts.repeated[0], y[16:28])
+    asked = ob.Forecaster(12, train=replace(train, validation_size=0)).fit(table[:28])
+    assert "forecast" not in asked.decisions  # who holds nothing out has the model
+    assert not np.allclose(asked.predict()["OpenBook"], y[16:28])
+
+
+def test_bands_stay_as_wide_as_they_were_calibrated_where_the_held_out_rows_are_learned_too(tmp_path: Path) -> None:
+    """After few steps quantiles are still wide, and margins narrow them; after twice as many they would meet the middle."""
+    rng, week = np.random.default_rng(0), np.array([1, 1.1, 1.0, 0.9, 1.2, 0.5, 0.4])
+    stamps = pd.date_range("2023-01-01", periods=420)
+    frames = [
+        pd.DataFrame(
+            {"unique_id": n, "ds": stamps, "y": 1000 * week[stamps.dayofweek] * (1 + 0.05 * rng.normal(size=420))}
+        )
+        for n in range(3)
+    ]
+    table = pd.concat(frames)
+    config = ob.OpenBookConfig(window=28, n_models=1, differences=False, book=0, mixing=False)
+    model = ob.Forecaster(7, model=config, train=ob.TrainConfig(max_steps=30))
+    tested = model.cross_validation(table, n_windows=12, level=[80, 95])
+    for level, least, most in ((80, 0.7, 0.92), (95, 0.9, 1.0)):
+        low, high = tested[f"OpenBook-lo-{level}"], tested[f"OpenBook-hi-{level}"]
+        assert (low < high).all()
+        assert least <= tested["y"].between(low, high).mean() <= most
+    model.fit(table)
+    assert np.shape(model.fitted().spread) == (7, 7)
+    again = ob.load(model.save(tmp_path / "m.ob"))
+    pd.testing.assert_frame_equal(again.predict(level=[80]), model.predict(level=[80]))
 
 
 def test_a_band_is_wider_by_what_its_window_saw() -> None:

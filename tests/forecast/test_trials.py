@@ -12,7 +12,7 @@ import torch
 from tests.forecast.test_search import FAST, SPLIT, make_frame, watched
 
 from openbook.data.panel import make_panel
-from openbook.forecast import search
+from openbook.forecast import judging, search
 from openbook.forecast.budget import Budget
 from openbook.forecast.forecaster import Forecaster
 from openbook.models.openbook import OpenBookConfig
@@ -43,6 +43,41 @@ def test_after_an_interrupt_no_training_is_begun(
         for one in done[:3]
         if replace(one.model.config, n_models=None) == replace(model.fitted().config, n_models=None)
     )
+
+
+@pytest.mark.parametrize("at", [2, 3, 4, 5])
+def test_an_interrupt_before_a_later_trainings_first_step_keeps_what_was_learned(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    usual, count = Training.run, [0]
+
+    def run(training: Training, *arguments: Any) -> History:
+        count[0] += 1
+        if count[0] == at and not training.history.train_loss:
+            raise KeyboardInterrupt
+        return usual(training, *arguments)
+
+    monkeypatch.setattr(Training, "run", run)
+    config = OpenBookConfig(window=48, n_models=2, differences=False)
+    model = Forecaster(24, model=config, train=FAST).fit(make_frame().drop(columns="warm"))
+    assert model.predict()["OpenBook"].notna().all()
+    assert model.interrupted() or at == 3  # the third goes on with a training
+
+
+def test_an_interrupt_after_the_training_lets_bands_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, count = judging.widenings, [0]
+
+    def widenings(*arguments: Any) -> Any:
+        count[0] += 1
+        if count[0] == 1:
+            raise KeyboardInterrupt
+        return usual(*arguments)
+
+    monkeypatch.setattr(judging, "widenings", widenings)
+    config = OpenBookConfig(window=48, n_models=1, differences=False, book=0, mixing=False)
+    model = Forecaster(24, model=config, train=FAST).fit(make_frame().drop(columns="warm"))
+    assert model.interrupted()
+    assert model.predict(level=[80])["OpenBook-hi-80"].notna().all()
 
 
 def test_nothing_held_out_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:

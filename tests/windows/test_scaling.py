@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from openbook.data.panel import make_panel
+from openbook.data.panel import Panel, make_panel
 from openbook.windows.sampler import Layout, WindowShape, gather, make_resident, split_windows
 from openbook.windows.scaling import (
     ColumnScaler,
@@ -35,6 +37,33 @@ def test_the_step_s_deviation_stays_within_series_and_skips_what_is_missing() ->
             0.0,
             pytest.approx(NAN, nan_ok=True),
         ]
+
+
+def test_a_window_of_zeros_is_scaled_by_what_its_series_was_before() -> None:
+    """Series of 20 and of 200,000: the usual amount is that of the large one, which no small one may be scaled by."""
+    rng, sizes = np.random.default_rng(0), {"large": 2e5, "small": 20.0, "ended": 20.0, "never": 0.0}
+    series = {name: size * (1 + 0.3 * rng.normal(size=90)) for name, size in sizes.items()}
+    series["ended"][40:] = 0
+    frames = [pd.DataFrame({"unique_id": name, "ds": range(90), "y": y}) for name, y in series.items()]
+    panel = make_panel(pd.concat(frames))
+    usual = usual_spread(panel.target, panel.offsets, 10, 4)
+    assert usual.share > 0
+    shape = WindowShape(10, 3, "standard", usual=usual.amount, share=usual.share, settled=4)
+    layout = Layout("y")
+
+    def scale_of(panel: Panel, name: str, end: int) -> float:
+        resident = make_resident(panel, layout, ColumnScaler(np.empty(0), np.empty(0)))
+        number = list(panel.ids).index(name)
+        at = torch.tensor([int(panel.offsets[number]) + end])
+        return float(gather(resident, torch.tensor([number]), at, shape).scale_BM[0, 0])
+
+    largest = float(np.abs(series["ended"][:40]).max())
+    assert scale_of(panel, "ended", 80) == pytest.approx(usual.share * largest)
+    assert 1 < scale_of(panel, "ended", 80) < 20
+    assert scale_of(panel, "never", 80) < 1
+    later = panel.target.copy()
+    later[int(panel.offsets[list(panel.ids).index("ended")]) + 80 :][:10] = 1e9  # what comes then is not known yet
+    assert scale_of(replace(panel, target=later), "ended", 80) == scale_of(panel, "ended", 80)
 
 
 def test_newest_is_the_last_observed_value() -> None:

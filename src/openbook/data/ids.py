@@ -56,6 +56,20 @@ def _texts(column: pd.Series) -> pd.Series:
     return column.astype(object).map(str, na_action="ignore").astype(object)
 
 
+def names_as_numbers(ids: pd.Series) -> bool:
+    """Whether the names of series are numbers, also whole ones in a column of Python objects: they come back as such."""
+    return pd.api.types.is_numeric_dtype(ids.dtype) or pd.api.types.infer_dtype(ids, skipna=False) == "integer"
+
+
+def id_text(name: object) -> str:
+    """The name of a series as text, whole numbers alike whether a table holds them as 7 or 7.0.
+
+    >>> id_text(7.0), id_text(7), id_text("7.0")
+    ('7', '7', '7.0')
+    """
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
+
+
 def telling_column(rows: pd.DataFrame, keys: Sequence[str], values: Sequence[str]) -> str | None:
     """A column beside ``keys`` that tells all rows apart together with them, as one that names series would.
 

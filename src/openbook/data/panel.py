@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid, step_seconds
-from openbook.data.ids import tell_apart
+from openbook.data.ids import names_as_numbers, tell_apart
 from openbook.data.stamps import parse_stamps
 from openbook.errors import DataError, UsageError
 
@@ -105,14 +105,15 @@ class Panel:
         Raises ``DataError`` (``time_zone_mismatch``) where only one of the two tables names time zones.
         """
         parsed = self.in_own_zone(parse_stamps(stamps, f"column {stamps.name!r}")[0])
+        if np.issubdtype(self.times.dtype, np.integer):
+            return parsed.fillna(np.iinfo(np.int64).min).to_numpy(np.int64)  # an empty stamp is none of the asked ones
         if self.timezone is not None:
             if _on_wall_clock(self.freq):
                 clock = pd.Series(self.times) - pd.Series(self.times).dt.normalize()
                 parsed = _meant(parsed, clock.mode().iloc[0])
             else:
                 parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)
-        whole = np.issubdtype(self.times.dtype, np.integer)
-        return parsed.to_numpy(np.int64 if whole else "datetime64[ns]")
+        return parsed.to_numpy("datetime64[ns]")
 
     def in_own_zone(self, stamps: pd.Series) -> pd.Series:
         """Parsed stamps of another table in this panel's time zone: the same instants, so that calendars mean the same.
@@ -226,7 +227,7 @@ def _plain_times(frame: pd.DataFrame, freq: Freq | None) -> tuple[pd.DataFrame, 
                 + (f" of series {frame[ID].iloc[row]!r}" if name == "stamp" else ""),
                 fix="fill or drop these rows",
             )
-    ids = frame[ID] if pd.api.types.is_numeric_dtype(frame[ID].dtype) else frame[ID].astype(str)
+    ids = frame[ID] if names_as_numbers(frame[ID]) else frame[ID].astype(str)
     frame = frame.assign(**{TIME: stamps, ID: ids.astype(object)})
     if freq is not None:
         freq = check_freq(freq, dated=not pd.api.types.is_integer_dtype(stamps.dtype))

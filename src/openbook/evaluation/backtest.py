@@ -224,11 +224,12 @@ def _run_model(name: str, model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
             level=plan.level,
             each=explain,
         )
-        explained = pd.concat([one.frame() for one in found], ignore_index=True)
+        explained = pd.concat([one.frame() for one in found], ignore_index=True) if found else None
         both = [stages for one in found if (stages := one.stages_frame()) is not None]
     except Exception as error:  # a model's failure is a row of the report, whatever it is
         return _Ran(None, {}, None, _reason(error))
-    explained.insert(0, "model", model.name)
+    if explained is not None:
+        explained.insert(0, "model", model.name)
     stages = pd.concat(both, ignore_index=True) if both else None
     if stages is not None:
         stages.insert(0, "model", model.name)
@@ -267,10 +268,11 @@ def _reason(error: Exception) -> str:
 
 
 def _shown_origins(panel: Panel, plan: Plan) -> Origins:
-    """The last cutoffs of evenly chosen series: what the report's book can show."""
+    """The last cutoffs of evenly chosen series, among those that can be tested: what the report's book can show."""
     windows = rolling_origins(panel, plan.h, plan.n_windows, plan.step)[-_EXPLAINED_CUTOFFS:]
-    shown = np.unique(np.linspace(0, len(panel) - 1, min(len(panel), _EXPLAINED_SERIES)).astype(int))
     joined = Origins(*(np.concatenate(parts) for parts in zip(*windows, strict=True)))
+    tested = np.unique(joined.series)
+    shown = tested[np.unique(np.linspace(0, len(tested) - 1, min(len(tested), _EXPLAINED_SERIES)).astype(int))]
     keep = np.isin(joined.series, shown)
     return Origins(joined.series[keep], joined.end[keep])
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from openbook.data.ids import id_text
 from openbook.data.panel import Panel
 from openbook.forecast.closed_form import Error
 from openbook.forecast.decisions import Decision
@@ -53,7 +54,7 @@ class Choice(NamedTuple):
         """Shares of the windows, [W, K]."""
         if not self.by_series:
             return np.broadcast_to(np.array(self.share), (len(series_W), len(self.names)))
-        table = np.array([self.by_series.get(str(name), self.share) for name in panel.ids])
+        table = np.array([self.by_series.get(id_text(name), self.share) for name in panel.ids])
         return table[series_W]
 
 
@@ -211,7 +212,7 @@ def choose(
         own_GW = errors_GW[:, own_W]
         own_G = np.nanmean(own_GW, axis=1)
         if np.isfinite(own_G).all() and own_G[alone_G].min() < _WORTH * own_G[best]:
-            by_series[str(panel.ids[series])] = tuple(map(float, grid[int(np.argmin(own_G))]))
+            by_series[id_text(panel.ids[series])] = tuple(map(float, grid[int(np.argmin(own_G))]))
     single = [mean_G[int(np.flatnonzero((grid == row).all(1))[0])] for row in np.eye(len(names))]
     told = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, single, strict=True))
     why = f"validation errors: {told}; as chosen {mean_G[best]:.4g}"
@@ -221,6 +222,22 @@ def choose(
         why += f"; {len(by_series)} series choose for themselves"
     value = {name: float(part) for name, part in zip(names, grid[best], strict=True) if part > 0}
     return Choice(names, tuple(map(float, grid[best])), by_series), Decision(value, why)
+
+
+def least_of_repeats(panel: Panel, origins: Origins, h: int, season: int) -> tuple[Choice, Decision]:
+    """Repeating the value so many steps before, of the usual seasons or the last value whichever errs least at these origins,
+    as the whole forecast: where nothing was held out, nothing that was learned has proven to be better.
+    """
+    names = members(panel, season, False)
+    truth_WH = panel.target[origins.end[:, None] + np.arange(h)]
+    size_N = np.array([np.nanstd(panel.target[panel.rows(n)]) if len(panel) else 0.0 for n in range(len(panel))])
+    size_W1 = np.where(size_N > 0, size_N, 1.0)[origins.series][:, None]
+    off_KWH = np.abs(repeats(panel, origins, h, names) - truth_WH) / size_W1
+    error_K = np.nan_to_num(np.nanmean(off_KWH, axis=(1, 2)), nan=np.inf)
+    best = 1 + int(np.argmin(error_K))
+    told = ", ".join(f"{name} {error:.4g}" for name, error in zip(names[1:], error_K, strict=True))
+    why = f"nothing could be held out to prove the model by; errors in the training part, in deviations: {told}"
+    return Choice(names, tuple(np.eye(len(names))[best].tolist())), Decision({names[best]: 1.0}, why)
 
 
 def _grid(count: int) -> np.ndarray:

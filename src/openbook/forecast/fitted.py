@@ -20,6 +20,7 @@ class Fitted:
 
     ``config`` is the model's, with what was decided of it. ``learned_until``: the last stamp it learned from, as a whole
     number; bands follow what came after it. ``widening``: how much wider bands are where few steps were seen, by their number.
+    ``spread`` [h, Q]: what distances of the quantiles from their middle are multiplied by; empty for one.
     """
 
     model: nn.Module
@@ -35,3 +36,4 @@ class Fitted:
     choice: Choice = ALONE
     learned_until: int | None = None
     widening: tuple[tuple[float, ...], ...] = ()
+    spread: tuple[tuple[float, ...], ...] = ()

@@ -17,11 +17,7 @@ from openbook.data.panel import Panel
 from openbook.errors import UsageError, whole_number
 from openbook.forecast.arguments import check_alias, names_of, not_fitted
 from openbook.forecast.choice import (
-    Choice,
     Parts,
-    choose,
-    member_forecasts,
-    members,
     parts_of,
     told_of,
 )
@@ -30,13 +26,14 @@ from openbook.forecast.decisions import Decision, decide_hist, decide_lower_boun
 from openbook.forecast.explanation import Explanation, looked, make_explanation
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
+from openbook.forecast.judging import judge
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
 from openbook.forecast.recent import recent_of, rows_followed
-from openbook.forecast.running import forecasts, outputs
+from openbook.forecast.running import forecasts, kept_spread, outputs
 from openbook.forecast.setup import Asked
-from openbook.forecast.start import decided_config, error_of
-from openbook.forecast.widening import widening_of, widenings
+from openbook.forecast.start import decided_config
+from openbook.forecast.widening import widening_of
 from openbook.models.base import ModelConfig, check_choice
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
@@ -45,7 +42,6 @@ from openbook.windows.sampler import (
     Split,
     WindowIndex,
     blind,
-    spread,
 )
 from openbook.windows.scaling import SCALINGS, Scaling
 
@@ -53,8 +49,6 @@ if TYPE_CHECKING:
     from openbook.forecast.anomalies import Anomalies
 
 log = logging.getLogger("openbook")
-
-_CALIBRATION_WINDOWS = 1024
 
 
 class Forecaster(FrameForecaster):
@@ -210,20 +204,31 @@ class Forecaster(FrameForecaster):
         self.fitted_ = Fitted(
             model, config, shape, layout, windows, columns, empty, panel.freq, season, lowest, learned_until=until
         )
-        judged = split.validation or split.train
-        if held_out is not None:
-            self.fitted_ = replace(self.fitted_, choice=self._choose(panel, judged, held_out.unit))
-        self.fitted_ = replace(self.fitted_, calibration=self._calibrate(panel, judged))
-        self.fitted_ = replace(self.fitted_, widening=widenings(self.fitted_, panel, judged))
+        unit = None if held_out is None else held_out.unit
+        try:
+            self._judge(panel, split, unit)
+        except KeyboardInterrupt:  # weights are worth the seconds that their bands take
+            self._stopped()
+            self._judge(panel, split, unit)
         if held_out is not None and held_out.learn_again is not None and not self.interrupted():
             try:
                 again = held_out.learn_again()
             except KeyboardInterrupt:  # before its first step; what was validated stays
                 again = None
             if again is None:
-                self.training_.stopped_by = "interrupt"
+                self._stopped()
             else:
-                self.fitted_ = replace(self.fitted_, model=again)
+                after = replace(self.fitted_, model=again)
+                self.fitted_ = replace(after, spread=kept_spread(self.fitted_, after, panel, split.train))
+
+    def _judge(self, panel: Panel, split: Split, unit: np.ndarray | None) -> None:
+        self.fitted_, told = judge(self.fitted(), panel, split, unit, self.train)
+        if told is not None:
+            self._decided("forecast", told)
+
+    def _stopped(self) -> None:
+        if self.training_ is not None:
+            self.training_.stopped_by = "interrupt"
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Median and calibrated bands of every origin, [W, h], in original units; bands follow what came since training.
@@ -361,27 +366,6 @@ class Forecaster(FrameForecaster):
                 "%d drawn window(s) left out of the loss: their series never changes from zero", history.unscaled
             )
         self._decided("training_steps", Decision(history.best_step if split.validation else history.steps, why))
-
-    def _choose(self, panel: Panel, windows: WindowIndex, unit: np.ndarray) -> Choice:
-        """How much of the forecasts is the model's and how much a floor's."""
-        fitted, each, truths = self.fitted(), [], []
-        few = spread(windows, _CALIBRATION_WINDOWS)
-        names = members(panel, fitted.season, getattr(fitted.config, "skip", False))
-        for piece, batch, output in outputs(fitted, panel, few):
-            told = told_of(batch, output, fitted.windows)
-            each.append(member_forecasts(panel, Origins(*piece), told, fitted.shape.median, names))
-            truths.append(told.truth_BH * told.scale_B1 + told.location_B1)
-        size = unit[few.series_W][:, None]
-        told_KWH, truth_WH = np.concatenate(each, axis=1) / size, np.concatenate(truths) / size
-        choice, decision = choose(panel, Origins(*few), told_KWH, truth_WH, names, error_of(self.train.loss))
-        self._decided("forecast", decision)
-        return choice
-
-    def _calibrate(self, panel: Panel, windows: WindowIndex) -> Calibration:
-        stretches = np.unique(windows.series_W * (int(panel.offsets[-1]) + 1) + windows.end_W // self.h)
-        told = list(forecasts(self.fitted(), panel, spread(windows, _CALIBRATION_WINDOWS)))
-        found = (np.concatenate([part.quantile_BHQ for part in told]), np.concatenate([part.truth_BH for part in told]))
-        return Calibration(self.fitted().shape.quantiles, *found, independent=len(stretches))
 
 
 def load(path: str | Path) -> Forecaster:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from openbook.data.ids import id_parts
+from openbook.data.ids import id_parts, id_text
 from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers
 from openbook.data.reading import read_file
 from openbook.data.table import as_input, plain_header
@@ -20,7 +20,7 @@ def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> p
     """futr_df with canonical id and time columns; a table without ids is meant for a single series."""
     frame = read_file(futr_df, names=id_parts(names.id)) if is_path(futr_df) else as_input(futr_df)[0]
     frame = plain_header(frame, (names.id, names.time), "futr_df", [])
-    frame = frame.rename(columns={names.id: ID, names.time: TIME})
+    frame = _clear_of(frame, names).rename(columns={names.id: ID, names.time: TIME})
     absent = [column for column in (TIME, *known) if column not in frame.columns]
     if absent:
         raise DataError(
@@ -30,6 +30,17 @@ def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> p
             where="futr_df",
             fix="add the columns the forecaster was fitted with",
         )
+    return frame
+
+
+def _clear_of(frame: pd.DataFrame, names: ColumnNames) -> pd.DataFrame:
+    """Inputs that bear a canonical name have the name that they were learned by: ``y_`` where the target is another."""
+    targets = (names.target,) if isinstance(names.target, str) else names.target
+    for name in {ID, TIME, TARGET} & set(frame.columns) - {names.id, names.time, *targets}:
+        free = f"{name}_"
+        while free in frame.columns:
+            free += "_"
+        frame = frame.rename(columns={name: free})
     return frame
 
 
@@ -107,8 +118,7 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
 
 
 def _as_text(ids: Any) -> np.ndarray:
-    """Ids as text, whole numbers alike whether a table holds them as 7 or 7.0."""
-    return np.array([str(int(one)) if isinstance(one, float) and one.is_integer() else str(one) for one in ids], object)
+    return np.array([id_text(one) for one in ids], object)
 
 
 def _numbers_ahead(frame: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from openbook.data.ids import id_text
 from openbook.data.panel import Panel
 from openbook.errors import DataError, UsageError
 from openbook.forecast import members, search
@@ -115,7 +116,7 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     check_windows(panel, split_windows(panel, shortest, validation_size=train.validation_size), shortest)
     config = replace(config, window=_window_of(config, asked))
     first, decisions = choose_start(panel, made, config, train, asked.scaling, budget)
-    own = tuple(str(panel.ids[each.series]) for each in first.own)
+    own = tuple(id_text(panel.ids[each.series]) for each in first.own)
     made = made._replace(
         columns=first.columns,
         layout=replace(made.layout, own=own),

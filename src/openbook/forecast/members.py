@@ -172,7 +172,10 @@ def all_members(leaders: Sequence[Trial], seed: int, budget_s: float, rounds: fl
             # A number that was asked for has to fit into the time: with what is left for each, the rate falls sooner.
             share = max(1.0, left / (rounds * (count - 1) * len(leaders))) if asked else None
             trial.training.config = replace(schedule, budget_s=share)
-            trial.training.run(leader.bench.progress)
+            try:
+                trial.training.run(leader.bench.progress)
+            except KeyboardInterrupt:  # before its first step
+                trial.history.stopped_by = "interrupt"
             trials.append(trial)
             if stopped(trial):
                 return [*leaders, trial], Decision(count, "ended")

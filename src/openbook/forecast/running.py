@@ -14,7 +14,10 @@ from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
 from openbook.models.base import Output, places_of, unread
 from openbook.windows.batch import Batch
-from openbook.windows.sampler import WindowIndex, batches, gather, make_resident
+from openbook.windows.sampler import WindowIndex, batches, gather, make_resident, spread
+
+_ASKED = 512  # windows that tell how wide quantiles are
+_MOST = 10.0  # times wider or narrower
 
 
 def outputs(
@@ -35,6 +38,40 @@ def outputs(
 
 def forecasts(fitted: Fitted, panel: Panel, windows: WindowIndex) -> Iterator[Told]:
     """What is forecast, the model's quantiles moved to where its mixture with the floors has its middle."""
+    median = fitted.shape.median
     for piece, batch, output in outputs(fitted, panel, windows):
         told = told_of(batch, output, fitted.windows)
-        yield mixed(fitted.choice, panel, Origins(*piece), told, fitted.shape.median)
+        if fitted.spread:
+            told = told._replace(quantile_BHQ=moved_apart(told.quantile_BHQ, np.array(fitted.spread), median))
+        yield mixed(fitted.choice, panel, Origins(*piece), told, median)
+
+
+def moved_apart(quantile_BHQ: np.ndarray, times_HQ: np.ndarray, median: int) -> np.ndarray:
+    """Quantiles whose distances from their middle are multiplied, in order all the same.
+
+    >>> moved_apart(np.array([[[-2.0, -1.0, 0.0, 1.0]]]), np.array([[1.0, 3.0, 1.0, 2.0]]), 2)
+    array([[[-3., -3.,  0.,  2.]]])
+    """
+    middle_BH1 = quantile_BHQ[..., median, None]
+    off_BHQ = (quantile_BHQ - middle_BH1) * times_HQ
+    above_BHQ = np.maximum.accumulate(off_BHQ[..., median:], axis=-1)
+    below_BHQ = np.minimum.accumulate(off_BHQ[..., :median][..., ::-1], axis=-1)[..., ::-1]
+    return middle_BH1 + np.concatenate([below_BHQ, above_BHQ], axis=-1)
+
+
+def kept_spread(before: Fitted, after: Fitted, panel: Panel, windows: WindowIndex) -> tuple[tuple[float, ...], ...]:
+    """By how much the quantiles of a model that went on learning are moved apart, [h, Q], to lie as far out as they did.
+
+    Bands were calibrated on what the model said before: margins that fit its quantiles do not fit narrower ones. Both are
+    asked about windows that both have learned from, and compared by the mean distance of every step and quantile.
+    """
+    some = spread(windows, _ASKED)
+    told_HQ, now_HQ = (_distances(fitted, panel, some) for fitted in (before, after))
+    ratio_HQ = np.divide(told_HQ, now_HQ, out=np.ones_like(told_HQ), where=(told_HQ > 0) & (now_HQ > 0))
+    return tuple(map(tuple, ratio_HQ.clip(1 / _MOST, _MOST).tolist()))
+
+
+def _distances(fitted: Fitted, panel: Panel, windows: WindowIndex) -> np.ndarray:
+    median, each = fitted.shape.median, list(forecasts(fitted, panel, windows))
+    off = [np.abs(told.quantile_BHQ - told.quantile_BHQ[..., median, None]) for told in each]
+    return np.nanmean(np.concatenate(off), axis=0)

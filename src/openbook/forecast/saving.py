@@ -133,6 +133,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "choice": fitted.choice._asdict(),
         "learned_until": fitted.learned_until,
         "widening": fitted.widening,
+        "spread": fitted.spread,
         "history": {
             "ids": [_id_value(name) for name in history.ids],
             "id_kinds": [type(_id_value(name)).__name__ for name in history.ids],
@@ -254,6 +255,7 @@ def _rebuild(
         _choice(config["choice"]),
         config.get("learned_until"),
         tuple(map(tuple, config.get("widening", ()))),
+        tuple(map(tuple, config.get("spread", ()))),
     )
     return forecaster
 

@@ -274,7 +274,11 @@ def choose_parts(
         most_s = own_s / (_ENOUGH * needed) if value else math.inf
         # What is learned by heart was at its best too early to compare others with on their way.
         rival = None if name == "year_jitter" else best
-        other = run_trial(bench, replace(best.config, **{name: value}), seed, each, longest, rival, most_s=most_s)
+        try:
+            other = run_trial(bench, replace(best.config, **{name: value}), seed, each, longest, rival, most_s=most_s)
+        except KeyboardInterrupt:  # before its first step: the best so far stays
+            best.history.stopped_by = "interrupt"
+            break
         worth = _WORTH if value else 1.0
         why = f"validation loss with {getattr(best.config, name)}: {best.loss:.4g}, with {value}: {other.loss:.4g}"
         if (step_s := other.history.step_s) > most_s:
@@ -310,7 +314,10 @@ def train_fully(best: Trial, seed: int, left_s: float, rounds: float, done_s: fl
     if (spoilt or best.history.best_step == held) and not stopped(best) and left > 0:
         slow = begun(bench, best.config, seed, _SLOW)
         slow.training.config = replace(full, learning_rate=_SLOW * rate, budget_s=left)
-        slow.training.run(bench.progress)
+        try:
+            slow.training.run(bench.progress)
+        except KeyboardInterrupt:  # as above
+            slow.history.stopped_by = "interrupt"
         told.append(f"at {_SLOW * rate:g}: {slow.loss:.4g}")
         best = better_of(best, slow)
     return best, Decision(best.pace * rate, f"validation loss {', '.join(told)}")

@@ -51,6 +51,7 @@ _USUAL_SEASONS = 7
 _NEARLY = 1.005  # a shorter window is taken where it is this near to the best
 _FAR = 1.15  # a window whose map does this much worse by itself is not averaged
 _LEAST_SEGMENTS, _MOST_SEGMENTS = 8, 32
+_ALL = "all that the histories allow"
 _CLEARLY = 0.95  # a unit that all windows share has to do this much better than one of each window's own
 _BETTER = 0.98  # windows that count by something else than their series have to do this much better
 _ALIKE = 3.0  # how much larger the changes, or errors, of one series may be than those of another to share a unit
@@ -203,8 +204,8 @@ def choose_start(
     averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
     segment = config.segment or segment_of(size, season)
     decisions = {
-        "input_size": Decision(size, why if len(sizes) > 1 else "as given"),
-        "scaling": Decision(kind, why if len(scalings) > 1 else "as given"),
+        "input_size": Decision(size, why if len(sizes) > 1 else "as given" if config.window else _ALL),
+        "scaling": Decision(kind, why if len(scalings) > 1 else "as given" if scaling else _ALL),
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
     }
     decided = replace(config, window=size, skip_window=max(lags), segment=segment)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from openbook.errors import UsageError, whole_number
-from openbook.models.base import ModelShape, Output, Teaching, places_of, seeded, unread
+from openbook.models.base import ModelShape, Output, Teaching, check_choice, places_of, seeded, unread
 from openbook.training.losses import Loss, attention_entropy, loss_value
 from openbook.training.scales import loss_unit
 from openbook.windows.batch import Batch
@@ -67,19 +68,17 @@ class TrainConfig:
     stop_after: int | None = None
 
     def __post_init__(self) -> None:
-        if self.gap is not None:
-            whole_number("TrainConfig.gap", self.gap, least=1)
-        for name in (
-            "max_steps",
-            "batch_size",
-            "warmup",
-            "val_every",
-            "val_windows",
-            "patience",
-            "learning_rate",
-            "clip",
-        ):
-            if getattr(self, name) <= 0:
+        for name in ("max_steps", "batch_size", "warmup", "val_every", "val_windows", "patience", "gap", "stop_after"):
+            if getattr(self, name) is not None:
+                whole_number(f"TrainConfig.{name}", getattr(self, name), least=1)
+        for name in ("hold", "validation_size"):
+            if getattr(self, name) is not None:
+                whole_number(f"TrainConfig.{name}", getattr(self, name), least=0)
+        check_choice("TrainConfig.loss", self.loss, get_args(Loss))
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(self.device)):
+            check_choice("TrainConfig.device", self.device, get_args(Device))
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
                 raise UsageError(
                     "out_of_range",
                     expected="a positive number",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,7 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openbook.data.calendar import calendar_columns
+from openbook.data.ids import id_text
 from openbook.data.panel import Panel
+from openbook.errors import UsageError
 from openbook.windows.batch import Batch
 from openbook.windows.scaling import ColumnScaler, Scaling, Usual, newest, recent, window_scale
 
@@ -55,7 +58,7 @@ class Resident(NamedTuple):
 
     ``calendar_RK`` float32, always known. ``own_N``: the place of each series in ``layout.own``, or -1. ``error_N``: what a
     loss counts errors of each series in, NaN where nothing is known; None for each window's own scale. ``halfway``: between
-    the two, their geometric mean.
+    the two, their geometric mean. ``peak_R``: the largest size that a row's series had up to it; None without zeros.
     """
 
     data_RC: Tensor
@@ -66,6 +69,7 @@ class Resident(NamedTuple):
     layout: Layout
     error_N: Tensor | None = None
     halfway: bool = False
+    peak_R: Tensor | None = None
 
 
 def make_resident(
@@ -82,7 +86,9 @@ def make_resident(
     calendar_RC = calendar_columns(panel.wall_clock(), layout.calendar)
     data_RC = np.concatenate([panel.target[:, None], inputs_RC], axis=1)
     place = {name: number for number, name in enumerate(layout.own)}
-    own_N = np.array([place.get(str(name), -1) for name in panel.ids] if place else [-1] * len(panel), dtype=np.int64)
+    own_N = np.array(
+        [place.get(id_text(name), -1) for name in panel.ids] if place else [-1] * len(panel), dtype=np.int64
+    )
     return Resident(
         torch.from_numpy(np.ascontiguousarray(data_RC)).to(device),
         torch.from_numpy(calendar_RC.astype(np.float32)).to(device),
@@ -92,7 +98,16 @@ def make_resident(
         layout,
         None if error_N is None else torch.from_numpy(error_N).to(device),
         halfway,
+        torch.from_numpy(peaks(panel)).to(device) if (panel.target == 0).any() else None,
     )
+
+
+def peaks(panel: Panel) -> np.ndarray:
+    """The largest absolute value that the series of a row had up to it, [R]; 0 before its first value."""
+    size_R = np.nan_to_num(np.abs(panel.target))
+    for begin, end in itertools.pairwise(panel.offsets.tolist()):
+        np.maximum.accumulate(size_R[begin:end], out=size_R[begin:end])
+    return size_R
 
 
 @dataclass(frozen=True)
@@ -131,7 +146,8 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
     window_BLF = F.embedding(clamped_BL, resident.data_RC)  # whole rows: several times as fast as indices in brackets
     seen_BLF = window_BLF.isfinite() & inside_BL[..., None]
     scaled_by_BT1 = recent(seen_BLF[:, :T, :1], shape.scale_steps or T)
-    scale = window_scale(window_BLF[:, :T, :1], scaled_by_BT1, shape.scaling, shape.unit, shape.leaning)
+    peak_B1 = None if resident.peak_R is None else resident.peak_R[clamped_BL[:, T - 1 : T]]
+    scale = window_scale(window_BLF[:, :T, :1], scaled_by_BT1, shape.scaling, shape.unit, shape.leaning, peak_B1)
     target_BL1 = (window_BLF[..., :1] - scale.location_BM[:, None]) / scale.scale_BM[:, None]
     input_BLF = window_BLF[..., 1:]
     if shape.scaling == "difference":
@@ -200,6 +216,14 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
     tail = decided if validation_size is None else validation_size
     least = h + min(shape.input_size, max(1, h // 2))  # the shortest history a window is worth learning from
     held = np.where(lengths - tail >= least, tail, 0) if tail >= h else np.zeros_like(lengths)
+    if validation_size and not held.any():
+        raise UsageError(
+            "validation_size",
+            expected=f"at least a horizon of {h} steps, and series of {least} steps and more before them",
+            got=f"{validation_size} with series of at most {lengths.max(initial=0)} steps",
+            where="TrainConfig.validation_size",
+            fix="leave it open, or 0 to hold nothing out",
+        )
     stop = lengths - held
     whole = shape.least_context or shape.input_size
     first = np.where(stop >= whole + h, whole, np.minimum(max(1, h // 2), stop - h))

@@ -14,6 +14,7 @@ SCALINGS: tuple[Scaling, ...] = ("standard", "last", "none", "fixed", "differenc
 COMMON: tuple[Scaling, ...] = ("fixed", "difference")
 # Scalings by each window's own spread.
 OWN: tuple[Scaling, ...] = ("standard", "last")
+_NEXT_TO_NOTHING = 1e-6
 _WINDOWS, _CELLS = 3_000, 2_200_000  # what a usual spread is taken from, at most
 
 
@@ -86,6 +87,22 @@ class Usual(NamedTuple):
         """The usual spread at these levels, [B, M]; never 0."""
         share_BM = self.share * level_BM.abs()
         return torch.where(share_BM > 0, share_BM, torch.full_like(level_BM, self.amount))
+
+    def still(self, level_BM: Tensor, peak_BM: Tensor | None) -> Tensor:
+        """The spread of windows that never moved, [B, M]; never 0.
+
+        One of zeros has no level to take a share of: its series' largest value so far, ``peak_BM``, stands for it. Where that
+        is 0 as well, nothing says how large the series is, and hardly anything is the best guess: the amount would be that of
+        the largest series.
+
+        >>> zero = torch.zeros(1, dtype=torch.float64)
+        >>> [Usual(5.0, share=0.5).still(zero, peak).item() for peak in (zero + 8, zero)]
+        [4.0, 5e-06]
+        """
+        if not self.share or peak_BM is None:
+            return self.of(level_BM)
+        share_BM = self.share * torch.where(level_BM == 0, peak_BM, level_BM.abs())
+        return torch.where(share_BM > 0, share_BM, torch.full_like(level_BM, _NEXT_TO_NOTHING * self.amount))
 
     def blended(self, spread_BM: Tensor, count_BM: Tensor, level_BM: Tensor) -> Tensor:
         """Variances by how much was seen: ``count_BM`` steps in the window, the others as usual. Shrinkage keeps two
@@ -165,13 +182,19 @@ def recent(seen_BTM: Tensor, steps: int) -> Tensor:
 
 
 def window_scale(
-    value_BTM: Tensor, seen_BTM: Tensor, scaling: Scaling, unit: float = 1.0, usual: Usual = NOTHING_USUAL
+    value_BTM: Tensor,
+    seen_BTM: Tensor,
+    scaling: Scaling,
+    unit: float = 1.0,
+    usual: Usual = NOTHING_USUAL,
+    peak_BM: Tensor | None = None,
 ) -> WindowScale:
     """Location and scale of the observed context of every window.
 
     ``standard``: mean and standard deviation; ``last``: last observed value and standard deviation; ``fixed`` and
     ``difference``: last observed value and ``unit``; ``none``: 0 and 1. A context with too few observed steps leans on the
-    ``usual`` spread of the training part, one without spread takes it: never 0, never NaN.
+    ``usual`` spread of the training part, one without spread takes it: never 0, never NaN. ``peak_BM``: the largest size that
+    each series had before its window's end, for windows of zeros.
     """
     count_BM = seen_BTM.sum(dim=1)
     some_BM = count_BM > 0
@@ -185,6 +208,6 @@ def window_scale(
         return WindowScale(last_BM, torch.full_like(mean_BM, unit), last_BM)
     spread_BM = ((clean_BTM - mean_BM[:, None]) * seen_BTM).square().sum(dim=1).div(safe_BM).sqrt()
     flat_BM = spread_BM <= 1e-9 * mean_BM.abs()
-    scale_BM = torch.where(flat_BM, usual.of(mean_BM), usual.blended(spread_BM, count_BM, mean_BM))
+    scale_BM = torch.where(flat_BM, usual.still(mean_BM, peak_BM), usual.blended(spread_BM, count_BM, mean_BM))
     location_BM = torch.where(some_BM, last_BM if scaling == "last" else mean_BM, torch.zeros_like(mean_BM))
     return WindowScale(location_BM, scale_BM, last_BM)

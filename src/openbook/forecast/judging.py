@@ -1,0 +1,66 @@
+"""What follows training, on windows that were held out of it: how much of a forecast is the model's, and its bands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from openbook.data.panel import Panel
+from openbook.forecast.choice import Choice, choose, least_of_repeats, member_forecasts, members, told_of
+from openbook.forecast.conformal import Calibration
+from openbook.forecast.decisions import Decision
+from openbook.forecast.fitted import Fitted
+from openbook.forecast.origins import Origins
+from openbook.forecast.running import forecasts, outputs
+from openbook.forecast.start import error_of
+from openbook.forecast.widening import widenings
+from openbook.models.openbook import OpenBookConfig
+from openbook.training.loop import TrainConfig
+from openbook.windows.sampler import Split, WindowIndex, split_windows, spread
+
+_CALIBRATION_WINDOWS = 1024
+
+
+def judge(
+    fitted: Fitted, panel: Panel, split: Split, unit: np.ndarray | None, train: TrainConfig
+) -> tuple[Fitted, Decision | None]:
+    """The fitted model with its mixture and its bands, and what was decided of the mixture.
+
+    ``unit`` [N]: what errors of each series are counted in, where a mixture is chosen. An ``openbook`` of which nothing could
+    be held out has proven nothing: a season is repeated in its place, of which the training part tells the errors.
+    """
+    judged, decision = split.validation or split.train, None
+    if split.validation and unit is not None:
+        choice, decision = _chosen(fitted, panel, split.validation, unit, train)
+        fitted = replace(fitted, choice=choice)
+    elif not split.validation and isinstance(fitted.config, OpenBookConfig) and train.validation_size is None:
+        short = replace(fitted.windows, least_context=1)
+        judged = split_windows(panel, short, validation_size=0).train
+        choice, decision = least_of_repeats(panel, Origins(*judged), fitted.shape.h, fitted.season)
+        fitted = replace(fitted, choice=choice)
+    fitted = replace(fitted, calibration=_calibrated(fitted, panel, judged))
+    return replace(fitted, widening=widenings(fitted, panel, judged)), decision
+
+
+def _chosen(
+    fitted: Fitted, panel: Panel, windows: WindowIndex, unit: np.ndarray, train: TrainConfig
+) -> tuple[Choice, Decision]:
+    """How much of the forecasts is the model's and how much a floor's."""
+    each, truths = [], []
+    few = spread(windows, _CALIBRATION_WINDOWS)
+    names = members(panel, fitted.season, getattr(fitted.config, "skip", False))
+    for piece, batch, output in outputs(fitted, panel, few):
+        told = told_of(batch, output, fitted.windows)
+        each.append(member_forecasts(panel, Origins(*piece), told, fitted.shape.median, names))
+        truths.append(told.truth_BH * told.scale_B1 + told.location_B1)
+    size = unit[few.series_W][:, None]
+    told_KWH, truth_WH = np.concatenate(each, axis=1) / size, np.concatenate(truths) / size
+    return choose(panel, Origins(*few), told_KWH, truth_WH, names, error_of(train.loss))
+
+
+def _calibrated(fitted: Fitted, panel: Panel, windows: WindowIndex) -> Calibration:
+    stretches = np.unique(windows.series_W * (int(panel.offsets[-1]) + 1) + windows.end_W // fitted.shape.h)
+    told = list(forecasts(fitted, panel, spread(windows, _CALIBRATION_WINDOWS)))
+    found = (np.concatenate([part.quantile_BHQ for part in told]), np.concatenate([part.truth_BH for part in told]))
+    return Calibration(fitted.shape.quantiles, *found, independent=len(stretches))
