@@ -65,7 +65,11 @@ def test_nothing_is_read_across_series_and_padding_is_masked() -> None:
 def test_padding_has_no_calendar() -> None:
     stamps = pd.date_range("2024-01-01 05:00", periods=30, freq="h")
     panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": 1.0}))
-    resident = make_resident(panel, Layout("y", calendar=("hour_sin_1", "hour_cos_1")), fit_columns(np.empty((30, 0))))
+    layout = Layout("y", calendar=("hour_sin_1", "hour_cos_1"))
+    resident = make_resident(panel, layout, fit_columns(np.empty((30, 0))))
+    other = make_resident(panel, layout, fit_columns(np.empty((30, 0))), like=resident)
+    assert other.calendar_RK is resident.calendar_RK
+    assert torch.equal(other.data_RC, resident.data_RC)
     batch = gather(resident, torch.tensor([0]), torch.tensor([2]), WindowShape(6, 4, "none"))
     hour_TK = batch.encoder_BTX[0, :, 2:]
     assert (hour_TK[:4] == 0).all()

@@ -212,7 +212,7 @@ def _other_scaling(
         return None, NO_TIME
     start = start_beside(panel, made, bench.start, kind, bench.train, bench.unit)
     error_N = None if bench.resident.error_N is None else bench.resident.error_N.cpu().numpy()
-    resident = make_resident(panel, made.layout, start.columns, learner.device, error_N)
+    resident = make_resident(panel, made.layout, start.columns, learner.device, error_N, like=bench.resident)
     return bench._replace(resident=resident, start=start), "ended"
 
 

@@ -166,7 +166,8 @@ def choose_start(
     widest = split_windows(panel, longest, validation_size=train.validation_size, season=season)
     unit = series_unit(panel, widest, season, train.loss)
     shapes = {size: leaning(replace(longest, input_size=size), panel, season) for size in sizes}
-    residents = {kind: scaled_by(panel, made, kind) for kind in scalings}
+    residents = {scalings[0]: scaled_by(panel, made, scalings[0])}
+    residents |= {kind: scaled_by(panel, made, kind, residents[scalings[0]][1]) for kind in scalings[1:]}
     ways = [(kind, size) for size in sorted(sizes, key=lambda size: _from_usual(size, season)) for kind in scalings]
     for kind, size in ways:
         if tried and budget.gone(_TRYING):
@@ -329,12 +330,12 @@ def reading(windows: WindowShape, longest: int) -> WindowShape:
     return replace(windows, input_size=max(longest, own), scale_steps=own, least_context=own)
 
 
-def scaled_by(panel: Panel, made: Setup, kind: Scaling) -> tuple[Setup, Resident]:
+def scaled_by(panel: Panel, made: Setup, kind: Scaling, like: Resident | None = None) -> tuple[Setup, Resident]:
     """The setup with another scaling, and the panel laid out with it."""
     unit = float(difference_std(panel.target[:, None], panel.offsets)[0]) if kind in COMMON else 1.0
     columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, kind)
     windows = WindowShape(made.windows.input_size, made.shape.h, kind, unit)
-    return made._replace(windows=windows, columns=columns), make_resident(panel, made.layout, columns)
+    return made._replace(windows=windows, columns=columns), make_resident(panel, made.layout, columns, like=like)
 
 
 def tables_of(

@@ -80,10 +80,13 @@ def make_resident(
     error_N: np.ndarray | None = None,
     *,
     halfway: bool = False,
+    like: Resident | None = None,
 ) -> Resident:
-    """Lay a panel out for gathering; ``columns`` scales the past-only and known-future columns together."""
+    """Lay a panel out for gathering; ``columns`` scales the past-only and known-future columns together.
+
+    ``like``: the same panel on the same device with other scalers, whose calendar is shared: it is most of what is kept.
+    """
     inputs_RC = columns.apply(np.concatenate([panel.hist, panel.futr], axis=1))
-    calendar_RC = calendar_columns(panel.wall_clock(), layout.calendar)
     data_RC = np.concatenate([panel.target[:, None], inputs_RC], axis=1)
     place = {name: number for number, name in enumerate(layout.own)}
     own_N = np.array(
@@ -91,15 +94,21 @@ def make_resident(
     )
     return Resident(
         torch.from_numpy(np.ascontiguousarray(data_RC)).to(device),
-        torch.from_numpy(calendar_RC.astype(np.float32)).to(device),
+        _calendar(panel, layout, device) if like is None else like.calendar_RK,
         torch.from_numpy(panel.offsets[:-1].copy()).to(device),
         torch.from_numpy(panel.offsets[1:].copy()).to(device),
         torch.from_numpy(own_N).to(device),
         layout,
         None if error_N is None else torch.from_numpy(error_N).to(device),
         halfway,
-        torch.from_numpy(peaks(panel)).to(device) if (panel.target == 0).any() else None,
+        (torch.from_numpy(peaks(panel)).to(device) if (panel.target == 0).any() else None)
+        if like is None
+        else like.peak_R,
     )
+
+
+def _calendar(panel: Panel, layout: Layout, device: torch.device | str) -> Tensor:
+    return torch.from_numpy(calendar_columns(panel.wall_clock(), layout.calendar).astype(np.float32)).to(device)
 
 
 def peaks(panel: Panel) -> np.ndarray:
