@@ -91,6 +91,8 @@ def test_seasons_a_model_can_not_take_are_dropped() -> None:
     ets.fit_panel(panel)
     mstl.fit_panel(panel)
     assert ets.decisions["season_length"] == [1]
+    assert ets.decisions["seasons_too_long"] == [48]
+    assert "seasons_too_long" not in mstl.decisions
     assert mstl.decisions["season_length"] == [48, 336]
     np.testing.assert_allclose(
         mstl.predict_origins(panel, Origins(np.array([0]), np.array([58])), []).point, [[58, 59]], atol=0.1

@@ -38,10 +38,10 @@ class Classical:
     """AutoETS, AutoTheta, AutoARIMA or MSTL per series, on the last rows of the training part (``CLASSICAL`` has the caps).
 
     Orders and parameters stay as fitted; their states follow the data up to each origin (statsforecast's ``forward``).
-    Seasons longer than the model takes, or than half of the series, are dropped; MSTL takes day and week of sub-daily
-    data. Gaps are bridged by straight lines, a gap right before an origin by the season. A series that the training
-    part lacks, that has fewer than five values or on which the model fails is forecast by repeating its season, without
-    a band; ``decisions["failed"]`` counts these.
+    Seasons longer than the model takes (``decisions["seasons_too_long"]``), or than half of the series, are dropped; MSTL
+    takes day and week of sub-daily data. Gaps are bridged by straight lines, a gap right before an origin by the season. A
+    series that the training part lacks, that has fewer than five values or on which the model fails is forecast by
+    repeating its season, without a band; ``decisions["failed"]`` counts these.
     Raises ``MissingDependencyError`` without statsforecast, ``DataError`` where the model fails on every series.
     """
 
@@ -84,6 +84,8 @@ class Classical:
                 fix="leave this model out or give more history",
             )
         self.decisions = {"season_length": self._seasons, "max_rows": self._rows, "failed": failed}
+        if longer := [season for season in self._wanted(panel) if season > CLASSICAL[self.name].season]:
+            self.decisions["seasons_too_long"] = longer
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Forecasts [W, h] of every origin."""
@@ -111,10 +113,12 @@ class Classical:
         return answer if np.isfinite(answer["mean"]).all() else None
 
     def _sensible_seasons(self, panel: Panel) -> list[int]:
-        wanted = [self.season_length or season_length(panel.freq)]
+        return [season for season in self._wanted(panel) if season <= CLASSICAL[self.name].season] or [1]
+
+    def _wanted(self, panel: Panel) -> list[int]:
         if self.name == "mstl" and self.season_length is None:
-            wanted = season_candidates(panel.freq)
-        return [season for season in wanted if season <= CLASSICAL[self.name].season] or [1]
+            return list(season_candidates(panel.freq))
+        return [self.season_length or season_length(panel.freq)]
 
     def _history(self, panel: Panel, series: int, end: int) -> np.ndarray:
         """The last rows before ``end`` with gaps bridged; they begin a whole number of seasons into the series."""
