@@ -49,15 +49,17 @@ def accuracy_section(results: Mapping[str, Results]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def summary(results: Mapping[str, Results]) -> tuple[dict[str, int], list[str]] | None:
-    """How many targets are missed, met and open, and the suites on which a floor or peer is ahead; None while none ran."""
+def summary(results: Mapping[str, Results]) -> tuple[dict[str, int], list[str], list[str]] | None:
+    """How many targets are missed, met and open, the suites on which a floor or peer is ahead, and those with a target missed;
+    None while none ran."""
     if not any(results.values()):
         return None
     targets = accuracy_targets(results)
     counts = {
         name: sum(t.met is met for t in targets) for name, met in (("missed", False), ("met", True), ("open", None))
     }
-    return counts, [found.suite for found in results.values() if lost(found)]
+    missed = dict.fromkeys(target.asked.partition(":")[0] for target in targets if target.met is False)
+    return counts, [found.suite for found in results.values() if lost(found)], list(missed)
 
 
 def target_table(targets: Sequence[Target]) -> str:

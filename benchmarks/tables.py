@@ -219,8 +219,9 @@ def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str
     shown = [str(words["legend"]), table(list(words["head"]), rows)] if rows else [str(words["none"])]
     default = []
     if found is not None:
-        default = [words["default"].format(**found[0], lost=", ".join(found[1]) or words["nowhere"])]
-    bullets = ["\n".join(f"- {line}" for line in lines)] if lines else []
+        lost, missed = (", ".join(names) or words["nowhere"] for names in found[1:])
+        default = [words["default"].format(**found[0], lost=lost, where=missed)]
+    bullets = [words["others"], "\n".join(f"- {line}" for line in lines)] if lines else []
     return "\n\n".join([*default, *bullets, *shown, f"{words['count'].format(**counts)} {words['more']}"])
 
 

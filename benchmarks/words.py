@@ -91,9 +91,10 @@ WORDS: dict[str, dict[str, Any]] = {
         ),
         "floor": " (floor)",
         "none": "Not measured yet.",
-        "default": "**The default, `openbook`**, on the accuracy suites so far: {missed} targets missed, {met} met, {open} not "
-        "measured; a floor or another model beats it somewhere on {lost}. [The tables](docs/benchmarks.md#accuracy) say where, with how many seeds.",
+        "default": "**The default, `openbook`**, on the accuracy suites so far: {missed} targets missed (on {where}), {met} met, "
+        "{open} not measured; a floor or another model beats it somewhere on {lost}. [The tables](docs/benchmarks.md#accuracy) say where, with how many seeds.",
         "nowhere": "none of them",
+        "others": "In the main jobs below, the papers' protocols and speed:",
         "count": "Targets: {missed} missed, {met} met, {open} not measured.",
         "missed": "**Missed:** {asked} (measured: {measured}).",
         "lost": "**Lost:** {case}: {floor} ({metric} {best}) beats {model} ({values}).",
@@ -117,9 +118,10 @@ WORDS: dict[str, dict[str, Any]] = {
         ),
         "floor": " (기준선)",
         "none": "아직 측정하지 않았습니다.",
-        "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 미달 {missed}건, 달성 {met}건, 미측정 {open}건이며, 기준선이나 다른 모델이 "
+        "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 미달 {missed}건({where}), 달성 {met}건, 미측정 {open}건이며, 기준선이나 다른 모델이 "
         "앞선 데이터: {lost}. 어디에서 얼마나, 시드는 몇 개인지는 [표](docs/benchmarks.md#accuracy)(영문)에 있습니다.",
         "nowhere": "없음",
+        "others": "아래의 주요 작업, 논문의 프로토콜, 속도에서는:",
         "count": "목표: 미달 {missed}건, 달성 {met}건, 미측정 {open}건.",
         "missed": "**미달:** {asked} (측정값: {measured}).",
         "lost": "**패배:** {case}: {floor}({metric} {best})이(가) {model}({values})보다 정확했습니다.",

@@ -188,17 +188,20 @@ def test_the_readmes_tell_the_defaults_state_in_both_languages(module: Callable[
     tables, accuracy = module("tables"), module("accuracy_tables")
     read = module("accuracy_results").read_accuracy
     assert accuracy.summary(read(tmp_path)) is None
-    put(tmp_path, "exchange", "96", "openbook", 1, mse=0.36, mae=0.38)
-    put(tmp_path, "exchange", "96", "naive", mse=0.35, mae=0.38)
+    for horizon in ("96", "192", "336", "720"):
+        put(tmp_path, "exchange", horizon, "openbook", 1, mse=0.36, mae=0.38)
+        put(tmp_path, "exchange", horizon, "naive", mse=0.35, mae=0.38)
     results = read(tmp_path)
-    counts, lost = accuracy.summary(results)
+    counts, lost, missed = accuracy.summary(results)
     assert lost == ["exchange"]
+    assert missed == ["exchange"]
     assert sum(counts.values()) == len(module("published").accuracy_targets(results))
     for language in ("en", "ko"):
         told = tables.readme_table({}, language, results)
         assert "`openbook`" in told
         assert "exchange" in told
         assert f"{counts['missed']}" in told.splitlines()[0]
+        assert told.splitlines()[0].count("exchange") == 2
         assert "`openbook`" not in tables.readme_table({}, language)
 
 
