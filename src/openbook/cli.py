@@ -1,4 +1,4 @@
-"""The ``openbook`` command: options named like the Python arguments, exit codes 0 to 4, heavy imports where they are used."""
+"""The ``openbook`` command: options named like the Python arguments, exit codes 0 to 4 and 130, heavy imports where used."""
 
 from __future__ import annotations
 
@@ -194,10 +194,14 @@ def backtest(
     n_windows: Annotated[int, typer.Option(help="Windows to evaluate.")] = 7,
     step_size: Annotated[int | None, typer.Option(help="Steps between windows; default: h.")] = None,
     models: Annotated[
-        str, typer.Option(help="Models and floors, separated by commas.")
+        str,
+        typer.Option(
+            help="Separated by commas: openbook, luong, bahdanau, darnn, day_to_day, and floors: naive, auto_ets, auto_theta, "
+            "auto_arima, mstl; seasonal_naive and ridge always take part."
+        ),
     ] = "openbook,luong,seasonal_naive,ridge",
     refit: Annotated[int, typer.Option(help="Fit anew every so many windows; 0: once.")] = 0,
-    limit_s: Annotated[float, typer.Option(help="Most seconds a classical floor may take.")] = 120.0,
+    limit_s: Annotated[float, typer.Option(help="Most seconds a statistical floor may take.")] = 120.0,
     only: Annotated[str, typer.Option(help="Series to use, separated by commas; default: all.")] = "",
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",

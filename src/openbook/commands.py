@@ -61,7 +61,7 @@ def floor(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Fit a floor and forecast from the end of a table: it takes seconds, so there is no model file. ridge reads inputs."""
+    """Fit a floor and forecast from the end of a table, without a model file. Only ridge reads inputs."""
     from openbook.forecast.floor import Floor
 
     if out is not None:
@@ -83,7 +83,9 @@ def floor(
 def anomalies(
     data: Data,
     out: Annotated[Path, typer.Option(help=".csv or .parquet to write: one row per stamp, with score and verdicts.")],
-    h: Annotated[int | None, typer.Option("--h", help="Steps rebuilt at once; default: one season.")] = None,
+    h: Annotated[
+        int | None, typer.Option("--h", help="Steps rebuilt at once; default: one season (-h: this help).")
+    ] = None,
     gaps: Annotated[str, typer.Option(help="Past days to rebuild from, in periods, separated by commas.")] = "1,7,28",
     quantile: Annotated[float, typer.Option(help="Share of scores below the first threshold.")] = 0.995,
     risk: Annotated[float, typer.Option(help="Chance of exceeding the second threshold, per stamp.")] = 1e-3,

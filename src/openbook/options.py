@@ -14,28 +14,33 @@ IdCol = Annotated[
 TimeCol = Annotated[str, typer.Option(help="Column with the stamps.")]
 TargetCol = Annotated[str, typer.Option(help="Column to forecast; of several, separated by commas, each is a series.")]
 FutrExog = Annotated[str, typer.Option(help="Columns known ahead, separated by commas.")]
-HistExog = Annotated[str | None, typer.Option(help="Columns known up to now; default: all other numeric columns.")]
+HistExog = Annotated[
+    str | None, typer.Option(help="Columns known up to now; default: all other numeric columns that vary.")
+]
 StatExog = Annotated[str, typer.Option(help="Columns with one value per series, numbers or text, separated by commas.")]
 FreqOption = Annotated[
     str | None, typer.Option(help="Frequency such as h, 30min, D, MS or a number; default: inferred.")
 ]
 SeasonLength = Annotated[
-    int | None, typer.Option(help="Steps of a season, floors' too; default: decided from frequency and data.")
+    int | None,
+    typer.Option(help="Steps of a season, floors' too; default: the frequency's; of whole-number time the data's."),
 ]
 Country = Annotated[
     str | None, typer.Option(help="Holidays to know ahead: a country or a part of one, such as AU or AU-VIC.")
 ]
-Horizon = Annotated[int, typer.Option("--h", help="Steps to forecast.")]
+Horizon = Annotated[int, typer.Option("--h", help="Steps to forecast (-h: this help).")]
 InputSize = Annotated[int | None, typer.Option(help="Context steps; default: decided from the data.")]
-Model = Annotated[str, typer.Option(help="Model by name.")]
+Model = Annotated[str, typer.Option(help="openbook, luong, bahdanau, darnn or day_to_day.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 MaxSteps = Annotated[int | None, typer.Option(help="Most training steps.")]
 BudgetS = Annotated[
     float | None,
-    typer.Option(help="Seconds a training may take; openbook: 300 unless given, all its decisions included."),
+    typer.Option(
+        help="Seconds a training may take; openbook: 300 unless given, all its decisions included; others: no limit."
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result; warnings stay.")]
 Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
 Level = Annotated[str, typer.Option(help="Interval levels in percent, separated by commas.")]
 ModelConfigText = Annotated[

@@ -111,7 +111,7 @@ def _missing(view: View) -> Iterator[Finding]:
             "warning" if share > 0.05 or long >= max(view.season, 3) else "info",
             f"target, {view.place(first)}",
             f"{int(gaps.sum())} value(s) ({share:.2%}) are missing; the longest run has {long} step(s)",
-            "nothing: missing values are masked, never filled",
+            "nothing: missing values are never scored",
             int(gaps.sum()),
         )
     if tail.any() and not tail.all():

@@ -23,7 +23,7 @@ class Panel:
     """N series stacked into R rows; series n owns rows ``offsets[n]:offsets[n + 1]``, evenly spaced by ``freq``.
 
     Shapes: ``ids`` [N], ``offsets`` [N + 1], ``times`` [R] (datetime64 or int64), ``target`` [R], ``hist`` [R, P],
-    ``futr`` [R, K]. Values are float64; NaN means *not observed* and is masked everywhere, never filled.
+    ``futr`` [R, K]. Values are float64; NaN means *not observed* and is never scored.
     ``timezone`` is set when the table carried time zones: ``times`` are UTC then for steps below a day, and the wall
     clock of that zone for steps of a day and longer (a local day has 23 to 25 hours; its midnights stay midnights).
     ``static``: which of ``futr_columns``, the last ones, have one value per series. ``labels`` [N, S]: static text of each
@@ -216,15 +216,18 @@ def _check_columns(frame: pd.DataFrame, needed: Sequence[str]) -> None:
 def _plain_times(frame: pd.DataFrame, freq: Freq | None) -> tuple[pd.DataFrame, str | None, Freq | None]:
     """Stamps without time zone (see ``Panel.timezone``), ids as plain sortable values, the checked frequency."""
     stamps, _ = parse_stamps(frame[TIME], f"column {TIME!r}")
-    for column, empty, name in ((TIME, stamps.isna(), "stamp"), (ID, frame[ID].isna(), "id")):
+    for column, empty, code, wanted in (
+        (TIME, stamps.isna(), "missing_stamps", "a stamp"),
+        (ID, frame[ID].isna(), "missing_ids", "an id"),
+    ):
         if empty.any():
             row = int(np.flatnonzero(empty)[0])
             raise DataError(
-                f"missing_{name}s",
-                expected=f"a{'n' if name == 'id' else ''} {name} in every row",
+                code,
+                expected=f"{wanted} in every row",
                 got=f"{int(empty.sum())} empty one(s)",
                 where=f"column {column!r}, row {row}"
-                + (f" of series {frame[ID].iloc[row]!r}" if name == "stamp" else ""),
+                + (f" of series {frame[ID].iloc[row]!r}" if column == TIME else ""),
                 fix="fill or drop these rows",
             )
     ids = frame[ID] if names_as_numbers(frame[ID]) else frame[ID].astype(str)

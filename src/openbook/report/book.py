@@ -53,8 +53,8 @@ def _notes(models: list[str], spots: int, opened: int, merged: int, margins: boo
     if opened < spots:
         names = ", ".join(map(shown, models))
         notes.append(
-            f"The book is open for {plural(opened, 'forecast')} of {spots:,} ({names}): the worst, the best, the latest, and "
-            "others evenly spaced. explanation.parquet holds them all."
+            f"The book is open for {plural(opened, 'forecast')} of {spots:,} whose look-ups were kept ({names}): the worst, "
+            f"the best, the latest, and others evenly spaced. explanation.parquet holds all {spots:,}."
         )
     if merged > 1:
         notes.append(

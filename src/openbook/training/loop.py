@@ -39,7 +39,8 @@ class TrainConfig:
     out at the end of every series (``None``: decided from the lengths). ``focus`` weighs the entropy of the attention in
     the training loss: look-ups that forecast equally well shall be the sharper ones. Weights are validated and kept as
     moving averages over steps with decay ``averaging`` (0: none). The learning rate decays after ``hold`` steps.
-    ``budget_s`` ends training after that many seconds; ``stop_after`` ends it after that many steps of a schedule laid out
+    ``budget_s`` ends training after that many seconds; left open, ``openbook`` has 300, its decisions included, and other
+    models have no limit but ``max_steps``. ``stop_after`` ends it after that many steps of a schedule laid out
     for ``max_steps``. ``gap`` is how many steps back ``lag_mase`` compares with (None: a season). ``mixed_precision`` applies
     to GPUs only.
 
