@@ -22,8 +22,8 @@ from openbook.training.loop import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 README, KOREAN, GUIDE = ROOT / "README.md", ROOT / "README.ko.md", ROOT / "docs" / "guide.md"
-MODELS, INPUTS = ROOT / "docs" / "models.md", ROOT / "docs" / "inputs.md"
-PAGES = (README, KOREAN, GUIDE, MODELS, INPUTS, ROOT / "CHANGELOG.md")
+MODELS, INPUTS, COMMANDS = (ROOT / "docs" / name for name in ("models.md", "inputs.md", "commands.md"))
+PAGES = (README, KOREAN, GUIDE, MODELS, INPUTS, COMMANDS, ROOT / "CHANGELOG.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 STEPS = 4
@@ -150,6 +150,8 @@ def test_the_guides_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert set(names["tested"].columns) == expected
     assert len(names["tested"]) == 2 * 4 * 14
     assert names["third"].config.mode == "scheduled"
+    assert set(names["side"].scores["model"]) == {"openbook", "two heads", "naive", "seasonal_naive", "ridge"}
+    assert (tmp_path / "rivals" / "report.html").is_file()
 
 
 @pytest.mark.slow
@@ -208,20 +210,20 @@ def test_make_knows_the_targets_the_readme_names() -> None:
     assert {"demo", "test"} <= named <= made
 
 
-def test_codes_options_and_names_of_the_guide_exist() -> None:
+def test_codes_options_and_names_that_are_told_exist() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
-    guide = GUIDE.read_text(encoding="utf-8")
-    table = guide[guide.index("| code | what to do |") :]
+    guide, commands_page = GUIDE.read_text(encoding="utf-8"), COMMANDS.read_text(encoding="utf-8")
+    table = commands_page[commands_page.index("| code | what to do |") :]
     named = re.findall(r"`([a-z_]+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line))
     named += re.findall(r"`(F\d\d-[a-z-]+)`", guide)
-    assert len(named) >= 18
+    assert len(named) >= 26
     assert [code for code in named if f'"{code}"' not in source] == []
     options = set(re.findall(r"`?(--[a-z][a-z-]+)", guide + README.read_text(encoding="utf-8")))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         known = known_options()
     assert options <= known, options - known
-    for name in re.findall(r"\bob\.(\w+)", guide):
+    for name in re.findall(r"\bob\.(\w+)", guide + commands_page):
         assert name in ob.__all__
 
 
