@@ -26,7 +26,7 @@ from openbook.forecast.decisions import Decision, decide_hist, decide_lower_boun
 from openbook.forecast.explanation import Explanation, looked, make_explanation
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
-from openbook.forecast.judging import judge
+from openbook.forecast.judging import judge, unproven
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
 from openbook.forecast.recent import recent_of, rows_followed
@@ -344,8 +344,14 @@ class Forecaster(FrameForecaster):
         if split.series_held_out:
             why = f"{split.series_held_out} whole series, as all are too short to give their end away, {counts}"
         elif not split.validation:
-            why = f"nothing could be held out: intervals come from training windows and are too narrow; {counts}"
-            log.warning("nothing could be held out for validation: intervals are likely too narrow")
+            why = f"nothing could be held out; {counts}"
+            repeated = unproven(self.config, split, self.train)
+            told = (
+                "past values are repeated, as nothing proves the model"
+                if repeated
+                else "intervals are likely too narrow"
+            )
+            log.warning("nothing could be held out for validation: %s", told)
         self._decided("validation_size", Decision(split.held_out, why))
 
     def _report_training(self, split: Split) -> None:

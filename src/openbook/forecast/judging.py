@@ -15,6 +15,7 @@ from openbook.forecast.origins import Origins
 from openbook.forecast.running import forecasts, outputs
 from openbook.forecast.start import error_of
 from openbook.forecast.widening import widenings
+from openbook.models.base import ModelConfig
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.loop import TrainConfig
 from openbook.windows.sampler import Split, WindowIndex, split_windows, spread
@@ -34,13 +35,18 @@ def judge(
     if split.validation and unit is not None:
         choice, decision = _chosen(fitted, panel, split.validation, unit, train)
         fitted = replace(fitted, choice=choice)
-    elif not split.validation and isinstance(fitted.config, OpenBookConfig) and train.validation_size is None:
+    elif unproven(fitted.config, split, train):
         short = replace(fitted.windows, least_context=1)
         judged = split_windows(panel, short, validation_size=0).train
         choice, decision = least_of_repeats(panel, Origins(*judged), fitted.shape.h, fitted.season)
         fitted = replace(fitted, choice=choice)
     fitted = replace(fitted, calibration=_calibrated(fitted, panel, judged))
     return replace(fitted, widening=widenings(fitted, panel, judged)), decision
+
+
+def unproven(config: ModelConfig, split: Split, train: TrainConfig) -> bool:
+    """Whether nothing could be held out to prove an ``openbook`` by: not where that was asked for."""
+    return not split.validation and isinstance(config, OpenBookConfig) and train.validation_size is None
 
 
 def _chosen(

@@ -96,8 +96,8 @@ class Usual(NamedTuple):
         the largest series.
 
         >>> zero = torch.zeros(1, dtype=torch.float64)
-        >>> [Usual(5.0, share=0.5).still(zero, peak).item() for peak in (zero + 8, zero)]
-        [4.0, 5e-06]
+        >>> [Usual(2.0, share=0.5).still(zero, peak).item() for peak in (zero + 8, zero)]
+        [4.0, 2e-06]
         """
         if not self.share or peak_BM is None:
             return self.of(level_BM)
