@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 from benchmarks.accuracy_results import Results
+from benchmarks.alike import alike
 from benchmarks.markdown import table
 from benchmarks.peer_jobs import PEERS
 from benchmarks.published import AGAIN, NAMES, NEITHER, OURS, PUBLISHED, accuracy_targets, ratios
@@ -157,8 +158,9 @@ def ablations(results: Mapping[str, Results]) -> str:
     rows += [[name.removeprefix(f"{OURS}, "), *(_against(found, name) for found in suites)] for name in names]
     told = (
         "In brackets: the change against the model as it is, on the cases and seeds that both have; in `small_demand`, with "
-        "two units, the mean of the cases' changes. With a star: measured on another commit than the model as it is; what "
-        "was changed between the two is in it as well, and may be most of it."
+        "two units, the mean of the cases' changes. With a star: measured on another commit than the model as it is, and not "
+        "known to forecast the same points (`python -m benchmarks.alike`); what was changed between the two is in it as well, "
+        "and may be most of it."
     )
     return "\n\n".join(part for part in ("### Ablations", _worth_of_attention(suites), told, table(head, rows)) if part)
 
@@ -206,12 +208,12 @@ def _against(whole: Results, label: str) -> str:
 
 
 def _of_other_commits(found: Results, label: str) -> bool:
-    """Whether a variant was measured on other code than the model as it is, in a case that both have."""
+    """Whether a variant was measured on code that forecasts otherwise than the model as it is, in a case that both have."""
     mine, other = (
         {(case, run["commit"]) for case in found.measured(label, OURS) for run in found.of(name, case)}
         for name in (OURS, label)
     )
-    return not other <= mine
+    return not all(any(case == own and alike(commit, at) for own, at in mine) for case, commit in other)
 
 
 def _rank(found: Results, targets: Sequence[Target]) -> int:

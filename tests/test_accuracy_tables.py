@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +113,7 @@ def test_ablations_are_compared_with_the_same_seeds(module: Callable[[str], Any]
 
 
 def test_a_variant_measured_on_other_code_is_marked_and_not_held_against_the_model(
-    module: Callable[[str], Any], tmp_path: Path
+    module: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path, "etth1", "96", "openbook, without attention", 1, mse=0.42, mae=0.38)
     put(tmp_path, "etth1", "96", "openbook", 1, mse=0.40, mae=0.38)
@@ -125,6 +127,22 @@ def test_a_variant_measured_on_other_code_is_marked_and_not_held_against_the_mod
     page = section(module, tmp_path)
     assert "without either" not in page
     assert "| without attention | 0.4200 (+5.0 %, 1 of 4 cases) \\* |" in page
+    monkeypatch.setattr(module("alike"), "SAME_POINTS", ({"abc1234", "def5678"},))  # known to forecast the same
+    page = section(module, tmp_path)
+    assert "without either: −4.8 % on etth1" in page
+    assert "\\* |" not in page
+
+
+def test_short_fits_of_the_same_code_have_the_same_digest(module: Callable[[str], Any]) -> None:
+    step = np.arange(300)
+    frame = pd.DataFrame(
+        {"ds": pd.date_range("2024-01-01", periods=300, freq="h"), "a": np.sin(step * np.pi / 12) + step % 5}
+    )
+    job = module("jobs").wide_job(frame, (200, 50, 50), 4, season=24, freq="h", input_size=24)
+    fit = module("alike").fit
+    once, again, learned = (fit(job, refit=refit) for refit in (False, False, True))
+    assert once == again
+    assert learned != once
 
 
 @pytest.mark.parametrize(("mse", "met"), [(0.40, True), (0.41, False)])

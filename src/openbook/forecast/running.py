@@ -49,8 +49,8 @@ def forecasts(fitted: Fitted, panel: Panel, windows: WindowIndex) -> Iterator[To
 def moved_apart(quantile_BHQ: np.ndarray, times_HQ: np.ndarray, median: int) -> np.ndarray:
     """Quantiles whose distances from their middle are multiplied, in order all the same.
 
-    >>> moved_apart(np.array([[[-2.0, -1.0, 0.0, 1.0]]]), np.array([[1.0, 3.0, 1.0, 2.0]]), 2)
-    array([[[-3., -3.,  0.,  2.]]])
+    >>> moved_apart(np.array([[[-2.0, -1.0, 0.0, 1.0, 2.0]]]), np.array([[1.0, 3.0, 1.0, 3.0, 1.0]]), 2)
+    array([[[-3., -3.,  0.,  3.,  3.]]])
     """
     middle_BH1 = quantile_BHQ[..., median, None]
     off_BHQ = (quantile_BHQ - middle_BH1) * times_HQ
