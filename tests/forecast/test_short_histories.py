@@ -12,6 +12,7 @@ import pytest
 
 import openbook as ob
 from openbook.data.panel import Panel, make_panel
+from openbook.errors import UsageError
 from openbook.forecast import widening as module
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.origins import Origins
@@ -96,6 +97,9 @@ def test_what_could_not_be_proven_is_not_forecast() -> None:
     np.testing.assert_allclose(told["OpenBook"], y[16:28])
     inside = (y[28:] >= told["OpenBook-lo-80"]) & (y[28:] <= told["OpenBook-hi-80"])
     assert inside.mean() >= 0.5
+    assert model.decisions["input_size"].why == "all that the histories allow"  # nobody gave it
+    with pytest.raises(UsageError, match="one length of the window"):
+        ob.Forecaster(12, model=ob.OpenBookConfig(window=12), input_size=14).fit(table[:28])
     parts = model.explain().parts
     np.testing.assert_allclose(parts.repeated[0], y[16:28])
     asked = ob.Forecaster(12, train=replace(train, validation_size=0)).fit(table[:28])

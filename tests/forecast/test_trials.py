@@ -162,6 +162,25 @@ def test_a_slower_pace_is_tried_where_a_trial_overfitted_or_its_end_brought_noth
     assert paces == ([0.2] if slow else [])
 
 
+def test_an_interrupt_of_the_slower_pace_keeps_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(best_loss=1.0, best_step=9, steps=10, seconds=1.0)
+
+    def run(progress: Any) -> None:
+        raise KeyboardInterrupt
+
+    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+        training: Any = SimpleNamespace(history=History(), config=TrainConfig(), run=run)
+        return search.Trial(training, config, bench, pace)
+
+    monkeypatch.setattr(search, "begun", begun)
+    train = TrainConfig(max_steps=40)
+    bench: Any = SimpleNamespace(train=train, split=SPLIT, progress=None)
+    first: Any = SimpleNamespace(history=history, config=train, go_on=lambda config, progress: None)
+    kept, _ = search.train_fully(search.Trial(first, OpenBookConfig(), bench), 1, 100.0, 2)
+    assert kept.history is history
+    assert search.stopped(kept)
+
+
 @pytest.mark.parametrize(("step_s", "seconds"), [(0.04, 10.0), (0.1, 20.0), (0.2, 30.0)])
 def test_a_trial_of_slow_steps_goes_on_until_it_tells(
     monkeypatch: pytest.MonkeyPatch, step_s: float, seconds: float
