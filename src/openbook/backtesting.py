@@ -101,7 +101,7 @@ def backtest(  # noqa: PLR0913 (what cross_validation takes, for several models)
         ``ridge`` always take part; floors read the inputs of the first forecaster. A forecaster's name is its ``alias``, or
         that of its model; two of one model need aliases.
     n_windows, step_size, refit, level, id_col, time_col, target_col : as for ``Forecaster.cross_validation``.
-    limit_s : seconds a statistical floor may take, in a process of its own (scripts need the usual ``__name__`` guard).
+    limit_s : seconds a statistical floor may take, in a process of its own.
 
     A model that fails stops no other. Raises ``UsageError`` for forecasters that can not be compared (horizons, frequencies or
     names), ``DataError`` where no model can forecast the table.
