@@ -72,7 +72,9 @@ def test_luck_is_called_luck(tmp_path: Path) -> None:
     result = duel(test)
     assert result is not None
     assert (result.closer, result.windows) == (6, 10)
-    assert "this may be luck" in " ".join(verdict(test))
+    assert "A tossed coin splits that unevenly 75% of the time, so this may be luck" in " ".join(verdict(test))
+    test.forecasts.loc[4, "openbook"] = 120.0
+    assert "in 5 of 10 windows. That is how a tossed coin splits them, so" in " ".join(verdict(test))
 
 
 def test_windows_count_only_stamps_all_models_share(tmp_path: Path) -> None:

@@ -201,10 +201,10 @@ def _luck(result: Duel) -> list[str]:
         return []
     split = f"{begin(shown(result.winner))} was the closer of the two in {result.closer} of {plural(result.windows, 'window')}"
     if result.chance > 0.05:
-        odds = percent(result.chance, 0)
-        return [
-            f"{split}. A tossed coin splits that unevenly {odds} of the time, so this may be luck: test on more windows."
-        ]
+        coin = f"A tossed coin splits that unevenly {percent(result.chance, 0)} of the time"
+        if result.chance == 1:  # half of them, or as near to it as an odd number allows
+            coin = "That is how a tossed coin splits them"
+        return [f"{split}. {coin}, so this may be luck: test on more windows."]
     return [f"{split}; a tossed coin would split that unevenly {_rarely(result.chance)}."]
 
 
