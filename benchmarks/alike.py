@@ -1,4 +1,4 @@
-"""Do two commits forecast alike? ``python -m benchmarks.alike``, run on each, tells short fits on several suites as digests.
+"""Do two commits forecast alike? ``python -m benchmarks.alike``, run on each, keeps short fits on several suites as digests.
 
 The fits end by steps, not by seconds: the same code on the same machine gives the same digests. Points and bands have one
 each, so that a change of bands alone shows as such.
@@ -7,6 +7,7 @@ each, so that a change of bands alone shows as such.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ import torch
 
 from benchmarks.jobs import Job
 from benchmarks.measures import LEVELS
+from benchmarks.record import RESULTS, commit, write_result
 from benchmarks.suites import SUITES
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.origins import Origins
@@ -33,18 +35,23 @@ ASKED = (
     *(("m4_hourly", "48"), ("small_demand", "bike_hour_60_2011-07-01"), ("weather", "96")),
 )
 _WINDOWS = 150
-# Commits whose digests of points are the same on all of these, with and without going on with the held-out rows: there the
-# errors of a variant may be told against a default that was measured on another of them.
-SAME_POINTS = (frozenset({"290d1b1", "5c346b4", "dcbb899"}),)
+FOLDER = RESULTS / "alike"
 
 
 def alike(first: str, second: str) -> bool:
-    """Whether two commits are known to forecast the same points.
+    """Whether two commits forecast the same points, as far as their results tell: errors of one stand for the other's.
 
     >>> alike("290d1b1", "5c346b4"), alike("290d1b1", "db3400d")
     (True, False)
     """
-    return first == second or any({first, second} <= same for same in SAME_POINTS)
+    told, other = (_points(name) for name in (first, second))
+    return first == second or (bool(told) and told == other)
+
+
+def _points(name: str) -> dict[str, str]:
+    path = FOLDER / f"{name}.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["digests"] if path.is_file() else {}
+    return {label: digests["points"] for label, digests in found.items()}
 
 
 def digest(parts: Iterable[np.ndarray]) -> str:
@@ -77,8 +84,9 @@ def fit(job: Job, *, refit: bool) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Print a line a suite; where the protocol leaves the held-out rows to the library, one with them learned too."""
+    """Write the digests of this commit; where the protocol leaves the held-out rows to the library, with them learned too."""
     torch.set_num_threads(1)
+    found: dict[str, dict[str, str]] = {}
     for name, case in ASKED:
         if why := SUITES[name].skipped():
             print(f"{name}: skipped, {why}")
@@ -86,7 +94,11 @@ def main() -> None:
         job = SUITES[name].cases[case]()
         for refit in (False, True) if job.validation is None else (False,):
             points, bands = fit(job, refit=refit)
-            print(f"{name} {case}{', learned again' if refit else ''}: points {points}, bands {bands}", flush=True)
+            label = f"{name} {case}{', learned again' if refit else ''}"
+            found[label] = {"points": points, "bands": bands}
+            print(f"{label}: points {points}, bands {bands}", flush=True)
+    values = {"command": "python -m benchmarks.alike", "digests": found}
+    write_result(commit(), values, FOLDER, threads=1)
 
 
 if __name__ == "__main__":

@@ -124,13 +124,22 @@ def test_a_variant_measured_on_other_code_is_marked_and_not_held_against_the_mod
     run = json.loads(path.read_text(encoding="utf-8"))
     run["commit"] = "def5678"
     path.write_text(json.dumps(run), encoding="utf-8")
+    digested = tmp_path / "digested"
+    digested.mkdir()
+    monkeypatch.setattr(module("alike"), "FOLDER", digested)
     page = section(module, tmp_path)
     assert "without either" not in page
     assert "| without attention | 0.4200 (+5.0 %, 1 of 4 cases) \\* |" in page
-    monkeypatch.setattr(module("alike"), "SAME_POINTS", ({"abc1234", "def5678"},))  # known to forecast the same
+    same, other = {"x": {"points": "a", "bands": "b"}}, {"x": {"points": "a", "bands": "c"}}  # bands alone differ
+    for name, digests in (("abc1234", same), ("def5678", other)):
+        (digested / f"{name}.json").write_text(json.dumps({"digests": digests}), encoding="utf-8")
     page = section(module, tmp_path)
     assert "without either: −4.8 % on etth1" in page
     assert "\\* |" not in page
+    (digested / "def5678.json").write_text(
+        json.dumps({"digests": {"x": {"points": "d", "bands": "b"}}}), encoding="utf-8"
+    )
+    assert "\\* |" in section(module, tmp_path)
 
 
 def test_short_fits_of_the_same_code_have_the_same_digest(module: Callable[[str], Any]) -> None:

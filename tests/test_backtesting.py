@@ -12,7 +12,6 @@ import pytest
 
 import openbook as ob
 from openbook.errors import DataError, UsageError
-from openbook.forecast.floors import FLOORS
 
 H = 6
 QUICK = ob.TrainConfig(max_steps=6, val_every=3, batch_size=16)
@@ -116,7 +115,3 @@ def test_errors_name_the_callers_columns(hourly: pd.DataFrame) -> None:
     own = hourly.rename(columns={"y": "load"}).assign(load="many")
     with pytest.raises(DataError, match="'load'"):
         ob.backtest(own, luong(), target_col="load")
-
-
-def test_floors_that_are_known_are_those_of_the_package() -> None:
-    assert {"seasonal_naive", "ridge", "auto_ets"} <= set(FLOORS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,37 +29,18 @@ class Backtest:
     """
 
     def __init__(self, result: BacktestResult, names: ColumnNames, restore: Restore) -> None:
-        self._result, self._names, self._restore = result, names, restore
-        run = result.run
-        self.warnings: list[str] = list(run["warnings"])
-        self.failed: dict[str, str] = dict(run["failed"])
-        self.decisions: dict[str, Any] = dict(run["decisions"])
+        own = {ID: names.id, TIME: names.time, TARGET: names.value}
 
-    @property
-    def scores(self) -> Any:
-        """Scores by model."""
-        return self._told(self._result.scores)
+        def told(frame: pd.DataFrame) -> Any:
+            return restore(frame.rename(columns=own))
 
-    @property
-    def scores_by_series(self) -> Any:
-        """Scores by model and series."""
-        return self._told(self._result.by_series)
-
-    @property
-    def scores_by_step(self) -> Any:
-        """Scores by model and step of the horizon."""
-        return self._told(self._result.by_step)
-
-    @property
-    def forecasts(self) -> Any:
-        """Every forecast beside the truth."""
-        return self._told(self._result.forecasts)
-
-    @property
-    def looked_up(self) -> Any:
-        """Where the models looked: a row a step, past step and input."""
-        frame = self._result.explanation
-        return self._told(frame.assign(feature=frame["feature"].replace(TARGET, self._names.value)))
+        looked_up = result.explanation.assign(feature=result.explanation["feature"].replace(TARGET, names.value))
+        self.scores, self.forecasts, self.looked_up = told(result.scores), told(result.forecasts), told(looked_up)
+        self.scores_by_series, self.scores_by_step = told(result.by_series), told(result.by_step)
+        self.warnings: list[str] = list(result.run["warnings"])
+        self.failed: dict[str, str] = dict(result.run["failed"])
+        self.decisions: dict[str, Any] = dict(result.run["decisions"])
+        self._result = result
 
     def write(self, folder: str | Path) -> Path:
         """Write the files that ``openbook backtest`` writes, and the report; the path of ``report.html``.
@@ -70,10 +51,6 @@ class Backtest:
         check_folder(folder)
         write_backtest(self._result, folder)
         return write_report(folder)
-
-    def _told(self, frame: pd.DataFrame) -> Any:
-        names = self._names
-        return self._restore(frame.rename(columns={ID: names.id, TIME: names.time, TARGET: names.value}))
 
     def __repr__(self) -> str:
         shown = self._result.scores.round(4).to_string(index=False)
@@ -124,14 +101,10 @@ def backtest(  # noqa: PLR0913 (what cross_validation takes, for several models)
     told = {"notes": list(table.attrs.get("notes", ()))} | ({"name": Path(df).name} if is_path(df) else {})
     facts = {"target": names.value, "arguments": {"seed": first.seed}, "data": told, "command": ""}
     try:
-        result = run_backtest(table, plan, _fresh(own), facts=facts)
+        result = run_backtest(table, plan, lambda name: own[name].fresh(), facts=facts)
     except DataError as error:
         raise error.renamed(names.own()) from error
     return Backtest(result, names, restore)
-
-
-def _fresh(own: dict[str, Forecaster]) -> Callable[[str], Forecaster]:
-    return lambda name: own[name].fresh()
 
 
 def _named(given: Sequence[Any]) -> tuple[dict[str, Forecaster], tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -286,12 +286,22 @@ def _clear_names(frame: pd.DataFrame, roles: _Roles, notes: list[str]) -> pd.Dat
             frame = frame.drop(columns=name)
             notes.append(f"column {name!r} is left out: it equals the {role} {owners[0]!r}")
             continue
-        free = f"{name}_"
-        while free in frame.columns:
-            free += "_"
+        free = free_name(name, frame.columns)
         frame = frame.rename(columns={name: free})
         notes.append(f"column {name!r} is renamed: {told}; as an input it is {free!r} in the exogenous lists")
     return frame
+
+
+def free_name(name: str, taken: Iterable[Any]) -> str:
+    """What an input that bears a canonical name is called instead.
+
+    >>> free_name("y", ["y", "y_"])
+    'y__'
+    """
+    free = f"{name}_"
+    while free in taken:
+        free += "_"
+    return free
 
 
 def _single(frame: pd.DataFrame, roles: _Roles) -> pd.DataFrame:

@@ -149,7 +149,7 @@ def run_backtest(
     evaluated = set(forecasts[ID])
     left_out = [name for name in panel.ids if name not in evaluated]
     told = {name: (run.decisions, run.failure) for name, run in ran.items()}
-    run = facts_of(asked_of(plan, models), panel, told, facts or {}, len(left_out)) | {
+    run = facts_of(_asked_of(plan, models), panel, told, facts or {}, len(left_out)) | {
         "season": int(season),
         "warnings": [*_warnings(scored[0], ran), *_left_out(left_out, panel, plan)],
         "seconds": round(time.perf_counter() - begin, 2),
@@ -323,7 +323,7 @@ def _warnings(scores: pd.DataFrame, ran: dict[str, _Ran]) -> list[str]:
     return words
 
 
-def asked_of(plan: Plan, models: Sequence[str]) -> dict[str, Any]:
+def _asked_of(plan: Plan, models: Sequence[str]) -> dict[str, Any]:
     """A plan as ``run.json`` keeps it."""
     return {
         "h": plan.h,

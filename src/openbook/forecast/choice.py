@@ -10,6 +10,7 @@ import torch
 
 from openbook.data.ids import id_text
 from openbook.data.panel import Panel
+from openbook.forecast.bands import error_scale, known_or_one
 from openbook.forecast.closed_form import Error
 from openbook.forecast.decisions import Decision
 from openbook.forecast.origins import Origins
@@ -230,13 +231,13 @@ def least_of_repeats(panel: Panel, origins: Origins, h: int, season: int) -> tup
     """
     names = members(panel, season, False)
     truth_WH = panel.target[origins.end[:, None] + np.arange(h)]
-    size_N = np.array([np.nanstd(panel.target[panel.rows(n)]) if len(panel) else 0.0 for n in range(len(panel))])
-    size_W1 = np.where(size_N > 0, size_N, 1.0)[origins.series][:, None]
+    whole = Origins(np.arange(len(panel)), panel.offsets[1:])
+    size_W1 = known_or_one(error_scale(panel, 1, whole))[origins.series][:, None]
     off_KWH = np.abs(repeats(panel, origins, h, names) - truth_WH) / size_W1
-    error_K = np.nan_to_num(np.nanmean(off_KWH, axis=(1, 2)), nan=np.inf)
+    error_K = np.nanmean(off_KWH, axis=(1, 2))
     best = 1 + int(np.argmin(error_K))
     told = ", ".join(f"{name} {error:.4g}" for name, error in zip(names[1:], error_K, strict=True))
-    why = f"nothing could be held out to prove the model by; errors in the training part, in deviations: {told}"
+    why = f"nothing could be held out to prove the model by; errors in the training part, in naive errors: {told}"
     return Choice(names, tuple(np.eye(len(names))[best].tolist())), Decision({names[best]: 1.0}, why)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from openbook.data.ids import id_parts, id_text
 from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers
 from openbook.data.reading import read_file
-from openbook.data.table import as_input, plain_header
+from openbook.data.table import as_input, free_name, plain_header
 from openbook.errors import DataError, UsageError
 from openbook.forecast.arguments import ColumnNames, is_path
 from openbook.forecast.targets import for_every_target
@@ -37,10 +37,7 @@ def _clear_of(frame: pd.DataFrame, names: ColumnNames) -> pd.DataFrame:
     """Inputs that bear a canonical name have the name that they were learned by: ``y_`` where the target is another."""
     targets = (names.target,) if isinstance(names.target, str) else names.target
     for name in {ID, TIME, TARGET} & set(frame.columns) - {names.id, names.time, *targets}:
-        free = f"{name}_"
-        while free in frame.columns:
-            free += "_"
-        frame = frame.rename(columns={name: free})
+        frame = frame.rename(columns={name: free_name(name, frame.columns)})
     return frame
 
 

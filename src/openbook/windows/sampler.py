@@ -87,6 +87,7 @@ def make_resident(
     ``like``: the same panel on the same device with other scalers, whose calendar is shared: it is most of what is kept.
     """
     inputs_RC = columns.apply(np.concatenate([panel.hist, panel.futr], axis=1))
+    calendar, peak_R = (_calendar(panel, layout), peaks(panel)) if like is None else (like.calendar_RK, like.peak_R)
     data_RC = np.concatenate([panel.target[:, None], inputs_RC], axis=1)
     place = {name: number for number, name in enumerate(layout.own)}
     own_N = np.array(
@@ -94,29 +95,30 @@ def make_resident(
     )
     return Resident(
         torch.from_numpy(np.ascontiguousarray(data_RC)).to(device),
-        _calendar(panel, layout, device) if like is None else like.calendar_RK,
+        calendar.to(device),
         torch.from_numpy(panel.offsets[:-1].copy()).to(device),
         torch.from_numpy(panel.offsets[1:].copy()).to(device),
         torch.from_numpy(own_N).to(device),
         layout,
         None if error_N is None else torch.from_numpy(error_N).to(device),
         halfway,
-        (torch.from_numpy(peaks(panel)).to(device) if (panel.target == 0).any() else None)
-        if like is None
-        else like.peak_R,
+        None if peak_R is None else peak_R.to(device),
     )
 
 
-def _calendar(panel: Panel, layout: Layout, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(calendar_columns(panel.wall_clock(), layout.calendar).astype(np.float32)).to(device)
+def _calendar(panel: Panel, layout: Layout) -> Tensor:
+    return torch.from_numpy(calendar_columns(panel.wall_clock(), layout.calendar).astype(np.float32))
 
 
-def peaks(panel: Panel) -> np.ndarray:
-    """The largest absolute value that the series of a row had up to it, [R]; 0 before its first value."""
+def peaks(panel: Panel) -> Tensor | None:
+    """The largest absolute value that the series of a row had up to it, [R]; 0 before its first value. None where no value is
+    zero: nobody asks then."""
+    if not (panel.target == 0).any():
+        return None
     size_R = np.nan_to_num(np.abs(panel.target))
     for begin, end in itertools.pairwise(panel.offsets.tolist()):
         np.maximum.accumulate(size_R[begin:end], out=size_R[begin:end])
-    return size_R
+    return torch.from_numpy(size_R)
 
 
 @dataclass(frozen=True)
