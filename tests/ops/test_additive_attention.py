@@ -154,7 +154,9 @@ def test_any_shape(sizes: tuple[int, int, int, int, int], wide: float, masked: b
 
 
 def test_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_least", lambda H, key: 1)  # work this small is not shared out otherwise
+    monkeypatch.setattr(
+        kernels, "_shares", lambda H, key: {"least": 1, "grain": 2}
+    )  # work this small is not shared out otherwise
     inputs, found = draw(7, 4, 33, 16, 8), []
     before = torch.get_num_threads()
     try:

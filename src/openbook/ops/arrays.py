@@ -12,7 +12,7 @@ NO_MASK = np.empty((1, 1, 0), bool)
 
 def array(tensor: Tensor) -> np.ndarray:
     """The same memory where it is contiguous, else a copy."""
-    return tensor.detach().contiguous().numpy()
+    return (tensor.detach() if tensor.requires_grad else tensor).contiguous().numpy()
 
 
 def nothing(ndim: int, dtype: type = np.float32) -> np.ndarray:

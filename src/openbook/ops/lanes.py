@@ -77,6 +77,21 @@ def load(_context: Any, array: Any, place: Any) -> Any:
 
 
 @intrinsic
+def fetch(_context: Any, array: Any, place: Any) -> Any:
+    """Brings the memory at ``array[place]`` near before it is read; ``place`` may lie behind the end of the array."""
+    _check(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, given[0]).data
+        pointer = builder.bitcast(builder.gep(data, [given[1]]), ir.IntType(8).as_pointer())
+        read, near, of_data = (ir.Constant(_PLACE, number) for number in (0, 3, 1))
+        _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, read, near, of_data)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
 def store(_context: Any, value: Any, array: Any, place: Any) -> Any:
     """``array[place : place + WIDTH] = value``."""
     _check(array)

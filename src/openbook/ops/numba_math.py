@@ -250,34 +250,6 @@ def softmax_backward(weight: np.ndarray, grad: np.ndarray, out: np.ndarray) -> N
         out[t] = weight[t] * (grad[t] - total)
 
 
-@njit(**FAST, **INNER)
-def weigh_rows(weight: np.ndarray, value: np.ndarray, out: np.ndarray) -> None:
-    """out[d] = Σ_t weight[t] value[t, d], four rows at once."""
-    T, D = value.shape
-    whole = T - T % 4
-    for d in range(D):
-        out[d] = np.float32(0)
-    for t in range(0, whole, 4):
-        w0, w1, w2, w3 = weight[t], weight[t + 1], weight[t + 2], weight[t + 3]
-        for d in range(D):
-            out[d] += w0 * value[t, d] + w1 * value[t + 1, d] + w2 * value[t + 2, d] + w3 * value[t + 3, d]
-    for t in range(whole, T):
-        w0 = weight[t]
-        for d in range(D):
-            out[d] += w0 * value[t, d]
-
-
-@njit(**FAST, **INNER)
-def add_dots(value: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
-    """out[t] += value[t] · grad."""
-    T, D = value.shape
-    for t in range(T):
-        total = np.float32(0)
-        for d in range(D):
-            total += value[t, d] * grad[d]
-        out[t] += total
-
-
 @njit(**EXACT, **INNER)
 def _sigmoids(x: Any) -> Any:
     """1 / (1 + e^-x) of lanes."""

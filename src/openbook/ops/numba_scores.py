@@ -1,4 +1,4 @@
-"""Additive scores and their gradients on the CPU: v·tanh(k + q) from the exponentials of keys and query."""
+"""Look-ups on the CPU: additive scores v·tanh(k + q) from the exponentials of keys and query, what weights find, gradients."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from openbook.ops.lanes import (
     WIDTH,
     clear,
     exponential,
+    fetch,
     fma,
     load,
     load_some,
@@ -56,14 +57,13 @@ def key_powers(key: np.ndarray, out: np.ndarray) -> bool:
 
 @njit(**EXACT, **INNER)
 def _bent(power: np.ndarray, at: int, factor: Any) -> Any:
-    """tanh of WIDTH times: 1 - 2 / (1 + power factor)."""
-    one = spread(ONE)
-    return fma(spread(-TWO), reciprocal(fma(load(power, at), factor, one)), one)
+    """tanh / -2 of WIDTH times: 1 / (1 + power factor) - 1/2."""
+    return reciprocal(fma(load(power, at), factor, spread(ONE))) - spread(HALF)
 
 
 @njit(**EXACT, **INNER)
 def _four(power: np.ndarray, factor: np.ndarray, score: np.ndarray, first: int, at: int) -> Any:
-    """Σ v tanh of the four units from ``first`` on, by twos."""
+    """Σ v tanh / -2 of the four units from ``first`` on, by twos."""
     left = spread(score[first]) * _bent(power[first], at, spread(factor[first]))
     left = fma(spread(score[first + 1]), _bent(power[first + 1], at, spread(factor[first + 1])), left)
     right = spread(score[first + 2]) * _bent(power[first + 2], at, spread(factor[first + 2]))
@@ -74,18 +74,23 @@ def _four(power: np.ndarray, factor: np.ndarray, score: np.ndarray, first: int, 
 def scores(power: np.ndarray, factor: np.ndarray, score: np.ndarray, out: np.ndarray) -> None:
     """out[t] = Σ_a v_a tanh(k_ta + q_a) as v (1 - 2 / (1 + power factor)), with power = exp(2k) and factor = exp(2q).
 
-    Eight units at once are eight streams of memory that are read in order; summed by twos, their rounding hardly adds up.
+    Eight units at once are eight streams of memory, the next eight of which are fetched meanwhile; summed by twos, their
+    rounding hardly adds up.
     """
     A, T = power.shape
     whole = A - A % 8
     clear(out)
     for a in range(0, whole, 8):
         for t in range(0, T, WIDTH):
+            for k in range(a, a + 8):
+                fetch(power[k], 8 * T + t)
             eight = _four(power, factor, score, a, t) + _four(power, factor, score, a + 4, t)
             store(load(out, t) + eight, out, t)
     for a in range(whole, A):
         for t in range(0, T, WIDTH):
             store(fma(spread(score[a]), _bent(power[a], t, spread(factor[a])), load(out, t)), out, t)
+    for t in range(0, T, WIDTH):
+        store(load(out, t) * spread(-TWO), out, t)
 
 
 @njit(**EXACT, **INNER)
@@ -155,3 +160,42 @@ def wide_scores_backward(
             store_some(weighed, line, a, n)
         for a in range(A):
             power_grad[a, t] += line[a]
+
+
+@njit(**EXACT, **INNER)
+def weigh_rows(weight: np.ndarray, value: np.ndarray, out: np.ndarray) -> None:
+    """out[d] = Σ_t weight[t] value[t, d], eight vectors of a row at once: sums that do not wait for each other."""
+    (T, D), zero = value.shape, spread(np.float32(0))
+    whole = D - D % (8 * WIDTH)
+    for d in range(0, whole, 8 * WIDTH):
+        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
+        for t in range(T):
+            row, w = value[t], spread(weight[t])
+            for k in range(0, 8 * WIDTH, 16):
+                fetch(row, d + 4 * D + k)
+            a0, a1 = fma(w, load(row, d), a0), fma(w, load(row, d + WIDTH), a1)
+            a2, a3 = fma(w, load(row, d + 2 * WIDTH), a2), fma(w, load(row, d + 3 * WIDTH), a3)
+            a4, a5 = fma(w, load(row, d + 4 * WIDTH), a4), fma(w, load(row, d + 5 * WIDTH), a5)
+            a6, a7 = fma(w, load(row, d + 6 * WIDTH), a6), fma(w, load(row, d + 7 * WIDTH), a7)
+        for at, left, right in ((d, a0, a1), (d + 2 * WIDTH, a2, a3), (d + 4 * WIDTH, a4, a5), (d + 6 * WIDTH, a6, a7)):
+            store(left, out, at)
+            store(right, out, at + WIDTH)
+    for d in range(whole, D, WIDTH):
+        n, a0, a1 = D - d, zero, zero
+        for t in range(0, T - T % 2, 2):
+            a0 = fma(spread(weight[t]), load_some(value[t], d, n), a0)
+            a1 = fma(spread(weight[t + 1]), load_some(value[t + 1], d, n), a1)
+        for t in range(T - T % 2, T):
+            a0 = fma(spread(weight[t]), load_some(value[t], d, n), a0)
+        store_some(a0 + a1, out, d, n)
+
+
+@njit(**FAST, **INNER)
+def add_dots(value: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+    """out[t] += value[t] · grad."""
+    T, D = value.shape
+    for t in range(T):
+        total = np.float32(0)
+        for d in range(D):
+            total += value[t, d] * grad[d]
+        out[t] += total

@@ -19,7 +19,7 @@ from openbook.ops.joint_attention import reference
 from openbook.ops.lanes import WIDTH, across, clear, put
 from openbook.ops.numba_math import FAST, INNER, KERNEL, LEAST, ONE, add, add_product, exp32, forget_older
 from openbook.ops.types import Found
-from openbook.ops.workers import share_out
+from openbook.ops.workers import claim, share_out
 
 GROUP = 8  # windows whose gradients of bias and gain are summed before they are written: however many threads there are
 _NONE = np.float32(-np.inf)
@@ -153,7 +153,7 @@ def _sums(line: np.ndarray, cell: np.ndarray, gain: np.ndarray, over: np.ndarray
 
 
 @njit(**KERNEL)
-def _forward(first: int, last: int, given: _Given, found: np.ndarray, weight: np.ndarray, left_out: np.ndarray) -> None:
+def _forward(board: np.ndarray, given: _Given, found: np.ndarray, weight: np.ndarray, left_out: np.ndarray) -> None:
     """``left_out`` [B, H]: nowhere's weight."""
     _, T, D = given.state.shape
     H, grid, nothing_ = weight.shape[1], given.cell.shape[1] > 0, given.gain[0, :0]
@@ -161,30 +161,33 @@ def _forward(first: int, last: int, given: _Given, found: np.ndarray, weight: np
     book = np.zeros((across(D) // (2 * WIDTH), T, 2 * WIDTH), np.float32)
     dots, rows = np.empty((T, across(H)), np.float32), np.empty((H, T), np.float32)
     out = np.empty((H, across(D)), np.float32)
-    for b in range(first, last):
-        asked, cell = given.asked[b], given.cell[min(b, given.cell.shape[0] - 1)]
-        closed = given.closed[min(b, given.closed.shape[0] - 1)]
-        _lay_out_turned(asked, question)
-        _product(given.state[b], question, dots)
-        _turn(dots, rows)
-        open_ = weight.shape[2]
-        for c in range(closed.shape[0]):
-            open_ -= closed[c] != np.float32(0)
-        for h in range(H):
-            line, ask, row = weight[b, h], asked[h], rows[h]
-            _scores(row, ask[: ask.shape[0] - grid], cell, nothing_, line)
-            add(given.bias[min(h, given.bias.shape[0] - 1)], line)
-            _close(closed, line)
-            nowhere = ask[ask.shape[0] - 1] + np.log(np.float32(max(open_, 1))) if grid else _NONE
-            left_out[b, h] = np.float32(0)
-            if grid or open_ > 0:
-                left_out[b, h] = _softmax(line, nowhere)
-            else:
-                clear(line)
-            _sums(line, cell, given.gain[min(h, given.gain.shape[0] - 1)], row, found[b, h])
-        _lay_out(given.state[b], np.int64(0), book)
-        _product(rows, book, out)
-        _put_rows(out, D, found[b])
+    first, last = claim(board, 0)
+    while first < last:
+        for b in range(first, last):
+            asked, cell = given.asked[b], given.cell[min(b, given.cell.shape[0] - 1)]
+            closed = given.closed[min(b, given.closed.shape[0] - 1)]
+            _lay_out_turned(asked, question)
+            _product(given.state[b], question, dots)
+            _turn(dots, rows)
+            open_ = weight.shape[2]
+            for c in range(closed.shape[0]):
+                open_ -= closed[c] != np.float32(0)
+            for h in range(H):
+                line, ask, row = weight[b, h], asked[h], rows[h]
+                _scores(row, ask[: ask.shape[0] - grid], cell, nothing_, line)
+                add(given.bias[min(h, given.bias.shape[0] - 1)], line)
+                _close(closed, line)
+                nowhere = ask[ask.shape[0] - 1] + np.log(np.float32(max(open_, 1))) if grid else _NONE
+                left_out[b, h] = np.float32(0)
+                if grid or open_ > 0:
+                    left_out[b, h] = _softmax(line, nowhere)
+                else:
+                    clear(line)
+                _sums(line, cell, given.gain[min(h, given.gain.shape[0] - 1)], row, found[b, h])
+            _lay_out(given.state[b], np.int64(0), book)
+            _product(rows, book, out)
+            _put_rows(out, D, found[b])
+        first, last = claim(board, last - first)
 
 
 @njit(**FAST, **INNER)
@@ -211,8 +214,8 @@ def _worth(told: np.ndarray, weight: np.ndarray, cell: np.ndarray, F: int, out: 
 
 
 @njit(**KERNEL)
-def _backward(first: int, last: int, given: _Given, weight: np.ndarray, left_out: np.ndarray, grads: _Grads) -> None:
-    """Of groups ``first`` to ``last``; adds gradients of bias and gain up by group."""
+def _backward(board: np.ndarray, given: _Given, weight: np.ndarray, left_out: np.ndarray, grads: _Grads) -> None:
+    """By groups; adds gradients of bias and gain up by group."""
     B, T, D = given.state.shape
     H, Q, nothing_ = weight.shape[1], given.asked.shape[2], given.gain[0, :0]
     question = np.zeros((across(H) // (2 * WIDTH), D, 2 * WIDTH), np.float32)
@@ -221,30 +224,33 @@ def _backward(first: int, last: int, given: _Given, weight: np.ndarray, left_out
     dots, line = np.empty((T, across(H)), np.float32), np.empty(weight.shape[2], np.float32)
     rows, shares = np.empty((2 * H, T), np.float32), np.empty((T, 2 * H), np.float32)
     out, wide = np.empty((H, across(D)), np.float32), np.empty((T, across(D)), np.float32)
-    for group in range(first, last):
-        for b in range(group * GROUP, min(B, (group + 1) * GROUP)):
-            told, cell = grads.found[b], given.cell[min(b, given.cell.shape[0] - 1)]
-            _lay_out_turned(told, question)
-            _product(given.state[b], question, dots)
-            _turn(dots, rows[:H])
-            for h in range(H):
-                share, gain, ask = weight[b, h], given.gain[min(h, given.gain.shape[0] - 1)], grads.asked[b, h]
-                _scores(rows[h], told[h], cell, gain, line)  # gradients of weights, then of scores
-                total = _steep(share, grads.weight[min(b, grads.weight.shape[0] - 1), h], line)
-                _sums(share, nothing_, nothing_, rows[h], ask)
-                _sums(line, cell, nothing_, rows[H + h], ask[: max(Q - 1, D)])
-                if Q > D:
-                    ask[Q - 1] = -left_out[b, h] * total
-                add(line, grads.bias[group, h])
-                _worth(told[h], share, cell, line.shape[0] // T, grads.gain[group, h])
-            _turn(rows, shares)
-            _lay_out(told, np.int64(0), both)
-            _lay_out(given.asked[b], H, both)
-            _product(shares, both, wide)
-            _put_rows(wide, D, grads.state[b])
-            _lay_out(given.state[b], np.int64(0), book)
-            _product(rows[H:], book, out)
-            _put_rows(out, D, grads.asked[b])
+    first, last = claim(board, 0)
+    while first < last:
+        for group in range(first, last):
+            for b in range(group * GROUP, min(B, (group + 1) * GROUP)):
+                told, cell = grads.found[b], given.cell[min(b, given.cell.shape[0] - 1)]
+                _lay_out_turned(told, question)
+                _product(given.state[b], question, dots)
+                _turn(dots, rows[:H])
+                for h in range(H):
+                    share, gain, ask = weight[b, h], given.gain[min(h, given.gain.shape[0] - 1)], grads.asked[b, h]
+                    _scores(rows[h], told[h], cell, gain, line)  # gradients of weights, then of scores
+                    total = _steep(share, grads.weight[min(b, grads.weight.shape[0] - 1), h], line)
+                    _sums(share, nothing_, nothing_, rows[h], ask)
+                    _sums(line, cell, nothing_, rows[H + h], ask[: max(Q - 1, D)])
+                    if Q > D:
+                        ask[Q - 1] = -left_out[b, h] * total
+                    add(line, grads.bias[group, h])
+                    _worth(told[h], share, cell, line.shape[0] // T, grads.gain[group, h])
+                _turn(rows, shares)
+                _lay_out(told, np.int64(0), both)
+                _lay_out(given.asked[b], H, both)
+                _product(shares, both, wide)
+                _put_rows(wide, D, grads.state[b])
+                _lay_out(given.state[b], np.int64(0), book)
+                _product(rows[H:], book, out)
+                _put_rows(out, D, grads.asked[b])
+        first, last = claim(board, last - first)
 
 
 KERNELS = (_forward, _backward)
@@ -272,7 +278,7 @@ class _JointAttention(torch.autograd.Function):
         F = 0 if cell_BFT is None else cell_BFT.shape[1]
         found_BHR, weight_BHFT, left_BH = room(B, H, D + 2 * F), room(B, H, max(F, 1), T), room(B, H)
         out = array(found_BHR), _lines(weight_BHFT), array(left_BH)
-        share_out(lambda first, last: _forward(first, last, given, *out), B, least=_least(weight_BHFT, D))
+        share_out(lambda board: _forward(board, given, *out), B, least=_least(weight_BHFT, D))
         ctx.save_for_backward(asked_BHQ, state_BTD, cell_BFT, bias_HFT, gain_HFT, weight_BHFT, left_BH)
         ctx.set_materialize_grads(False)
         return found_BHR, weight_BHFT
@@ -299,7 +305,7 @@ class _JointAttention(torch.autograd.Function):
         )
         given = _given(asked_BHQ, state_BTD, cell_BFT, None, bias_HFT, gain_HFT)
         weight, left, least = _lines(weight_BHFT), array(left_BH), -(-_least(weight_BHFT, D) // GROUP)
-        share_out(lambda first, last: _backward(first, last, given, weight, left, grads), groups, least=least)
+        share_out(lambda board: _backward(board, given, weight, left, grads), groups, least=least)
         summed = (None if part is None else part.sum(0) for part in (bias_grad, gain_grad))
         return (asked_grad, state_grad, None, None, *summed)
 

@@ -20,7 +20,7 @@ from openbook.ops.lanes import across, clear, panels, put
 from openbook.ops.narrow import narrow_product
 from openbook.ops.numba_math import KERNEL, ONE, add, add_product, cell_backward, cell_forward, forget_older
 from openbook.ops.types import LSTMWeights, Read
-from openbook.ops.workers import share_out
+from openbook.ops.workers import claim, share_out
 
 TILE = 4  # windows whose products share one pass over the weights
 
@@ -52,36 +52,38 @@ class _Grads(NamedTuple):
 
 
 @njit(**KERNEL)
-def lstm_forward(first: int, last: int, given: _Given, weights: np.ndarray, out: _Trace) -> None:
+def lstm_forward(board: np.ndarray, given: _Given, weights: np.ndarray, out: _Trace) -> None:
     """``weights``: of the last state, the input and one, [D + X + 1, 4D] in ``panels``."""
     _, T, X = given.input.shape
     D = given.hidden.shape[1]
     row, cell = np.empty((TILE, D + X + 1), np.float32), np.empty((TILE, D), np.float32)
     gates = np.zeros((TILE, across(4 * D)), np.float32)
-    for begin in range(first, last, TILE):
-        n = min(TILE, last - begin)
-        for i in range(n):
-            put(given.hidden[begin + i], row[i])
-            put(given.cell[begin + i], cell[i])
-            row[i, D + X] = ONE
-        for step in range(T):
+    first, last = claim(board, 0)
+    while first < last:
+        for begin in range(first, last, TILE):
+            n = min(TILE, last - begin)
             for i in range(n):
-                put(given.input[begin + i, step], row[i, D:])
-                clear(gates[i])
-            add_product(n, row, weights, gates)
-            for i in range(n):
-                b = begin + i
-                if given.inside.shape[0] == 0 or given.inside[b, step]:
-                    cell_forward(gates[i], cell[i], row[i])
-                put(gates[i], out.gates[b, step])
-                put(row[i], out.hidden[b, step])
-                put(cell[i], out.cell[b, step])
+                put(given.hidden[begin + i], row[i])
+                put(given.cell[begin + i], cell[i])
+                row[i, D + X] = ONE
+            for step in range(T):
+                for i in range(n):
+                    put(given.input[begin + i, step], row[i, D:])
+                    clear(gates[i])
+                add_product(n, row, weights, gates)
+                for i in range(n):
+                    b = begin + i
+                    if given.inside.shape[0] == 0 or given.inside[b, step]:
+                        cell_forward(gates[i], cell[i], row[i])
+                    put(gates[i], out.gates[b, step])
+                    put(row[i], out.hidden[b, step])
+                    put(cell[i], out.cell[b, step])
+        first, last = claim(board, last - first)
 
 
 @njit(**KERNEL)
 def lstm_backward(
-    first: int,
-    last: int,
+    board: np.ndarray,
     given: _Given,
     recurrent: np.ndarray,
     trace: _Trace,
@@ -95,30 +97,33 @@ def lstm_backward(
     D = D4 // 4
     hidden, cell = np.zeros((TILE, across(D)), np.float32), np.empty((TILE, D), np.float32)
     gates = np.empty((TILE, D4), np.float32)
-    for begin in range(first, last, TILE):
-        n = min(TILE, last - begin)
-        for i in range(n):
-            put(grads.last_hidden[begin + i], hidden[i])
-            put(grads.last_cell[begin + i], cell[i])
-        for back in range(T):
-            step = T - 1 - back
+    first, last = claim(board, 0)
+    while first < last:
+        for begin in range(first, last, TILE):
+            n = min(TILE, last - begin)
             for i in range(n):
-                b = begin + i
-                if grads.hidden.shape[0] > 0:
-                    add(grads.hidden[b, step], hidden[i])
-                if grads.cell.shape[0] > 0:
-                    add(grads.cell[b, step], cell[i])
-                if given.inside.shape[0] == 0 or given.inside[b, step]:
-                    before = trace.cell[b, step - 1] if step > 0 else given.cell[b]
-                    cell_backward(trace.gates[b, step], trace.cell[b, step], before, hidden[i], cell[i], gates[i])
-                    clear(hidden[i])
-                else:
-                    clear(gates[i])
-                put(gates[i], gates_grad[b, step])
-            add_product(n, gates, recurrent, hidden)
-        for i in range(n):
-            put(hidden[i], hidden_grad[begin + i])
-            put(cell[i], cell_grad[begin + i])
+                put(grads.last_hidden[begin + i], hidden[i])
+                put(grads.last_cell[begin + i], cell[i])
+            for back in range(T):
+                step = T - 1 - back
+                for i in range(n):
+                    b = begin + i
+                    if grads.hidden.shape[0] > 0:
+                        add(grads.hidden[b, step], hidden[i])
+                    if grads.cell.shape[0] > 0:
+                        add(grads.cell[b, step], cell[i])
+                    if given.inside.shape[0] == 0 or given.inside[b, step]:
+                        before = trace.cell[b, step - 1] if step > 0 else given.cell[b]
+                        cell_backward(trace.gates[b, step], trace.cell[b, step], before, hidden[i], cell[i], gates[i])
+                        clear(hidden[i])
+                    else:
+                        clear(gates[i])
+                    put(gates[i], gates_grad[b, step])
+                add_product(n, gates, recurrent, hidden)
+            for i in range(n):
+                put(hidden[i], hidden_grad[begin + i])
+                put(cell[i], cell_grad[begin + i])
+        first, last = claim(board, last - first)
 
 
 KERNELS = (lstm_forward, lstm_backward)
@@ -137,7 +142,7 @@ class _Steps(torch.autograd.Function):
         entry_4X = weights.entry_4X[:, : input_BTX.shape[2]]  # without the column that stands for padding
         both_4Y = torch.cat([weights.recurrent_4D, entry_4X, bias_4[:, None]], dim=1)
         given, onward, out = _given(input_BTX, inside_BT, start), panels(array(both_4Y.T)), _Trace(*map(array, trace))
-        share_out(lambda first, last: lstm_forward(first, last, given, onward, out), B, least=TILE)
+        share_out(lambda board: lstm_forward(board, given, onward, out), B, grain=TILE, least=TILE)
         ctx.save_for_backward(input_BTX, *weights[:2], inside_BT, *start, *trace)
         ctx.set_materialize_grads(False)
         return trace[1], trace[2], trace[1][:, -1].clone(), trace[2][:, -1].clone()
@@ -154,7 +159,7 @@ class _Steps(torch.autograd.Function):
         given, grads, out = _given(input_BTX, inside_BT, start), _Grads(*steps, *last), [array(gates_grad)]
         arrays, back = _Trace(*map(array, trace)), panels(array(recurrent_4D))
         out += map(array, begin)
-        share_out(lambda first, last: lstm_backward(first, last, given, back, arrays, grads, *out), B, least=TILE)
+        share_out(lambda board: lstm_backward(board, given, back, arrays, grads, *out), B, grain=TILE, least=TILE)
         rows_BTY = room(B, T, D + X + 1)  # what the forward pass multiplied: states before, inputs, ones
         rows_BTY[:, 0, :D], rows_BTY[:, 1:, :D] = start[0], trace[1][:, :-1]
         rows_BTY[..., D:-1], rows_BTY[..., -1] = input_BTX, 1.0

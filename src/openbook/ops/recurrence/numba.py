@@ -97,7 +97,7 @@ class _Steps(torch.autograd.Function):
         trace = (opened_BL4, room(B, L, A), *states, room(B, L, T))
         given, onward, query = _shared(start, pages, weights, inside_BL, ahead), _ahead(weights), array(weights.query_A)
         arrays = Trace(*map(array, trace))
-        share_out(lambda first, last: steps_forward(first, last, given, onward, query, looks, arrays), B, least=TILE)
+        share_out(lambda board: steps_forward(board, given, onward, query, looks, arrays), B, grain=TILE, least=TILE)
         key_BTA = None if ctx.again is not None and ctx.again.key is not None else pages.key_BTA
         kept = trace if ctx.again is None else (trace[2], trace[5])
         ctx.save_for_backward(*start, key_BTA, *pages[1:], *weights, inside_BL, *kept)
@@ -139,8 +139,9 @@ class _Steps(torch.autograd.Function):
         )
         before, told = array(hidden_grad), nothing(3) if weight_grad is None else array(weight_grad)
         share_out(
-            lambda first, last: steps_backward(first, last, given, back, arrays, before, told, looks, out),
+            lambda board: steps_backward(board, given, back, arrays, before, told, looks, out),
             len(total_BLC),
+            grain=TILE,
             least=TILE,
         )
         asked = [hidden_BLD] if weights.query_AS.shape[1] == hidden_BLD.shape[2] else [hidden_BLD, cell_BLD]
@@ -184,7 +185,7 @@ def _retraced(
     flat_N4.addmm_(entry_BLE.flatten(0, 1), weights.context_4E.T)
     flat_N4.addmm_(_before(start.hidden_BD, hidden_BLD).flatten(0, 1), weights.recurrent_4D.T)
     given, arrays = _shared(start, pages, weights, inside_BL, ahead), (array(opened_BL4), array(cell_BLD))
-    share_out(lambda first, last: reopen(first, last, given, *arrays), len(hidden_BLD), least=TILE)
+    share_out(lambda board: reopen(board, given, *arrays), len(hidden_BLD), least=TILE)
     query_BLA = added_linear(weights.query_A, hidden_BLD, weights.query_AS[:, :D])
     if weights.query_AS.shape[1] > D:
         query_BLA.flatten(0, 1).addmm_(cell_BLD.flatten(0, 1), weights.query_AS[:, D:].T)

@@ -17,23 +17,24 @@ from openbook.ops.numba_math import (
     INNER,
     KERNEL,
     add,
-    add_dots,
     add_product,
     cell_backward,
     cell_forward,
     forget_older,
     softmax_backward,
     softmax_open,
-    weigh_rows,
 )
 from openbook.ops.numba_scores import (
+    add_dots,
     exponentials,
     key_powers,
     scores,
     scores_backward,
+    weigh_rows,
     wide_scores,
     wide_scores_backward,
 )
+from openbook.ops.workers import claim
 
 TILE = 4  # windows whose products share one pass over the weights, and whose keys and their gradients stay in the cache
 
@@ -93,7 +94,7 @@ class Gradients(NamedTuple):
 
 @njit(**KERNEL)
 def steps_forward(
-    first: int, last: int, given: Given, weights: Products, query_bias: np.ndarray, looks: int, out: Trace
+    board: np.ndarray, given: Given, weights: Products, query_bias: np.ndarray, looks: int, out: Trace
 ) -> None:
     """``out.gates`` holds the hoisted gates and becomes the opened ones; ``looks``: how many steps look something up."""
     _, L, D4 = out.gates.shape
@@ -110,69 +111,75 @@ def steps_forward(
     gates, query = np.zeros((TILE, across(D4)), np.float32), np.zeros((TILE, across(A)), np.float32)
     entry, factor = np.zeros((TILE, across(E)), np.float32), np.empty(A, np.float32)
     line = np.empty(padded(T), np.float32)
-    for begin in range(first, last, TILE):
-        n = min(TILE, last - begin)
-        for i in range(n):
-            wide[i] = key_powers(given.key[begin + i], power[i])
-            put(given.hidden[begin + i], hidden[i])
-            put(given.cell[begin + i], cell[i])
-            put(given.context[begin + i], context[i])
-        for step in range(L):
+    first, last = claim(board, 0)
+    while first < last:
+        for begin in range(first, last, TILE):
+            n = min(TILE, last - begin)
             for i in range(n):
-                put(out.gates[begin + i, step], gates[i])
-            if E > 0:
+                wide[i] = key_powers(given.key[begin + i], power[i])
+                put(given.hidden[begin + i], hidden[i])
+                put(given.cell[begin + i], cell[i])
+                put(given.context[begin + i], context[i])
+            for step in range(L):
                 for i in range(n):
-                    clear(entry[i])
-                add_product(n, context, weights.entry, entry)
-            add_product(n, entry if E > 0 else context, weights.context, gates)
-            add_product(n, hidden, weights.recurrent, gates)
-            for i in range(n):
-                b = begin + i
-                if given.inside.shape[0] == 0 or given.inside[b, step]:
-                    cell_forward(gates[i], cell[i], hidden[i])
-                put(gates[i], out.gates[b, step])
-                put(hidden[i], out.hidden[b, step])
-                put(cell[i], out.cell[b, step])
-                put(query_bias, query[i])
-            add_product(n, hidden, weights.query_hidden, query)
-            if weights.query_cell.shape[0] > 0:
-                add_product(n, cell, weights.query_cell, query)
-            for i in range(n):
-                b = begin + i
-                put(query[i], out.query[b, step])
-                if step >= looks or (given.inside.shape[0] > 0 and not given.inside[b, step + given.ahead]):
-                    clear(context[i])
-                    clear(out.weight[b, step])
-                else:
-                    if exponentials(query[i], factor) or wide[i]:
-                        wide_scores(given.key[b], query[i], given.score, line)
+                    put(out.gates[begin + i, step], gates[i])
+                if E > 0:
+                    for i in range(n):
+                        clear(entry[i])
+                    add_product(n, context, weights.entry, entry)
+                add_product(n, entry if E > 0 else context, weights.context, gates)
+                add_product(n, hidden, weights.recurrent, gates)
+                for i in range(n):
+                    b = begin + i
+                    if given.inside.shape[0] == 0 or given.inside[b, step]:
+                        cell_forward(gates[i], cell[i], hidden[i])
+                    put(gates[i], out.gates[b, step])
+                    put(hidden[i], out.hidden[b, step])
+                    put(cell[i], out.cell[b, step])
+                    put(query_bias, query[i])
+                add_product(n, hidden, weights.query_hidden, query)
+                if weights.query_cell.shape[0] > 0:
+                    add_product(n, cell, weights.query_cell, query)
+                for i in range(n):
+                    b = begin + i
+                    put(query[i], out.query[b, step])
+                    if step >= looks or (given.inside.shape[0] > 0 and not given.inside[b, step + given.ahead]):
+                        clear(context[i])
+                        clear(out.weight[b, step])
                     else:
-                        scores(power[i], factor, given.score, line)
-                    if given.bias.shape[0] > 0:
-                        add(given.bias[min(step, given.bias.shape[0] - 1)], line[:T])
-                    open_ = given.mask[
-                        min(b, given.mask.shape[0] - 1), min(step + given.ahead, given.mask.shape[1] - 1)
-                    ]
-                    softmax_open(line[:T], open_, out.weight[b, step])
-                    if given.ahead > 0:
-                        for c in range(C):
-                            context[i, c] = out.weight[b, step, c] * given.value[b, step + 1, c]
-                    else:
-                        weigh_rows(out.weight[b, step], given.value[b], context[i])
-                put(context[i], out.context[b, step])
+                        if exponentials(query[i], factor) or wide[i]:
+                            wide_scores(given.key[b], query[i], given.score, line)
+                        else:
+                            scores(power[i], factor, given.score, line)
+                        if given.bias.shape[0] > 0:
+                            add(given.bias[min(step, given.bias.shape[0] - 1)], line[:T])
+                        open_ = given.mask[
+                            min(b, given.mask.shape[0] - 1), min(step + given.ahead, given.mask.shape[1] - 1)
+                        ]
+                        softmax_open(line[:T], open_, out.weight[b, step])
+                        if given.ahead > 0:
+                            for c in range(C):
+                                context[i, c] = out.weight[b, step, c] * given.value[b, step + 1, c]
+                        else:
+                            weigh_rows(out.weight[b, step], given.value[b], context[i])
+                    put(context[i], out.context[b, step])
+        first, last = claim(board, last - first)
 
 
 @njit(**KERNEL)
-def reopen(first: int, last: int, given: Given, gates: np.ndarray, cell: np.ndarray) -> None:
+def reopen(board: np.ndarray, given: Given, gates: np.ndarray, cell: np.ndarray) -> None:
     """``gates`` holds what went into every step's gates and becomes the opened ones; ``cell`` the state after each step."""
     _, L, D4 = gates.shape
     state, hidden = np.empty(D4 // 4, np.float32), np.empty(D4 // 4, np.float32)
-    for b in range(first, last):
-        put(given.cell[b], state)
-        for step in range(L):
-            if given.inside.shape[0] == 0 or given.inside[b, step]:
-                cell_forward(gates[b, step], state, hidden)
-            put(state, cell[b, step])
+    first, last = claim(board, 0)
+    while first < last:
+        for b in range(first, last):
+            put(given.cell[b], state)
+            for step in range(L):
+                if given.inside.shape[0] == 0 or given.inside[b, step]:
+                    cell_forward(gates[b, step], state, hidden)
+                put(state, cell[b, step])
+        first, last = claim(board, last - first)
 
 
 @njit(**FAST, **INNER)
@@ -196,8 +203,7 @@ def _look_backward(
 
 @njit(**KERNEL)
 def steps_backward(
-    first: int,
-    last: int,
+    board: np.ndarray,
     given: Given,
     weights: Products,
     trace: Trace,
@@ -223,83 +229,86 @@ def steps_backward(
     gates, query = np.empty((TILE, D4), np.float32), np.empty((TILE, A), np.float32)
     entry, factor, line = np.zeros((TILE, across(E)), np.float32), np.empty(A, np.float32), np.empty(T, np.float32)
     steep = np.zeros(padded(T), np.float32)
-    for begin in range(first, last, TILE):
-        n = min(TILE, last - begin)
-        for i in range(n):
-            for a in range(A):
-                clear(power_grad[i, a])
-            clear(hidden[i])
-            clear(cell[i])
-            clear(context[i])
-            clear(out.score[begin + i])
-            wide[i] = key_powers(given.key[begin + i], power[i])
-        for back in range(L):
-            step = L - 1 - back
+    first, last = claim(board, 0)
+    while first < last:
+        for begin in range(first, last, TILE):
+            n = min(TILE, last - begin)
             for i in range(n):
-                b = begin + i
-                clear(query[i])
-                if step >= looks or (given.inside.shape[0] > 0 and not given.inside[b, step + given.ahead]):
-                    clear(out.context[b, step])
-                    if out.slope.shape[0] > 0:
-                        clear(out.slope[b, step])
-                else:
-                    add(context[i], out.context[b, step])
-                    if weight_grad.shape[0] > 0:
-                        put(weight_grad[b, step], line)
-                    else:
-                        clear(line)
-                    if given.ahead > 0:
-                        for c in range(C):
-                            line[c] += given.value[b, step + 1, c] * out.context[b, step, c]
-                    else:
-                        add_dots(given.value[b], out.context[b, step], line)
-                    softmax_backward(trace.weight[b, step], line, steep[:T])
-                    if out.slope.shape[0] > 0:
-                        put(steep, out.slope[b, step])
-                    _look_backward(
-                        given.key[b],
-                        power[i],
-                        wide[i],
-                        trace.query[b, step],
-                        factor,
-                        steep,
-                        power_grad[i],
-                        query[i],
-                        out.score[b],
-                    )
-                    for a in range(A):
-                        query[i, a] *= np.float32(4) * given.score[a]
-                put(query[i], out.query[b, step])
-                add(hidden_grad[b, step], hidden[i])
-            add_product(n, query, weights.query_hidden, hidden)
-            if weights.query_cell.shape[0] > 0:
-                add_product(n, query, weights.query_cell, cell)
-            for i in range(n):
-                b = begin + i
-                if given.inside.shape[0] == 0 or given.inside[b, step]:
-                    before = trace.cell[b, step - 1] if step > 0 else given.cell[b]
-                    cell_backward(trace.gates[b, step], trace.cell[b, step], before, hidden[i], cell[i], gates[i])
-                    clear(hidden[i])
-                else:
-                    clear(gates[i])
-                put(gates[i], out.gates[b, step])
-                clear(context[i])
-            add_product(n, gates, weights.recurrent, hidden)
-            for i in range(n if E > 0 else 0):
-                clear(entry[i])
-            add_product(n, gates, weights.context, entry if E > 0 else context)
-            if E > 0:
-                add_product(n, entry, weights.entry, context)
-        for i in range(n):
-            b = begin + i
-            put(hidden[i], out.start_hidden[b])
-            put(cell[i], out.start_cell[b])
-            put(context[i], out.start_context[b])
-            for t in range(T):
                 for a in range(A):
-                    out.key[b, t, a] = np.float32(4) * given.score[a] * power_grad[i, a, t]
-            for a in range(A):
-                out.score[b, a] *= np.float32(-2)
+                    clear(power_grad[i, a])
+                clear(hidden[i])
+                clear(cell[i])
+                clear(context[i])
+                clear(out.score[begin + i])
+                wide[i] = key_powers(given.key[begin + i], power[i])
+            for back in range(L):
+                step = L - 1 - back
+                for i in range(n):
+                    b = begin + i
+                    clear(query[i])
+                    if step >= looks or (given.inside.shape[0] > 0 and not given.inside[b, step + given.ahead]):
+                        clear(out.context[b, step])
+                        if out.slope.shape[0] > 0:
+                            clear(out.slope[b, step])
+                    else:
+                        add(context[i], out.context[b, step])
+                        if weight_grad.shape[0] > 0:
+                            put(weight_grad[b, step], line)
+                        else:
+                            clear(line)
+                        if given.ahead > 0:
+                            for c in range(C):
+                                line[c] += given.value[b, step + 1, c] * out.context[b, step, c]
+                        else:
+                            add_dots(given.value[b], out.context[b, step], line)
+                        softmax_backward(trace.weight[b, step], line, steep[:T])
+                        if out.slope.shape[0] > 0:
+                            put(steep, out.slope[b, step])
+                        _look_backward(
+                            given.key[b],
+                            power[i],
+                            wide[i],
+                            trace.query[b, step],
+                            factor,
+                            steep,
+                            power_grad[i],
+                            query[i],
+                            out.score[b],
+                        )
+                        for a in range(A):
+                            query[i, a] *= np.float32(4) * given.score[a]
+                    put(query[i], out.query[b, step])
+                    add(hidden_grad[b, step], hidden[i])
+                add_product(n, query, weights.query_hidden, hidden)
+                if weights.query_cell.shape[0] > 0:
+                    add_product(n, query, weights.query_cell, cell)
+                for i in range(n):
+                    b = begin + i
+                    if given.inside.shape[0] == 0 or given.inside[b, step]:
+                        before = trace.cell[b, step - 1] if step > 0 else given.cell[b]
+                        cell_backward(trace.gates[b, step], trace.cell[b, step], before, hidden[i], cell[i], gates[i])
+                        clear(hidden[i])
+                    else:
+                        clear(gates[i])
+                    put(gates[i], out.gates[b, step])
+                    clear(context[i])
+                add_product(n, gates, weights.recurrent, hidden)
+                for i in range(n if E > 0 else 0):
+                    clear(entry[i])
+                add_product(n, gates, weights.context, entry if E > 0 else context)
+                if E > 0:
+                    add_product(n, entry, weights.entry, context)
+            for i in range(n):
+                b = begin + i
+                put(hidden[i], out.start_hidden[b])
+                put(cell[i], out.start_cell[b])
+                put(context[i], out.start_context[b])
+                for t in range(T):
+                    for a in range(A):
+                        out.key[b, t, a] = np.float32(4) * given.score[a] * power_grad[i, a, t]
+                for a in range(A):
+                    out.score[b, a] *= np.float32(-2)
+        first, last = claim(board, last - first)
 
 
 KERNELS = (steps_forward, steps_backward, reopen)
