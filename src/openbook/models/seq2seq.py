@@ -35,7 +35,7 @@ from openbook.nn.attention import (
 from openbook.nn.heads import LEAK, FeatureNorm, Norm, QuantileHead
 from openbook.nn.recurrent import Encoded, FusedLSTM, PaddedLSTM, State, StepLSTM
 from openbook.ops.additive_attention import hoist
-from openbook.ops.narrow import added_linear
+from openbook.ops.products import added_linear
 from openbook.ops.recurrence import attending_decoder
 from openbook.ops.types import DecoderWeights, Pages, Powers, Start
 from openbook.windows.batch import Batch

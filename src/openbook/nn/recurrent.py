@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from openbook.ops.lstm import lstm
-from openbook.ops.narrow import added_linear
+from openbook.ops.products import added_linear
 from openbook.ops.types import LSTMWeights
 
 # Closes the input gate of a padded step: sigmoid(-1e4) is exactly 0, so state and gradients stay exactly 0 there.

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from openbook.ops.arrays import array, nothing, room
 from openbook.ops.lanes import across, clear, panels, put
-from openbook.ops.narrow import narrow_product
 from openbook.ops.numba_math import KERNEL, ONE, add, add_product, cell_backward, cell_forward, forget_older
+from openbook.ops.products import narrow_product, summed_product
 from openbook.ops.types import LSTMWeights, Read
 from openbook.ops.workers import claim, share_out
 
@@ -163,7 +163,7 @@ class _Steps(torch.autograd.Function):
         rows_BTY = room(B, T, D + X + 1)  # what the forward pass multiplied: states before, inputs, ones
         rows_BTY[:, 0, :D], rows_BTY[:, 1:, :D] = start[0], trace[1][:, :-1]
         rows_BTY[..., D:-1], rows_BTY[..., -1] = input_BTX, 1.0
-        weights_Y4 = rows_BTY.flatten(0, 1).T @ gates_grad.flatten(0, 1)
+        weights_Y4 = summed_product(rows_BTY, gates_grad)
         input_grad = narrow_product(gates_grad, entry_4X[:, :X]) if ctx.needs_input_grad[0] else None
         entry_grad = F.pad(weights_Y4[D:-1].T, (0, entry_4X.shape[1] - X))
         return (input_grad, entry_grad, weights_Y4[:D].T, weights_Y4[-1], weights_Y4[-1], None, *begin)

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from openbook.ops.additive_attention.reference import additive_attention
 from openbook.ops.arrays import NO_MASK, array, nothing, room
 from openbook.ops.lanes import panels
-from openbook.ops.narrow import added_linear, narrow_product, summed_product
+from openbook.ops.products import added_linear, narrow_product, summed_product
 from openbook.ops.recurrence.numba_steps import (
     TILE,
     Given,
@@ -90,14 +90,15 @@ class _Steps(torch.autograd.Function):
         (B, L, D4), T, A = gates_BL4.shape, *pages.key_BTA.shape[1:]
         # Told anew are keys, gates, queries, cells and contexts: some products, for five sixths of what would be kept.
         ctx.again = again if again is not None and gates_BL4.numel() > KEPT else None
-        opened_BL4 = gates_BL4.detach().contiguous()
-        if ctx.again is None and opened_BL4.data_ptr() == gates_BL4.data_ptr():
-            opened_BL4 = opened_BL4.clone()
+        hoisted_BL4 = gates_BL4.detach().contiguous()
+        opened_BL4 = room(B, L, D4) if ctx.again is None else hoisted_BL4
         states = (room(B, L, D4 // 4), room(B, L, D4 // 4), room(B, L, start.context_BD.shape[1]))
         trace = (opened_BL4, room(B, L, A), *states, room(B, L, T))
         given, onward, query = _shared(start, pages, weights, inside_BL, ahead), _ahead(weights), array(weights.query_A)
-        arrays = Trace(*map(array, trace))
-        share_out(lambda board: steps_forward(board, given, onward, query, looks, arrays), B, grain=TILE, least=TILE)
+        arrays, hoisted = Trace(*map(array, trace)), array(hoisted_BL4)
+        share_out(
+            lambda board: steps_forward(board, hoisted, given, onward, query, looks, arrays), B, grain=TILE, least=TILE
+        )
         key_BTA = None if ctx.again is not None and ctx.again.key is not None else pages.key_BTA
         kept = trace if ctx.again is None else (trace[2], trace[5])
         ctx.save_for_backward(*start, key_BTA, *pages[1:], *weights, inside_BL, *kept)

@@ -94,9 +94,15 @@ class Gradients(NamedTuple):
 
 @njit(**KERNEL)
 def steps_forward(
-    board: np.ndarray, given: Given, weights: Products, query_bias: np.ndarray, looks: int, out: Trace
+    board: np.ndarray,
+    hoisted: np.ndarray,
+    given: Given,
+    weights: Products,
+    query_bias: np.ndarray,
+    looks: int,
+    out: Trace,
 ) -> None:
-    """``out.gates`` holds the hoisted gates and becomes the opened ones; ``looks``: how many steps look something up."""
+    """``hoisted`` [B, L, 4D]: the gates known of every step, which may be ``out.gates``; ``looks``: how many steps look up."""
     _, L, D4 = out.gates.shape
     D, T, A = D4 // 4, given.key.shape[1], given.key.shape[2]
     C = given.context.shape[1]
@@ -122,7 +128,7 @@ def steps_forward(
                 put(given.context[begin + i], context[i])
             for step in range(L):
                 for i in range(n):
-                    put(out.gates[begin + i, step], gates[i])
+                    put(hoisted[begin + i, step], gates[i])
                 if E > 0:
                     for i in range(n):
                         clear(entry[i])
