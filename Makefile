@@ -55,6 +55,7 @@ bench-accuracy: $(STAMP)
 bench-speed: $(STAMP)
 	$(BIN)/python -m pytest -q tests/ops -m "not slow"
 	$(BIN)/python -m benchmarks.speed --force
+	$(BIN)/python -m benchmarks.kept --force
 	$(BIN)/python -m benchmarks.reference --force --case darnn_step
 	$(BIN)/python -m benchmarks.main_job --force --case gathering
 	$(BIN)/python -m benchmarks.tables

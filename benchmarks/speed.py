@@ -354,7 +354,7 @@ CASES: dict[str, Callable[[int], dict[str, Any]]] = {
 }
 
 
-def as_the_command_line() -> None:
+def as_the_command_line(module: str = "benchmarks.speed") -> None:
     """Run anew with waiting threads that sleep soon, as the command line runs: OpenMP reads how when torch is loaded.
 
     Else torch's second thread spins on the core where the kernels' second thread would work; torch alone is as fast.
@@ -362,7 +362,7 @@ def as_the_command_line() -> None:
     before = dict(os.environ)
     share_the_machine()
     if os.environ != before:
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.speed", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
 
 
 def main() -> None:

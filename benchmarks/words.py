@@ -39,6 +39,8 @@ ABOUT = {
     "speed_luong": "A training step of `luong`, H 24, B 64, D 128, on the target alone, beside a bare encoder-decoder of torch's "
     "`nn.LSTM`, and beside the same with the layer of `openbook.ops.lstm`, which `luong` reads with: what is left are look-up and readout. "
     "How long torch's layer takes depends on the memory it is given: 47 to 80 ms at T 200 on this machine ([decisions](decisions.md)).",
+    "speed_kept": "The steps of `speed_bahdanau`, `speed_darnn` and `speed_luong` once more where the C library keeps the memory that a "
+    "step frees, as the command line has it: a script's process gives it back and asks for it anew, which costs torch's LSTM most.",
     "speed_joint": "A training step of `luong` with a dozen inputs, T 168, H 24, B 64, D 64: one softmax over time and 13 variables, "
     "by the kernel and by torch's products, beside a look-up over time alone and a bare LSTM.",
     "speed_length": "Training steps by the length of the book, H 24, B 16, 5 variables: the power of T that time grows with, "
@@ -179,6 +181,13 @@ KOREAN = {
     "speed_luong: luong over joint at T 200 at most 1.15 times a bare LSTM": "speed_luong: T 200에서 시간×입력 축의 luong이 어텐션 없는 LSTM의 1.15배 이하일 것",
     "speed_luong: luong over time at T 1000 at most 1.15 times a bare LSTM": "speed_luong: T 1000에서 시간 축의 luong이 어텐션 없는 LSTM의 1.15배 이하일 것",
     "speed_luong: luong over joint at T 1000 at most 1.15 times a bare LSTM": "speed_luong: T 1000에서 시간×입력 축의 luong이 어텐션 없는 LSTM의 1.15배 이하일 것",
+    "speed_kept: bahdanau: a step at least 18 times as fast as the plain loop": "speed_kept: bahdanau의 학습 스텝이 보통의 반복문보다 18배 이상 빠를 것",
+    "speed_kept: bahdanau: a step at most 2.5 times a bare LSTM's": "speed_kept: bahdanau의 학습 스텝이 어텐션 없는 LSTM의 2.5배 이하일 것",
+    "speed_kept: darnn: a step at least 12 times as fast as the plain loop": "speed_kept: darnn의 학습 스텝이 보통의 반복문보다 12배 이상 빠를 것",
+    "speed_kept: luong over time at T 200 at most 1.15 times a bare LSTM": "speed_kept: T 200에서 시간 축의 luong이 어텐션 없는 LSTM의 1.15배 이하일 것",
+    "speed_kept: luong over joint at T 200 at most 1.15 times a bare LSTM": "speed_kept: T 200에서 시간×입력 축의 luong이 어텐션 없는 LSTM의 1.15배 이하일 것",
+    "speed_kept: luong over time at T 1000 at most 1.15 times a bare LSTM": "speed_kept: T 1000에서 시간 축의 luong이 어텐션 없는 LSTM의 1.15배 이하일 것",
+    "speed_kept: luong over joint at T 1000 at most 1.15 times a bare LSTM": "speed_kept: T 1000에서 시간×입력 축의 luong이 어텐션 없는 LSTM의 1.15배 이하일 것",
     "speed_length: time of luong grows with T to the power of at most 1.1": "speed_length: luong의 시간이 T의 1.1제곱 이하로 늘 것",
     "speed_length: time of bahdanau grows with T to the power of at most 1.1": "speed_length: bahdanau의 시간이 T의 1.1제곱 이하로 늘 것",
     "speed_length: time of darnn over segments grows with T to the power of at most 1.1": "speed_length: 구간 단위 darnn의 시간이 T의 1.1제곱 이하로 늘 것",

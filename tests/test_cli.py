@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -203,6 +204,32 @@ def test_waiting_threads_are_told_to_sleep_before_torch_is_there(given: dict[str
     clean = {name: value for name, value in os.environ.items() if name not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
     ran = subprocess.run([sys.executable, "-c", code], env=clean | given, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", expected]
+
+
+_FREED = """
+import sys
+import numpy as np
+from openbook import cli
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+def app(**_):
+    before = resident()
+    blocks = [np.ones(2**17) for _ in range(200)]  # of a megabyte each
+    blocks.clear()
+    print(resident() - before > 100)
+cli.app, sys.argv = app, ["openbook"]
+cli.main()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+@pytest.mark.parametrize(
+    ("given", "kept"), [({}, "True"), ({"MALLOC_MMAP_THRESHOLD_": "131072"}, "False")], ids=["nothing set", "set"]
+)
+def test_memory_that_is_freed_is_kept_for_the_next_step(given: dict[str, str], kept: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    ran = subprocess.run([sys.executable, "-c", _FREED], env=clean | given, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == kept
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

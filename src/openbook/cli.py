@@ -18,6 +18,7 @@ from openbook.console import (
     fail,
     freq_of,
     hand_over,
+    keep_memory,
     levels_of,
     load_model,
     named,
@@ -337,6 +338,7 @@ def main() -> None:
     """Entry point: runs the command and turns errors into messages and exit codes."""
     as_json = "--json" in sys.argv
     share_the_machine()
+    keep_memory()
     speak_utf8()
     try:
         # Returns the code of typer.Exit (--help, --version, inspect); of an interrupt too, which typer takes for one.
