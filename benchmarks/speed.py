@@ -40,13 +40,18 @@ Step = Callable[[], object]
 
 
 def in_turn(steps: Mapping[str, Step], rounds: int, few: Mapping[str, int] | None = None) -> dict[str, float]:
-    """Median seconds of each, one after the other, round by round; slow ones may take part in the first ``few`` rounds only."""
+    """Median seconds of each, one after the other, round by round; slow ones may take part in the first ``few`` rounds only.
+
+    In its turn each is called twice and timed the second time, as steps of a training follow each other: else one pays for
+    the memory and the caches of who came before it.
+    """
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
-        step()  # compilation and warm-up
+        step()  # compilation
     for number in range(rounds):
         for name, step in steps.items():
             if number < (few or {}).get(name, rounds):
+                step()
                 begin = time.perf_counter()
                 step()
                 taken[name].append(time.perf_counter() - begin)
