@@ -172,18 +172,20 @@ def test_a_failure_in_any_thread_is_raised(three_threads: None) -> None:
 
 
 def test_threads_that_are_busy_are_not_waited_for(three_threads: None) -> None:
-    asleep, free, seen = threading.Barrier(3), threading.Event(), np.zeros(100, int)
+    asleep, free, seen, woken = threading.Barrier(3), threading.Event(), np.zeros(100, int), []
 
     def sleep(board: np.ndarray) -> None:
         if _in_crew():
-            asleep.wait(timeout=60)
-            free.wait(timeout=60)
+            asleep.wait(timeout=20)
+            free.wait(timeout=20)
+            woken.append(threading.current_thread())
 
     other = threading.Thread(target=lambda: share_out(sleep, 100))
     other.start()
-    asleep.wait(timeout=60)
+    asleep.wait(timeout=20)
     share_out(lambda board: _count(board, seen), 100)
-    assert other.is_alive()
+    assert woken == []
     free.set()
-    other.join(timeout=60)
+    other.join(timeout=20)
+    assert len(woken) == 2
     assert (seen == 1).all()
