@@ -38,7 +38,7 @@ ABOUT = {
     "its equations, and what each keeps for the backward pass.",
     "speed_luong": "A training step of `luong`, H 24, B 64, D 128, on the target alone, beside a bare encoder-decoder of torch's "
     "`nn.LSTM`, and beside the same with the layer of `openbook.ops.lstm`, which `luong` reads with: what is left are look-up and readout. "
-    "How long torch's layer takes depends on the memory it is given: 47 to 80 ms at T 200 on this machine ([decisions](decisions.md)).",
+    "How long torch's layer takes depends on the memory it is given: see `speed_kept` ([decisions](decisions.md)).",
     "speed_kept": "The steps of `speed_bahdanau`, `speed_darnn` and `speed_luong` once more where the C library keeps the memory that a "
     "step frees, as the command line has it: a script's process gives it back and asks for it anew, which costs torch's LSTM most.",
     "speed_joint": "A training step of `luong` with a dozen inputs, T 168, H 24, B 64, D 64: one softmax over time and 13 variables, "

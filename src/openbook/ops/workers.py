@@ -1,8 +1,8 @@
 """Windows shared out among threads: kernels release the interpreter's lock, and every window's numbers are its own.
 
 As many threads work as torch is set to use, and each claims a few windows at a time: one that wakes late, or whose core is
-busy with something else, does less, and nobody waits for it. The result of a window does not depend on which thread had it,
-and nothing is summed across windows here, so results are the same bits for any number of threads.
+busy with something else, does less, and is waited for only while it has some. The result of a window does not depend on which
+thread had it, and nothing is summed across windows here, so results are the same bits for any number of threads.
 """
 
 from __future__ import annotations
