@@ -5,21 +5,16 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import threading
 import time
 import types
 import warnings
-from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
-from numba import njit
 
 from openbook.errors import UsageError
 from openbook.ops import dispatch
 from openbook.ops.additive_attention import reference
-from openbook.ops.workers import claim, share_out
 
 LARGE = dispatch.SMALL
 
@@ -120,72 +115,3 @@ def test_a_slow_first_call_says_so_on_a_terminal(monkeypatch: pytest.MonkeyPatch
         with dispatch._said_if_slow(after=10):
             pass
         assert screen.getvalue().count("compiling") == int(said)
-
-
-@pytest.fixture
-def three_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
-
-
-@njit(nogil=True)
-def _count(board: np.ndarray, seen: np.ndarray) -> None:
-    first, last = claim(board, 0)
-    while first < last:
-        for window in range(first, last):
-            seen[window] += 1
-        first, last = claim(board, last - first)
-
-
-@pytest.mark.parametrize("grain", [1, 3, 20])
-def test_every_window_is_claimed_once(three_threads: None, grain: int) -> None:
-    for count, least in ((10, 1), (2, 1), (7, 4), (1, 4), (0, 1), (5000, 1)):
-        seen = np.zeros(count, int)
-        share_out(lambda board, seen=seen: _count(board, seen), count, grain=grain, least=least)
-        assert (seen == 1).all()
-
-
-def _in_crew() -> bool:
-    return threading.current_thread().name == "openbook-kernel"
-
-
-def test_a_failure_in_any_thread_is_raised(three_threads: None) -> None:
-    def fail(board: np.ndarray) -> None:
-        if _in_crew():
-            raise ValueError("in the crew")
-
-    with pytest.raises(ValueError, match="in the crew"):
-        share_out(fail, 10)
-    seen = np.zeros(10, int)
-
-    def fail_here(board: np.ndarray) -> None:
-        if not _in_crew():
-            raise ValueError("here")
-        _count(board, seen)
-
-    with pytest.raises(ValueError, match="here"):
-        share_out(fail_here, 10)
-    share_out(lambda board: _count(board, seen), 10)  # the crew is still there
-    assert seen.min() >= 1
-
-
-def test_threads_that_are_busy_are_not_waited_for(three_threads: None) -> None:
-    asleep, free, seen, woken = threading.Barrier(3), threading.Event(), np.zeros(100, int), []
-
-    def sleep(board: np.ndarray) -> None:
-        if _in_crew():
-            asleep.wait(timeout=20)
-            free.wait(timeout=20)
-            woken.append(threading.current_thread())
-
-    other = threading.Thread(target=lambda: share_out(sleep, 100))
-    other.start()
-    asleep.wait(timeout=20)
-    share_out(lambda board: _count(board, seen), 100)
-    assert woken == []
-    free.set()
-    other.join(timeout=20)
-    assert len(woken) == 2
-    assert (seen == 1).all()

@@ -24,7 +24,7 @@ from openbook.ops.numba_scores import (
     wide_scores_backward,
 )
 from openbook.ops.types import Attended, Powers
-from openbook.ops.workers import claim, share_out
+from openbook.ops.workers import claim, gather, share_out
 
 
 @njit(**KERNEL)
@@ -41,6 +41,8 @@ def _forward(
     context: np.ndarray,
     weight: np.ndarray,
 ) -> None:
+    if gather(board):
+        return
     _, H, A = query.shape
     T, hoisted = key.shape[1], powers.shape[0] > 0
     room, factor = np.empty((A, 0 if hoisted else padded(T)), np.float32), np.empty(A, np.float32)
@@ -82,6 +84,8 @@ def _backward(
     slope: np.ndarray,
 ) -> None:
     """Recomputes what the scores were made of; the slopes are left for the bias."""
+    if gather(board):
+        return
     _, H, A = query.shape
     T, hoisted = key.shape[1], powers.shape[0] > 0
     room, factor = np.empty((A, 0 if hoisted else padded(T)), np.float32), np.empty(A, np.float32)
@@ -123,6 +127,8 @@ def _backward(
 
 @njit(**KERNEL)
 def _powers(board: np.ndarray, key: np.ndarray, powers: np.ndarray, wides: np.ndarray) -> None:
+    if gather(board):
+        return
     first, last = claim(board, 0)
     while first < last:
         for b in range(first, last):
@@ -144,9 +150,9 @@ def hoist(key_BTA: Tensor) -> Powers:
 
 
 def _shares(H: int, key_BTA: Tensor) -> dict[str, int]:
-    """Windows a thread must be given for its start to pay, some half a million multiplications, and a tenth of it at a time."""
+    """Windows a thread must be given for its start to pay, some half a million multiplications, a quarter of it at a time."""
     least = max(1, 500_000 // max(1, H * key_BTA.shape[1] * key_BTA.shape[2]))
-    return {"least": least, "grain": max(1, least // 10)}
+    return {"least": least, "grain": max(1, least // 4)}
 
 
 def _optional(part: Tensor | None) -> np.ndarray:

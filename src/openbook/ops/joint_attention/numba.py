@@ -19,7 +19,7 @@ from openbook.ops.joint_attention import reference
 from openbook.ops.lanes import WIDTH, across, clear, put
 from openbook.ops.numba_math import FAST, INNER, KERNEL, LEAST, ONE, add, add_product, exp32, forget_older
 from openbook.ops.types import Found
-from openbook.ops.workers import claim, share_out
+from openbook.ops.workers import claim, gather, share_out
 
 GROUP = 8  # windows whose gradients of bias and gain are summed before they are written: however many threads there are
 _NONE = np.float32(-np.inf)
@@ -155,6 +155,8 @@ def _sums(line: np.ndarray, cell: np.ndarray, gain: np.ndarray, over: np.ndarray
 @njit(**KERNEL)
 def _forward(board: np.ndarray, given: _Given, found: np.ndarray, weight: np.ndarray, left_out: np.ndarray) -> None:
     """``left_out`` [B, H]: nowhere's weight."""
+    if gather(board):
+        return
     _, T, D = given.state.shape
     H, grid, nothing_ = weight.shape[1], given.cell.shape[1] > 0, given.gain[0, :0]
     question = np.zeros((across(H) // (2 * WIDTH), D, 2 * WIDTH), np.float32)
@@ -216,6 +218,8 @@ def _worth(told: np.ndarray, weight: np.ndarray, cell: np.ndarray, F: int, out: 
 @njit(**KERNEL)
 def _backward(board: np.ndarray, given: _Given, weight: np.ndarray, left_out: np.ndarray, grads: _Grads) -> None:
     """By groups; adds gradients of bias and gain up by group."""
+    if gather(board):
+        return
     B, T, D = given.state.shape
     H, Q, nothing_ = weight.shape[1], given.asked.shape[2], given.gain[0, :0]
     question = np.zeros((across(H) // (2 * WIDTH), D, 2 * WIDTH), np.float32)

@@ -20,7 +20,7 @@ from openbook.ops.lanes import across, clear, panels, put
 from openbook.ops.numba_math import KERNEL, ONE, add, add_product, cell_backward, cell_forward, forget_older
 from openbook.ops.products import narrow_product, summed_product
 from openbook.ops.types import LSTMWeights, Read
-from openbook.ops.workers import claim, share_out
+from openbook.ops.workers import claim, gather, share_out
 
 TILE = 4  # windows whose products share one pass over the weights
 
@@ -54,6 +54,8 @@ class _Grads(NamedTuple):
 @njit(**KERNEL)
 def lstm_forward(board: np.ndarray, given: _Given, weights: np.ndarray, out: _Trace) -> None:
     """``weights``: of the last state, the input and one, [D + X + 1, 4D] in ``panels``."""
+    if gather(board):
+        return
     _, T, X = given.input.shape
     D = given.hidden.shape[1]
     row, cell = np.empty((TILE, D + X + 1), np.float32), np.empty((TILE, D), np.float32)
@@ -93,6 +95,8 @@ def lstm_backward(
     cell_grad: np.ndarray,
 ) -> None:
     """Writes the gradients of the gates' inputs [B, T, 4D], and of the state that the windows begin with [B, D] each."""
+    if gather(board):
+        return
     _, T, D4 = trace.gates.shape
     D = D4 // 4
     hidden, cell = np.zeros((TILE, across(D)), np.float32), np.empty((TILE, D), np.float32)

@@ -34,7 +34,7 @@ from openbook.ops.numba_scores import (
     wide_scores,
     wide_scores_backward,
 )
-from openbook.ops.workers import claim
+from openbook.ops.workers import claim, gather
 
 TILE = 4  # windows whose products share one pass over the weights, and whose keys and their gradients stay in the cache
 
@@ -103,6 +103,8 @@ def steps_forward(
     out: Trace,
 ) -> None:
     """``hoisted`` [B, L, 4D]: the gates known of every step, which may be ``out.gates``; ``looks``: how many steps look up."""
+    if gather(board):
+        return
     _, L, D4 = out.gates.shape
     D, T, A = D4 // 4, given.key.shape[1], given.key.shape[2]
     C = given.context.shape[1]
@@ -175,6 +177,8 @@ def steps_forward(
 @njit(**KERNEL)
 def reopen(board: np.ndarray, given: Given, gates: np.ndarray, cell: np.ndarray) -> None:
     """``gates`` holds what went into every step's gates and becomes the opened ones; ``cell`` the state after each step."""
+    if gather(board):
+        return
     _, L, D4 = gates.shape
     state, hidden = np.empty(D4 // 4, np.float32), np.empty(D4 // 4, np.float32)
     first, last = claim(board, 0)
@@ -222,6 +226,8 @@ def steps_backward(
 
     ``weights`` lead from a step's gates and query back to what they were made of; ``out.start_cell`` is written last.
     """
+    if gather(board):
+        return
     _, L, D4 = trace.gates.shape
     D, T, A = D4 // 4, given.key.shape[1], given.key.shape[2]
     C, E = given.context.shape[1], weights.entry.shape[1]
