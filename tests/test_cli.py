@@ -192,7 +192,7 @@ def test_help_and_version() -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
     ids=["nothing set", "spins set", "policy set"],
 )
 def test_waiting_threads_are_told_to_sleep_before_torch_is_there(given: dict[str, str], expected: str) -> None:

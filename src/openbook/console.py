@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Show = Callable[[str], Callable[[int, int, float | None], None]]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_… of malloc.h
-_SPINS = "10000"  # of a thread that waits for others, before it sleeps; OpenMP's own 300,000 are about a millisecond
+_SPINS = "1000"  # of a thread that waits for others, before it sleeps; about as long as it takes to be woken
 
 
 def share_the_machine() -> None:
