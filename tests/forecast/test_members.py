@@ -111,16 +111,27 @@ def test_going_on_takes_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.parametrize(
-    ("refit", "held", "learnt", "rounds"),
-    [(True, 5, 100, 1.3), (True, 4, 100, 1.0), (False, 50, 100, 1.0), (True, 0, 100, 1.0)],
+    ("refit", "held", "learnt", "rounds", "further"),
+    [(True, 5, 100, 1.3, 1.3), (True, 4, 100, 1.0, 1.3), (False, 50, 100, 1.0, 1.0), (True, 0, 100, 1.0, 1.0)],
     ids=["a twentieth", "less", "not wanted", "nothing held out"],
 )
 def test_time_is_kept_to_go_on_where_the_tail_is_a_part_worth_it(
-    refit: bool, held: int, learnt: int, rounds: float
+    refit: bool, held: int, learnt: int, rounds: float, further: float
 ) -> None:
     split = SimpleNamespace(validation=SimpleNamespace(end_W=range(held)), train=SimpleNamespace(end_W=range(learnt)))
     bench: Any = SimpleNamespace(split=split)
     assert search.rounds_of(bench, OpenBookConfig(refit=refit)) == rounds
+    assert search.rounds_of(bench, OpenBookConfig(refit=refit), further=True) == further
+
+
+def test_other_seeds_leave_time_to_go_on_with_the_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[float] = []
+    all_members = members.all_members
+    monkeypatch.setattr(search, "_TAIL", 1.0)  # a small part of the data
+    monkeypatch.setattr(members, "all_members", lambda *args: kept.append(args[-1]) or all_members(*args))
+    model = Forecaster(24, model=OpenBookConfig(window=48), train=FAST)
+    model.fit(make_frame().drop(columns="warm"))
+    assert kept == [1 + search.AGAIN]
 
 
 def test_a_member_goes_on_from_its_best_weights_with_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:

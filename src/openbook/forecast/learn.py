@@ -153,7 +153,8 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     leaders = [leader]
     if beside is not None and not search.stopped(leader):
         leaders, differences = members.both_scalings(leader, beside, learner.seed, budget.left(), rounds)
-    trials, number = members.all_members(leaders, learner.seed, budget.left(), rounds)
+    further = search.rounds_of(bench, chosen, further=True)
+    trials, number = members.all_members(leaders, learner.seed, budget.left(), further)
     chosen = replace(chosen, n_models=decided("n_models", number), differences=decided("differences", differences))
     if search.stopped(trials[-1]):  # the first seed stands for those that were not trained to their end
         trials = [each for each in leaders for _ in range(number.value)]

@@ -128,15 +128,16 @@ def count_of(config: OpenBookConfig) -> int:
     return (config.n_models or 1) * (2 if config.differences else 1)
 
 
-def rounds_of(bench: Bench, config: OpenBookConfig) -> float:
+def rounds_of(bench: Bench, config: OpenBookConfig, *, further: bool = False) -> float:
     """How often each member's training is to fit into the time: once, and the share of it in which the held-out tail is
     learned too.
 
-    Not where the tail is a small part of the data: more steps are worth more, and in time that is left over training goes
-    on with it all the same.
+    Not the first one's where the tail is a small part of the data: more steps are worth more, and in time that is left over
+    training goes on with it all the same. ``further``: of members beside it, which are worth less than the tail.
     """
     held, learnt = len(bench.split.validation.end_W), len(bench.split.train.end_W)
-    return 1 + AGAIN if config.refit and held >= _TAIL * learnt > 0 else 1.0
+    kept = config.refit and learnt > 0 and held > 0 and (further or held >= _TAIL * learnt)
+    return 1 + AGAIN if kept else 1.0
 
 
 def begun(bench: Bench, config: OpenBookConfig, seed: int, pace: float = 1.0) -> Trial:
