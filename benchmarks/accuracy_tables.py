@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 from benchmarks.accuracy_results import Results
 from benchmarks.alike import alike
 from benchmarks.markdown import table
+from benchmarks.measures import tied
 from benchmarks.peer_jobs import PEERS
 from benchmarks.published import AGAIN, NAMES, NEITHER, OURS, PUBLISHED, accuracy_targets, ratios
 from benchmarks.suites import SUITES
@@ -86,8 +87,8 @@ def lost(found: Results) -> list[str]:
             continue
         best = min(others, key=lambda label: fmean(others[label]))
         if fmean(others[best]) < fmean(mine):  # a forecast that is the floor is no loss
-            close = fmean(mine) - fmean(others[best]) < 2 * max(_deviation(mine), _deviation(others[best]))
-            told = f"{case} ({spread(others[best], 3)} against {spread(mine, 3)}{', a tie' if close else ''})"
+            tie = ", a tie" if tied(mine, others[best]) else ""
+            told = f"{case} ({spread(others[best], 3)} against {spread(mine, 3)}{tie})"
             beaten.setdefault(best, []).append(told)
     for label, cases in beaten.items():
         lines.append(f"**Lost:** {found.suite}: {label} beats {OURS} in {NAMES[metric]} at {', '.join(cases)}.")
@@ -291,7 +292,3 @@ def _title(metric: str) -> str:
 def _shown(values: Sequence[float], metric: str) -> str:
     large = values and fmean(values) >= 10
     return spread(values, 2 if large else 3 if metric not in _DIGITS else _DIGITS[metric])
-
-
-def _deviation(values: Sequence[float]) -> float:
-    return stdev(values) if len(values) > 1 else 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 
 import numpy as np
 
@@ -82,3 +83,13 @@ def finished(sums: Sums, scale: np.ndarray) -> dict[str, float]:
     if np.isfinite(by_series).any():
         found["mase"] = float(np.nanmean(by_series))
     return found
+
+
+def tied(values: Sequence[float], best: Sequence[float]) -> bool:
+    """Whether the mean is less than two standard deviations (the larger ones) behind the best one's, or not behind it.
+
+    >>> tied([1.0, 1.2], [0.9, 1.0]), tied([1.4, 1.5], [0.9, 1.0]), tied([1.0], [0.9])
+    (True, False, False)
+    """
+    behind = fmean(values) - fmean(best)
+    return behind <= 0 or behind < 2 * max(stdev(each) if len(each) > 1 else 0.0 for each in (values, best))

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.accuracy_results import Results, read_accuracy
 from benchmarks.accuracy_tables import accuracy_section, summary
 from benchmarks.markdown import table
+from benchmarks.measures import tied
 from benchmarks.reach import (
     HEAD,
     OURS,
@@ -208,14 +209,15 @@ def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str
     for name, title in SHORT[language].items():
         case = cases.get(name, Case(name))
         scores = {model: values["mase"] for model, values in case.scores().items() if values.get("mase")}
-        best = next(iter(scores), None)
+        first = next(iter(scores.values()), [])
+        best = [model for model, values in scores.items() if tied(values, first)]
         cells = [
-            f"**{spread(scores[model])}**" if model == best else spread(scores.get(model, []))
+            f"**{spread(scores[model])}**" if model in best else spread(scores.get(model, []))
             for model in ("seasonal_naive", "ridge", "openbook", "luong", "bahdanau")
         ]
         if scores:
-            winner = f"{best}{words['floor'] if best in FLOORS else ''}"
-            rows.append([title, *cells, winner, *provenance(case)])
+            winners = ", ".join(f"{model}{words['floor'] if model in FLOORS else ''}" for model in best)
+            rows.append([title, *cells, winners, *provenance(case)])
     shown = [str(words["legend"]), table(list(words["head"]), rows)] if rows else [str(words["none"])]
     default = []
     if found is not None:

@@ -102,7 +102,8 @@ WORDS: dict[str, dict[str, Any]] = {
         "lost": "**Lost:** {case}: {floor} ({metric} {best}) beats {model} ({values}).",
         "failed": "**Lost:** {case}: {model} gave no forecast.",
         "slower": "**Lost:** etth1: luong takes longer to be as good as {peer} (share of its training: {measured}).",
-        "legend": "MASE, lower is better; means of the seeds (± standard deviation where there are several).",
+        "legend": "MASE, lower is better; means of the seeds (± standard deviation where there are several). Bold: the best, and who is "
+        "less than two standard deviations behind it.",
         "more": "Commands, all scores and every target: [docs/benchmarks.md](docs/benchmarks.md).",
     },
     "ko": {
@@ -129,7 +130,8 @@ WORDS: dict[str, dict[str, Any]] = {
         "lost": "**패배:** {case}: {floor}({metric} {best})이(가) {model}({values})보다 정확했습니다.",
         "failed": "**패배:** {case}: {model}이(가) 예측을 내지 못했습니다.",
         "slower": "**패배:** etth1: {peer}의 최종 검증 성적에 이르기까지 luong이 더 오래 걸립니다(학습 시간 대비: {measured}).",
-        "legend": "값은 MASE이며 낮을수록 좋습니다. 여러 시드의 평균이고, 시드가 둘 이상이면 ± 표준편차를 함께 적습니다.",
+        "legend": "값은 MASE이며 낮을수록 좋습니다. 여러 시드의 평균이고, 시드가 둘 이상이면 ± 표준편차를 함께 적습니다. "
+        "굵은 글씨는 가장 좋은 성적과, 그에 표준편차의 두 배 미만으로 뒤지는 성적입니다.",
         "more": "명령어, 전체 점수, 모든 목표: [docs/benchmarks.md](docs/benchmarks.md)(영문).",
     },
 }

@@ -203,6 +203,14 @@ def test_several_seeds_give_mean_and_deviation(tables: ModuleType, root: Path) -
     assert "**0.600 ± 0.141**" in (root / "README.md").read_text(encoding="utf-8")
 
 
+def test_who_is_less_than_two_deviations_behind_is_among_the_best(tables: ModuleType, root: Path) -> None:
+    for seed, (ours, luong, ridge) in enumerate([(0.50, 0.60, 0.9), (0.70, 0.66, 0.9)], start=1):
+        put(root, f"demo-{seed}", **scored({"openbook": ours, "luong": luong, "ridge": ridge, "seasonal_naive": 1.0}))
+    tables.generate(root)
+    row = "1.000 ± 0.000 | 0.900 ± 0.000 | **0.600 ± 0.141** | **0.630 ± 0.042** | – | openbook, luong | 1, 2 |"
+    assert row in (root / "README.md").read_text(encoding="utf-8")
+
+
 def test_generating_twice_changes_nothing(tables: ModuleType, root: Path) -> None:
     put(root, "demo-1", **scored({"luong": 0.5, "ridge": 0.6}))
     first = [path.read_bytes() for path in tables.generate(root)]
