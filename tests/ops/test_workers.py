@@ -15,7 +15,8 @@ from numba import njit
 from openbook.ops import workers
 from openbook.ops.workers import claim, gather, share_out
 
-needs_team = pytest.mark.skipif(not workers._team, reason="torch's threads are not OpenMP's of Linux here")
+OPENMP = sys.platform == "linux" and "backend: OpenMP" in torch.__config__.parallel_info()
+needs_team = pytest.mark.skipif(not OPENMP, reason="torch's threads are not OpenMP's of Linux here")
 
 
 @pytest.fixture
