@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import threading
@@ -72,6 +73,16 @@ def test_a_team_works_at_the_same_time(three_threads: None) -> None:
     met = np.zeros(1, np.int64)
     share_out(lambda board: _meet(board, met), 3)
     assert met.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    "module", ["additive_attention.numba", "joint_attention.numba", "lstm.numba", "recurrence.numba_steps"]
+)
+def test_every_kernel_gathers_a_team(module: str) -> None:
+    """Without it a kernel is as right, and takes as long as on one thread."""
+    for kernel in importlib.import_module(f"openbook.ops.{module}").KERNELS:
+        assert kernel.py_func.__code__.co_varnames[0] == "board"
+        assert {"gather", "claim"} <= set(kernel.py_func.__code__.co_names)
 
 
 @njit(nogil=True)
