@@ -65,10 +65,11 @@ def gather(_context: Any, board: Any) -> Any:
         member.linkage = "internal"
         inside = ir.IRBuilder(member.append_basic_block())
         told = inside.load(inside.bitcast(member.args[0], packed.as_pointer()))
-        places = [inside.alloca(one.type.pointee) for one in kernel.args[:2]]
+        places = [inside.alloca(byte) for _ in range(2)]  # a pointer each
         for place in places:
-            inside.store(ir.Constant(place.type.pointee, None), place)
-        inside.call(kernel, [*places, *(inside.extract_value(told, at) for at in range(len(packed.elements)))])
+            inside.store(ir.Constant(byte, None), place)
+        ends = [inside.bitcast(place, one.type) for place, one in zip(places, kernel.args[:2], strict=True)]
+        inside.call(kernel, [*ends, *(inside.extract_value(told, at) for at in range(len(packed.elements)))])
         inside.ret_void()
 
         data = context.make_array(signature.args[0])(context, builder, given[0]).data
