@@ -201,17 +201,19 @@ def test_kernels_compiled_of_older_sources_are_forgotten(tmp_path: Path) -> None
             cache_path = str(tmp_path / "cache")
 
     forget_older(Kernel(), made_of="one")  # nothing is there yet
-    index, other = (
+    index, code, other = (
         tmp_path / "cache" / "numba._forward-34.py311.nbi",
+        tmp_path / "cache" / "numba._forward-34.py311.1.nbc",
         tmp_path / "cache" / "numba._backward-69.py311.nbi",
     )
-    for file in (index, other):
+    for file in (index, code, other):
         file.touch()
     forget_older(Kernel(), made_of="one")
     assert index.exists()
     os.utime(index, (2e9, 2e9))  # times tell nothing: installers keep old ones, and caches outlive an upgrade
     forget_older(Kernel(), made_of="other")
     assert not index.exists()
+    assert not code.exists()  # or an index written anew names it before its own code is there
     assert other.exists()
     index.touch()
     forget_older(Kernel(), made_of="other")

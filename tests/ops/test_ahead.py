@@ -70,6 +70,9 @@ def test_not_where_kernels_will_not_be_used(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv(dispatch.VARIABLE)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert not ahead.compile_ahead()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(sys, "executable", None)  # Python inside another program
+    assert not ahead.compile_ahead()
 
 
 @pytest.mark.usefixtures("nothing_kept")
@@ -79,6 +82,7 @@ def test_a_process_that_can_not_be_started_or_fails_costs_nothing(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     assert not ahead.compile_ahead()
     monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])  # imports skip what is no text
     assert ahead.compile_ahead()
     ahead.wait()
     assert not ahead.running()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import re
 import subprocess
 import sys
 import time
 import types
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,6 +89,18 @@ def test_a_compiler_that_is_there_and_does_not_work_is_none(monkeypatch: pytest.
         assert served() == "reference"
 
 
+def test_every_module_of_triton_kernels_is_asked_whether_they_can_be_compiled() -> None:
+    folder = Path(dispatch.__file__).parent
+    compiled = [
+        file for file in folder.glob("*/triton*.py") if re.search(r"^import triton$", file.read_text(), re.MULTILINE)
+    ]
+    asked = {file.with_name("triton.py") for file in compiled}
+    assert len(asked) >= 2
+    for file in asked:
+        imports = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ImportFrom)]
+        assert "reach" in {alias.name for node in imports for alias in node.names}, file
+
+
 def test_a_whole_fit_without_numba() -> None:
     script = (
         "import sys; sys.modules['numba'] = None\n"
@@ -107,6 +122,10 @@ def test_a_slow_first_call_says_so_on_a_terminal(monkeypatch: pytest.MonkeyPatch
         def isatty(self) -> bool:
             return True
 
+    for none in (None, object()):  # a program without a console, a logger in its place
+        monkeypatch.setattr(sys, "stderr", none)
+        with dispatch._said_if_slow(after=0.0):
+            pass
     for screen, said in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", screen)
         with dispatch._said_if_slow(after=0.01):

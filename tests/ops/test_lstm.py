@@ -107,6 +107,18 @@ def test_the_gradients_of_the_plain_twin() -> None:
     assert torch.autograd.gradcheck(lambda *parts: tuple(call(reference, parts)), inputs, fast_mode=True)
 
 
+def test_every_parameter_has_a_gradient_of_its_own_which_clipping_scales_once() -> None:
+    clipped = []
+    for module in (reference, kernels):
+        inputs = [part.requires_grad_() for part in draw(3, 6, 2, 4)]
+        call(module, inputs).hidden_BTD.sum().backward()
+        memory = [part.grad.untyped_storage().data_ptr() for part in inputs[3:5] if part.grad is not None]
+        assert len(set(memory)) == 2
+        torch.nn.utils.clip_grad_norm_(inputs, 0.1)
+        clipped.append([part.grad for part in inputs])
+    torch.testing.assert_close(*clipped, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [1, 7, 63, 500])
 @pytest.mark.parametrize("axis", ["B", "T", "X", "D"])
 def test_odd_sizes(axis: str, size: int) -> None:

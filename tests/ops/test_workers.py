@@ -176,3 +176,47 @@ def test_threads_that_are_busy_are_not_waited_for(crew: None) -> None:
     other.join(timeout=20)
     assert len(woken) == 2
     assert (seen == 1).all()
+
+
+@njit(nogil=True)
+def _claim(board: np.ndarray, done: int) -> tuple[int, int]:
+    return claim(board, done)  # type: ignore[no-any-return]
+
+
+def test_a_piece_that_still_queues_is_not_waited_for(crew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_crew", workers._Crew())
+    asleep, one_free, free = threading.Barrier(3), threading.Semaphore(0), threading.Event()
+    claimed, told, seen = threading.Event(), threading.Event(), np.zeros(100, int)
+
+    def sleep(board: np.ndarray) -> None:
+        if _in_crew():
+            asleep.wait(timeout=20)
+            while not one_free.acquire(timeout=0.01) and not free.is_set():
+                pass
+
+    def slowly(board: np.ndarray) -> None:
+        if not _in_crew():
+            assert claimed.wait(timeout=20)  # one of the crew has a window, the other one sleeps
+            _count(board, seen)
+            return
+        first, last = _claim(board, 0)
+        claimed.set()
+        assert told.wait(timeout=20)
+        seen[first:last] += 1
+        _claim(board, last - first)
+
+    other = threading.Thread(target=lambda: share_out(sleep, 100))
+    mine = threading.Thread(target=lambda: share_out(slowly, 100))
+    other.start()
+    asleep.wait(timeout=20)
+    mine.start()
+    one_free.release()
+    assert claimed.wait(timeout=20)
+    mine.join(timeout=0.2)
+    assert mine.is_alive()  # its window is waited for
+    told.set()
+    mine.join(timeout=20)
+    assert not mine.is_alive()
+    assert (seen == 1).all()
+    free.set()
+    other.join(timeout=20)

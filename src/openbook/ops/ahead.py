@@ -29,7 +29,12 @@ def compile_ahead() -> bool:
     global _process
     from openbook.ops.dispatch import VARIABLE, asked_for
 
-    if asked_for() not in ("auto", "numba") or torch.cuda.is_available() or getattr(sys, "frozen", False):
+    if (
+        asked_for() not in ("auto", "numba")
+        or torch.cuda.is_available()
+        or getattr(sys, "frozen", False)
+        or not sys.executable
+    ):
         return False
     if importlib.util.find_spec("numba") is None:
         return False
@@ -42,7 +47,7 @@ def compile_ahead() -> bool:
 
     if not CACHED or kept(*attention, *joint, *recurrence):
         return False
-    told = {VARIABLE: "numba", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = {VARIABLE: "numba", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
     nothing = subprocess.DEVNULL
     try:
         _process = subprocess.Popen(

@@ -100,11 +100,12 @@ def _load(op: str, kind: str) -> ModuleType | None:
 @contextmanager
 def _said_if_slow(after: float = 1.0) -> Iterator[None]:
     """A line on a terminal when compiling takes longer than ``after`` seconds; nothing where it was cached."""
-    if not sys.stderr.isatty():
+    screen = sys.stderr  # none in programs without a console, and some put an object of their own there
+    if screen is None or not getattr(screen, "isatty", bool)():
         yield
         return
     note = "openbook: compiling kernels for this processor, once; takes some seconds\n"
-    timer = threading.Timer(after, lambda: sys.stderr.write(note))
+    timer = threading.Timer(after, lambda: screen.write(note))
     timer.daemon = True
     timer.start()
     try:

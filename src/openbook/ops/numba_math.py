@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,11 @@ def forget_older(*kernels: Any, made_of: str = _MADE_OF) -> None:
         with contextlib.suppress(OSError):  # another process may be doing the same
             if stamp.exists() and stamp.read_text() == made_of:
                 continue
-            for index in _indices(kernel):
-                index.unlink(missing_ok=True)
+            for file in (
+                *_files(kernel, "nbi"),
+                *_files(kernel, "nbc"),
+            ):  # code without an index has its name taken anew
+                file.unlink(missing_ok=True)
             stamp.parent.mkdir(parents=True, exist_ok=True)
             draft = stamp.with_name(f"{stamp.name}.{os.getpid()}")
             draft.write_text(made_of)
@@ -89,12 +93,14 @@ def forget_older(*kernels: Any, made_of: str = _MADE_OF) -> None:
 
 def kept(*kernels: Any) -> bool:
     """Whether every kernel has been compiled before and is kept on disk."""
-    return all(any(_indices(kernel)) for kernel in kernels)
+    python = "py{}{}".format(*sys.version_info)
+    return all(any(python in file.name for file in _files(kernel, "nbi")) for kernel in kernels)
 
 
-def _indices(kernel: Any) -> Iterator[Path]:
+def _files(kernel: Any, suffix: str) -> Iterator[Path]:
+    """What Numba keeps of a kernel: ``nbi``, which machine code is of which types, and ``nbc``, that code."""
     folder = kernel.stats.cache_path
-    return Path(folder).glob(f"*.{kernel.__name__}-*.nbi") if folder else iter(())
+    return Path(folder).glob(f"*.{kernel.__name__}-*.{suffix}") if folder else iter(())
 
 
 @intrinsic

@@ -115,10 +115,12 @@ class _Piece:
     def __init__(self, work: Work, board: np.ndarray) -> None:
         self.work, self.board = work, board
         self.error: BaseException | None = None
+        self.begun = False
         self.finished = threading.Lock()
         self.finished.acquire()
 
     def run(self) -> None:
+        self.begun = True
         try:
             if self.board[_NEXT] < self.board[_COUNT]:  # nothing is left for who wakes too late
                 self.work(self.board)
@@ -206,6 +208,9 @@ def _with_crew(work: Work, board: np.ndarray, threads: int) -> None:
         crew.pieces.put(piece)
     try:
         work(board)
+    except BaseException:
+        board[_NEXT] = board[_COUNT]  # what is left is nobody's
+        raise
     finally:
         _settle(board, pieces)
     for piece in pieces:
@@ -219,5 +224,6 @@ def _settle(board: np.ndarray, pieces: list[_Piece]) -> None:
     while board[_DONE] < board[_COUNT]:
         if perf_counter() > end:
             for piece in pieces:
-                piece.finished.acquire()
+                if piece.begun or board[_NEXT] < board[_COUNT]:  # where all is claimed, who begins later finds nothing
+                    piece.finished.acquire()
             return

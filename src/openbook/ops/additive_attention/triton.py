@@ -10,9 +10,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from openbook.ops.triton_math import LAUNCH, TILE, device_of, parts, plain, power_of_two, room, wide_windows
+from openbook.ops.triton_math import LAUNCH, TILE, device_of, parts, plain, power_of_two, reach, room, wide_windows
 from openbook.ops.types import Attended, Powers
 
+__all__ = ["additive_attention", "reach"]
 _ROW = 1024  # weights of one row read at once
 _QUERIES, _UNITS = 4, 32  # a tile's queries and attention units; the rest of it are times
 

@@ -170,7 +170,9 @@ class _Steps(torch.autograd.Function):
         weights_Y4 = summed_product(rows_BTY, gates_grad)
         input_grad = narrow_product(gates_grad, entry_4X[:, :X]) if ctx.needs_input_grad[0] else None
         entry_grad = F.pad(weights_Y4[D:-1].T, (0, entry_4X.shape[1] - X))
-        return (input_grad, entry_grad, weights_Y4[:D].T, weights_Y4[-1], weights_Y4[-1], None, *begin)
+        # Parameters keep these tensors as their gradients: of one memory, clipping in place would scale both biases twice.
+        biases = weights_Y4[-1], weights_Y4[-1].clone()
+        return (input_grad, entry_grad, weights_Y4[:D].T, *biases, None, *begin)
 
 
 def _given(input_BTX: Tensor, inside_BT: Tensor | None, start: tuple[Tensor, ...] | list[Tensor]) -> _Given:
