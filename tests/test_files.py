@@ -53,6 +53,25 @@ def test_a_folder_is_replaced_also_where_names_can_not_be_exchanged(
     assert [item.name for item in folder.iterdir()] == ["two"]
 
 
+def test_a_folder_that_can_not_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").touch()
+    monkeypatch.setattr("openbook.files._exchange", lambda *_: False)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name == "new":  # held open by a scanner, say
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UsageError, match="Permission denied"):
+        write_folder_whole(tmp_path / "a", lambda folder: (folder / "young").touch())
+    assert [item.name for item in tmp_path.rglob("*")] == ["a", "old"]
+
+
 def test_text_beyond_ascii_is_marked_for_spreadsheets(tmp_path: Path) -> None:
     plain, korean = pd.DataFrame({"id": ["north"], "y": [1.5]}), pd.DataFrame({"id": ["강남"], "y": [1.5]})
     for frame, marked in ((plain, False), (korean, True), (plain.rename(columns={"y": "Größe"}), True)):

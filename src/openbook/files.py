@@ -96,7 +96,11 @@ def write_folder_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
                 draft.rename(path)
             elif not _exchange(draft, path):
                 path.rename(temporary / "old")
-                draft.rename(path)
+                try:
+                    draft.rename(path)
+                except OSError:
+                    (temporary / "old").rename(path)
+                    raise
             _sync(path.parent)
     return path
 

@@ -61,6 +61,11 @@ def names_as_numbers(ids: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(ids.dtype) or pd.api.types.infer_dtype(ids, skipna=False) == "integer"
 
 
+def plain_ids(ids: pd.Series) -> pd.Series:
+    """The names of series as a panel has them: numbers, or text, in a column of Python objects."""
+    return (ids if names_as_numbers(ids) else ids.astype(str)).astype(object)
+
+
 def id_text(name: object) -> str:
     """The name of a series as text, whole numbers alike whether a table holds them as 7 or 7.0.
 

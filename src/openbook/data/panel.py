@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid, step_seconds
-from openbook.data.ids import names_as_numbers, tell_apart
+from openbook.data.ids import plain_ids, tell_apart
 from openbook.data.stamps import parse_stamps
 from openbook.errors import DataError, UsageError
 
@@ -27,7 +27,8 @@ class Panel:
     ``timezone`` is set when the table carried time zones: ``times`` are UTC then for steps below a day, and the wall
     clock of that zone for steps of a day and longer (a local day has 23 to 25 hours; its midnights stay midnights).
     ``static``: which of ``futr_columns``, the last ones, have one value per series. ``labels`` [N, S]: static text of each
-    series (None: missing) in ``label_columns``, until it becomes static columns of 0 and 1.
+    series (None: missing) in ``label_columns``, until it becomes static columns of 0 and 1. ``earlier`` [N]: the largest
+    absolute target of rows that were cut off before the first one, for series that have been zero since.
     """
 
     ids: np.ndarray
@@ -43,6 +44,7 @@ class Panel:
     static: tuple[str, ...] = ()
     label_columns: tuple[str, ...] = ()
     labels: np.ndarray | None = None
+    earlier: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,8 +63,11 @@ class Panel:
 
         ``keep`` must leave each series one contiguous run (a head, a tail, a middle), or the grid would break.
         """
-        owner = np.repeat(np.arange(len(self)), self.lengths)[keep]
-        alive, counts = np.unique(owner, return_counts=True)
+        owner = np.repeat(np.arange(len(self)), self.lengths)
+        alive, counts = np.unique(owner[keep], return_counts=True)
+        begun = np.cumsum(keep) - np.concatenate([[0], np.cumsum(keep)])[self.offsets[:-1]][owner] > 0
+        earlier = np.zeros(len(self)) if self.earlier is None else self.earlier.copy()
+        np.maximum.at(earlier, owner[~begun], np.nan_to_num(np.abs(self.target[~begun])))
         return replace(
             self,
             ids=self.ids[alive],
@@ -72,6 +77,7 @@ class Panel:
             hist=self.hist[keep],
             futr=self.futr[keep],
             labels=None if self.labels is None else self.labels[alive],
+            earlier=earlier[alive],
         )
 
     def until(self, ends: np.ndarray) -> Panel:
@@ -230,8 +236,7 @@ def _plain_times(frame: pd.DataFrame, freq: Freq | None) -> tuple[pd.DataFrame, 
                 + (f" of series {frame[ID].iloc[row]!r}" if column == TIME else ""),
                 fix="fill or drop these rows",
             )
-    ids = frame[ID] if names_as_numbers(frame[ID]) else frame[ID].astype(str)
-    frame = frame.assign(**{TIME: stamps, ID: ids.astype(object)})
+    frame = frame.assign(**{TIME: stamps, ID: plain_ids(frame[ID])})
     if freq is not None:
         freq = check_freq(freq, dated=not pd.api.types.is_integer_dtype(stamps.dtype))
     if not isinstance(stamps.dtype, pd.DatetimeTZDtype):

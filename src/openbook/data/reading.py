@@ -34,6 +34,7 @@ _WESTERN = set("ŒœŠšŽžŸ°µ²³€£¥§±·ºª½¼¾×÷®©")
 # But for those that stand between plain letters or spaces.
 _MARKS = re.compile(r"(?<=[\x00-\x7f])[–—‘’“”„…](?=[\x00-\x7f])")
 _SAMPLE_ROWS, _SAMPLE_LETTERS = 200, 500_000
+_ROW_NUMBERS = "the unnamed column of row numbers is left out"
 _ENCODED = "read it with openbook.read_table(path, encoding=...)"
 
 
@@ -68,8 +69,9 @@ def read_file(path: str | Path, *, encoding: str | None = None, names: Sequence[
     if not text.strip(" \t\n\x00"):
         raise _empty(path, "a file without text")
     separator = _separator(text)
-    table, notes = _named(_split(text, separator, path), path)
+    table, unnamed, notes = _named(_split(text, separator, path), path)
     frame, number_notes = number_columns(table, names)
+    frame.attrs["unnamed"] = unnamed
     frame.attrs["notes"] = [note for note in (decoded.note, *notes, *number_notes) if note]
     return frame
 
@@ -130,11 +132,14 @@ def _parquet(path: Path, data: bytes) -> pd.DataFrame:
         frame = pq.read_table(io.BytesIO(data)).to_pandas()
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise _damaged(path, "Parquet", error) from error
+    notes = []
     if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
+        numbered = frame.index.names == [None] and pd.api.types.is_integer_dtype(frame.index.dtype)
+        frame = frame.reset_index(drop=numbered)
+        notes += [_ROW_NUMBERS] if numbered else []
     if frame.empty:
         raise _empty(path, f"{len(frame)} rows and {frame.shape[1]} columns")
-    frame.attrs = {"notes": []}
+    frame.attrs = {"notes": notes}
     return frame
 
 
@@ -279,22 +284,26 @@ def _ragged(text: str, separator: str, width: int, path: Path, error: Exception)
     return _damaged(path, "CSV", error)
 
 
-def _named(table: pa.Table, path: Path) -> tuple[pa.Table, list[str]]:
-    """The first row becomes the header; unnamed columns that hold nothing, or only count rows, are left out."""
+def _named(table: pa.Table, path: Path) -> tuple[pa.Table, list[str], list[str]]:
+    """The first row becomes the header; unnamed columns that hold nothing, or only count rows, are left out.
+
+    Also what the other unnamed columns are called now, and notes.
+    """
     import pyarrow.compute as pc
 
     names = [column[0].as_py().strip() for column in table.columns]
     body = table.slice(1)
-    keep, notes = [], []
+    keep, notes, unnamed = [], [], []
     for place, name in enumerate(names):
         if not name:
             values = body[place]
             if pc.all(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py():
                 continue
             if _counts_rows(values):
-                notes.append("the unnamed column of row numbers is left out")
+                notes.append(_ROW_NUMBERS)
                 continue
             names[place] = f"column_{place + 1}"
+            unnamed.append(names[place])
         keep.append(place)
     twice = [name for name, count in Counter(names[place] for place in keep).items() if count > 1]
     if twice:
@@ -305,7 +314,7 @@ def _named(table: pa.Table, path: Path) -> tuple[pa.Table, list[str]]:
             where=f"{path}, line 1",
             fix="rename or drop one of them",
         )
-    return body.select(keep).rename_columns([names[place] for place in keep]), notes
+    return body.select(keep).rename_columns([names[place] for place in keep]), unnamed, notes
 
 
 def _counts_rows(values: pa.ChunkedArray) -> bool:

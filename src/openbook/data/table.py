@@ -41,7 +41,8 @@ def read_table(
     ``target_col`` may name several columns of a wide table (a sequence, or ``"a,b"``): each becomes a series. Without an
     id column the table is one series, named after its target; without id and ``y`` every numeric column is a series.
     Without ``ds`` the only column of dates is the time. ``attrs["notes"]`` lists what was decided, ``attrs["targets"]`` the
-    targets in the order of their equally long parts. Rows keep their order.
+    targets in the order of their equally long parts, ``attrs["own"]`` what id, time and targets were called. Rows keep
+    their order.
     Raises ``DataError`` for missing columns, stamps that cannot be read and whatever ``read_file`` refuses.
 
     >>> wide = pd.DataFrame({"day": ["2024-05-31", "2024-06-01"], "north": [1, 2], "south": [3, 4]})
@@ -60,7 +61,8 @@ def read_table(
     frame, where = _frame(source, encoding, id_col)
     notes = [*frame.attrs.get("notes", ())] if where != "table" else []
     asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else target_col))
-    frame = plain_header(frame, asked, where, notes)
+    unnamed = [name for name in frame.attrs.get("unnamed", ()) if name not in asked]
+    frame = _without_row_numbers(plain_header(frame, asked, where, notes), unnamed, time_col, notes)
     roles = _find_roles(frame, id_col, time_col, target_col, where, notes)
     stamps, time_notes = parse_stamps(frame[roles.time], f"{where}, column {roles.time!r}")
     notes.extend(time_notes)
@@ -72,7 +74,8 @@ def read_table(
         long[TARGET] = numbers
     if isinstance(long[ID].dtype, pd.CategoricalDtype):
         long[ID] = long[ID].astype(long[ID].cat.categories.dtype)
-    long.attrs = {"notes": notes, "targets": list(roles.targets)}
+    own = [name for name in (roles.id, roles.time, *roles.targets) if name is not None]
+    long.attrs = {"notes": notes, "targets": list(roles.targets), "own": own}
     return long
 
 
@@ -165,6 +168,16 @@ def plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: l
             fix="rename or drop one of them",
         )
     return join_ids(frame.set_axis(names, axis=1).reset_index(drop=True), id_col, where)
+
+
+def _without_row_numbers(frame: pd.DataFrame, unnamed: Sequence[str], time_col: str, notes: list[str]) -> pd.DataFrame:
+    """Leave out unnamed columns of whole numbers, as exports of filtered tables have, where another column is the time."""
+    others = frame.drop(columns=list(unnamed))
+    if not unnamed or not (time_col in others or any(looks_like_dates(others[name]) for name in others)):
+        return frame
+    left = [name for name in unnamed if pd.api.types.is_integer_dtype(frame[name].dtype)]
+    notes.extend("the unnamed column of row numbers is left out" for _ in left)
+    return frame.drop(columns=left)
 
 
 def _find_roles(

@@ -47,6 +47,39 @@ def names_of(columns: str | Sequence[str]) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
+def check_inputs(**lists: Sequence[str]) -> None:
+    """Refuse a column that is named twice: what it is must be plain, and an explanation has one place for it.
+
+    >>> check_inputs(futr_exog_list=("price",), hist_exog_list=("stock",))
+    """
+    where: dict[str, str] = {}
+    for argument, columns in lists.items():
+        for column in columns:
+            if column in where:
+                both = argument if where[column] == argument else f"{where[column]} and {argument}"
+                raise UsageError(
+                    "same_column",
+                    expected="every input column once, in one of the lists",
+                    got=f"{column!r} twice",
+                    where=both,
+                    fix="name it once; of what is known ahead the past is read too",
+                )
+            where[column] = argument
+
+
+def check_own(inputs: Sequence[Sequence[str]], table: pd.DataFrame) -> None:
+    """Refuse inputs that are the id, the time or a target of a canonical table, by the names that these had."""
+    own = set(table.attrs.get("own", ()))
+    for column in (column for columns in inputs for column in columns if column in own):
+        raise UsageError(
+            "reserved_column",
+            expected="input columns other than id, time and target",
+            got=repr(column),
+            where="exogenous lists",
+            fix="leave it out: past values of the target are always used",
+        )
+
+
 def plain_freq(freq: Any) -> Freq | None:
     """A frequency as text or int, also where it was given as a pandas offset."""
     if freq is None or isinstance(freq, str):

@@ -14,10 +14,20 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.frequency import Freq, same_freq
+from openbook.data.ids import plain_ids
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.data.table import as_input, as_it_is
 from openbook.errors import DataError, whole_number
-from openbook.forecast.arguments import ColumnNames, Restore, check_names, is_path, not_fitted, plain_freq
+from openbook.forecast.arguments import (
+    ColumnNames,
+    Restore,
+    check_inputs,
+    check_names,
+    check_own,
+    is_path,
+    not_fitted,
+    plain_freq,
+)
 from openbook.forecast.conformal import check_levels, level_name
 from openbook.forecast.future import known_ahead, refuse_unread_future
 from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
@@ -32,6 +42,8 @@ from openbook.forecast.static import Categories, encoded, learn_categories, text
 from openbook.forecast.targets import read_series
 
 log = logging.getLogger("openbook")
+
+_SPARSE, _SPARSE_IF_TOLD = 1.5, 2.0  # steps of the learned frequency to rows of a table whose own looks another
 
 
 class Inputs(NamedTuple):
@@ -54,6 +66,7 @@ class FrameForecaster(ABC):
     reads_inputs = True
 
     def __init__(self, h: int, *, freq: Freq | None, inputs: Inputs) -> None:
+        check_inputs(futr_exog_list=inputs.futr, hist_exog_list=inputs.hist, stat_exog_list=inputs.stat)
         self.h, self.freq, self.inputs = whole_number("h", h, least=1), plain_freq(freq), inputs
         self.columns = ColumnNames()
         self.history_: Panel | None = None
@@ -165,12 +178,20 @@ class FrameForecaster(ABC):
 
         The newest ``tested`` rows of every series are there to test on: which columns count as inputs is not theirs to say.
         """
-        known = table.sort_values(TIME, kind="stable").groupby(ID, observed=True).head(-tested) if tested else table
-        self.inputs = self.resolve_inputs(known)
+        check_own(self.inputs, table)
+        others = table.shape[1] > len((ID, TIME, TARGET))
+        self.inputs = self.resolve_inputs(self._before(table, tested) if tested and others else table)
         panel = self._lay_out(table, self.freq)
         warn_of_open_ends(panel, self.h)
         warn_of_closed_times(panel)
         return panel
+
+    def _before(self, table: pd.DataFrame, tested: int) -> pd.DataFrame:
+        """The rows of a table before the newest ``tested`` steps of every series; absent rows are steps, too."""
+        grid = self._panel(table[[ID, TIME, TARGET]], self.freq)
+        first = grid.times[np.maximum(grid.offsets[1:] - tested, grid.offsets[:-1])]
+        owner = pd.Index(grid.ids).get_indexer(plain_ids(table[ID]))
+        return table[grid.own_times(table[TIME]) < first[owner]]
 
     def learn_categories(self, panel: Panel) -> Panel:
         """A training part as ``fit_panel`` takes it, with the categories of its static columns learned."""
@@ -197,11 +218,12 @@ class FrameForecaster(ABC):
             return panel
         if panel.lengths.max() < 10:
             return self._lay_out(table, learned)
-        if self.freq is not None:  # told, not guessed: weekdays as days with gaps, say
-            with contextlib.suppress(DataError):
-                told = self._lay_out(table, learned)
-                if len(told.times) <= 2 * len(panel.times):
-                    return told
+        # Of some of the series the step may look another than of all: weekdays are days with gaps, Mondays every seventh day.
+        most = _SPARSE if self.freq is None else _SPARSE_IF_TOLD
+        with contextlib.suppress(DataError):
+            told = self._lay_out(table, learned)
+            if len(told.times) <= most * len(panel.times):
+                return told
         raise DataError(
             "other_frequency",
             expected=f"rows {learned} apart, as in training",
@@ -236,11 +258,14 @@ class FrameForecaster(ABC):
         futr, hist, static = self.inputs.futr, self.inputs.hist, self.inputs.stat
         text = text_columns(table, static) if self.categories_ is None else tuple(self.categories_)
         numbers = tuple(name for name in static if name not in text)
+        panel = replace(self._panel(table, freq, futr=(*futr, *numbers), hist=hist), static=numbers)
+        return with_labels(with_static(panel), table, text)
+
+    def _panel(self, table: pd.DataFrame, freq: Freq | None, **inputs: Sequence[str]) -> Panel:
         try:
-            panel = replace(make_panel(table, futr=(*futr, *numbers), hist=hist, freq=freq), static=numbers)
+            return make_panel(table, freq=freq, **inputs)  # type: ignore[arg-type]
         except DataError as error:
             raise error.renamed(self.columns.own()) from error
-        return with_labels(with_static(panel), table, text)
 
     def _history(self, df: Any) -> tuple[Panel, Restore]:
         if self.history_ is None:

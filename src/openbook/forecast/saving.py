@@ -152,6 +152,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "history.target": history.target,
         "history.hist": history.hist,
         "history.futr": history.futr,
+        "history.earlier": np.zeros(len(history)) if history.earlier is None else history.earlier,
     }
     tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in fitted.model.state_dict().items()}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
@@ -280,6 +281,7 @@ def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], layout: Layo
         futr_columns=layout.futr,
         timezone=saved["timezone"],
         static=layout.stat,
+        earlier=arrays.get("history.earlier"),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from openbook.data.ids import plain_ids
 from openbook.data.panel import ID, TIME, Panel, as_numbers
 from openbook.errors import DataError
 
@@ -54,8 +55,8 @@ def with_labels(panel: Panel, table: pd.DataFrame, columns: Sequence[str]) -> Pa
             where="table header",
             fix="add the columns the forecaster was fitted with",
         )
-    ids = table[ID] if pd.api.types.is_numeric_dtype(table[ID].dtype) else table[ID].astype(str)
-    labels = [_label_of_each(panel, ids.astype(object), table[TIME], table[name]) for name in columns]
+    ids = plain_ids(table[ID])
+    labels = [_label_of_each(panel, ids, table[TIME], table[name]) for name in columns]
     return replace(panel, label_columns=tuple(columns), labels=np.stack(labels, axis=1))
 
 

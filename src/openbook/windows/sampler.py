@@ -116,6 +116,8 @@ def peaks(panel: Panel) -> Tensor | None:
     if not (panel.target == 0).any():
         return None
     size_R = np.nan_to_num(np.abs(panel.target))
+    if panel.earlier is not None:
+        size_R[panel.offsets[:-1]] = np.maximum(size_R[panel.offsets[:-1]], panel.earlier)
     for begin, end in itertools.pairwise(panel.offsets.tolist()):
         np.maximum.accumulate(size_R[begin:end], out=size_R[begin:end])
     return torch.from_numpy(size_R)

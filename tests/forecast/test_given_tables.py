@@ -1,0 +1,141 @@
+"""Tables as users have them: columns in two roles, indices of filtered frames, parts of what was learned from, long silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.errors import DataError, UsageError
+
+QUICK = ob.TrainConfig(max_steps=3, batch_size=8)
+LUONG: dict[str, Any] = {"model": ob.LuongConfig(hidden_size=4), "input_size": 14, "train": QUICK}
+
+
+def daily(rows: int = 90, start: str = "2024-01-01", name: object = "a", level: float = 10.0) -> pd.DataFrame:
+    step = np.arange(rows)
+    days = pd.date_range(start, periods=rows, freq="D")
+    return pd.DataFrame({"unique_id": name, "ds": days, "y": level + step % 7, "price": step % 5.0})
+
+
+@pytest.mark.parametrize(
+    ("lists", "where"),
+    [
+        ({"futr_exog_list": ["price"], "hist_exog_list": ["stock", "price"]}, "futr_exog_list and hist_exog_list"),
+        ({"futr_exog_list": ["price", "price"]}, "futr_exog_list"),
+        ({"hist_exog_list": ["price"], "stat_exog_list": ["price"]}, "hist_exog_list and stat_exog_list"),
+    ],
+)
+def test_a_column_has_one_role(lists: dict[str, Any], where: str) -> None:
+    for make in (lambda **told: ob.Forecaster(4, **told), lambda **told: ob.Floor("ridge", 4, **told)):
+        with pytest.raises(UsageError, match=rf"'price' twice \({where}\)") as refused:
+            make(**lists)
+        assert refused.value.code == "same_column"
+
+
+@pytest.mark.parametrize("column", ["sold", "store", "day"])
+def test_id_time_and_target_are_no_inputs_by_the_names_they_have(column: str) -> None:
+    table = daily().rename(columns={"unique_id": "store", "ds": "day", "y": "sold"})
+    names = {"id_col": "store", "time_col": "day", "target_col": "sold"}
+    for make in (ob.Forecaster(4, **LUONG, hist_exog_list=[column]), ob.Floor("ridge", 4, futr_exog_list=[column])):
+        for work in (make.fit, make.cross_validation):
+            with pytest.raises(UsageError, match=f"got '{column}'.*leave it out") as refused:
+                work(table, **names)
+            assert refused.value.code == "reserved_column"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize("work", ["filtered", "sorted"])
+def test_the_index_of_a_filtered_or_sorted_frame_is_no_input(tmp_path: Path, work: str, suffix: str) -> None:
+    whole = daily(120)
+    table = whole[whole["ds"] >= "2024-02-01"] if work == "filtered" else whole.sort_values("ds", ascending=False)
+    path = tmp_path / f"part.{suffix}"
+    table.to_parquet(path) if suffix == "parquet" else table.to_csv(path)
+    told = ob.read_table(path)
+    assert list(told.columns) == ["unique_id", "ds", "y", "price"]
+    assert any("row numbers" in note for note in told.attrs["notes"])
+    model = ob.Forecaster(4, **LUONG).fit(path)
+    assert model.decisions["hist_exog_list"].value == ("price",)
+    assert model.predict(table).equals(ob.Forecaster(4, **LUONG).fit(table).predict(table))
+
+
+def test_an_unnamed_column_that_is_the_time_stays(tmp_path: Path) -> None:
+    years = pd.DataFrame({"y": np.arange(40.0)}, index=range(1980, 2020))
+    years.to_csv(tmp_path / "years.csv")
+    told = ob.read_table(tmp_path / "years.csv", time_col="column_1")
+    assert told["ds"].tolist() == list(range(1980, 2020))
+    named = years.rename_axis("year")
+    named.to_parquet(tmp_path / "years.parquet")
+    assert ob.read_table(tmp_path / "years.parquet", time_col="year")["ds"].tolist() == told["ds"].tolist()
+
+
+def test_whole_numbers_in_a_column_of_objects_name_series_that_keep_their_static_text() -> None:
+    parts = [daily(name=number, level=level) for number, level in ((1, 10.0), (2, 50.0))]
+    table = pd.concat(parts, ignore_index=True)
+    table["kind"] = table["unique_id"].map({1: "kiosk", 2: "store"})
+    mixed = table.assign(unique_id=table["unique_id"].astype(object))
+    told = [ob.Forecaster(4, **LUONG, stat_exog_list=["kind"]).fit(frame) for frame in (table, mixed)]
+    assert [model.fitted().layout.stat for model in told] == [("kind=kiosk", "kind=store")] * 2
+    pd.testing.assert_frame_equal(told[0].predict(), told[1].predict())
+    pd.testing.assert_frame_equal(told[0].predict(table), told[0].predict(mixed))
+
+
+def test_a_known_ahead_input_may_be_called_as_pandas_calls_levels() -> None:
+    table = daily().rename(columns={"price": "level_1"})
+    ahead = daily(4, "2024-03-31").rename(columns={"price": "level_1"}).drop(columns="y")
+    forecast = ob.Floor("ridge", 4, futr_exog_list=["level_1"]).fit(table).predict(futr_df=ahead)
+    assert forecast["ridge"].notna().all()
+
+
+@pytest.mark.parametrize("make", [lambda: ob.Forecaster(4, **LUONG), lambda: ob.Floor("seasonal_naive", 4)])
+def test_part_of_the_series_may_look_as_if_they_had_another_frequency(make: Any) -> None:
+    """Weeks that end on Sundays and on Mondays are seven days apart; shops that close at weekends are days with gaps."""
+    sundays, mondays = (
+        pd.DataFrame({"unique_id": name, "ds": pd.date_range(start, periods=60, freq="7D"), "y": np.arange(60) % 4.0})
+        for name, start in (("a", "2023-01-01"), ("b", "2023-01-02"))
+    )
+    weeks = make().fit(pd.concat([sundays, mondays]))
+    whole = weeks.predict().query("unique_id == 'a'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(weeks.predict(sundays), whole, check_dtype=False)
+    shop = daily(120, name="b").loc[lambda rows: rows["ds"].dt.dayofweek < 5]
+    days = make().fit(pd.concat([daily(120), shop]))
+    assert days.predict(shop)["ds"].iloc[0] == shop["ds"].iloc[-1] + pd.Timedelta(days=1)
+    with pytest.raises(DataError, match="apart") as refused:
+        days.predict(shop.assign(ds=pd.date_range("2024-01-01", periods=len(shop), freq="2D")))
+    assert refused.value.code == "other_frequency"
+
+
+def test_absent_rows_are_steps_of_what_is_tested(caplog: pytest.LogCaptureFixture) -> None:
+    """What decides on inputs are the rows before the first cutoff, not all but so many rows."""
+    rng = np.random.default_rng(0)
+    days = np.sort(rng.choice(500, 200, replace=False))
+    table = daily(500).iloc[days].reset_index(drop=True)
+    model = ob.Forecaster(28, **LUONG)
+    panel = model.panel_to_learn(ob.read_table(table), 28 * 8)
+    assert model.inputs.hist == ("price",)
+    late = table.assign(fault=np.where(table["ds"] > panel.times[-28 * 8 - 1], table["price"], 0.0))
+    model.panel_to_learn(ob.read_table(late), 28 * 8)
+    assert model.inputs.hist == ("price",)  # what varies in the test alone is no input
+
+
+@pytest.mark.parametrize("kept", ["table", "fitted", "saved"])
+def test_a_series_that_fell_silent_is_known_by_what_it_was(kept: str, tmp_path: Path) -> None:
+    """Two hundred days of sales and a hundred without: bands of no width would promise that none will come again."""
+    steps, parts = np.arange(300), []
+    for name, level in (("ice", 50.0), ("large", 1000.0), ("small", 10.0)):
+        part = daily(300, name=name)
+        parts.append(part.assign(y=level * (1 + part["y"] / 10) * ((steps < 200) | (name != "ice"))))
+    table = pd.concat(parts, ignore_index=True)
+    model = ob.Forecaster(14, **LUONG, scaling="standard", hist_exog_list=[]).fit(table)
+    assert model.fitted().windows.share > 0
+    whole = model.predict(table, level=[95])
+    if kept == "saved":
+        model = ob.load(model.save(tmp_path / "m.ob"))
+    forecast = whole if kept == "table" else model.predict(level=[95])
+    pd.testing.assert_frame_equal(forecast, whole, rtol=1e-5)
+    told = forecast[forecast["unique_id"] == "ice"]
+    assert (told["Luong-hi-95"] - told["Luong-lo-95"]).min() > 0.1
