@@ -46,21 +46,34 @@ def check_out(path: Path, suffixes: tuple[str, ...], *read: Path | None) -> None
 
 
 def check_folder(folder: Path, *read: Path, more: Sequence[str] = ()) -> None:
-    """Refuse a folder for a backtest's files (and ``more``) in which they would replace what no backtest has written."""
+    """Refuse a folder for a backtest's files in which they would replace what no backtest has written; ``more``: the files of
+    the demo beside those, which only the demo's own may stand for."""
     from openbook.files import check_apart, check_writable
 
     check_writable(folder / "run.json")
     for name in WRITTEN:
         check_apart(folder / name, *read)
-    there = [name for name in (*WRITTEN, *more) if (folder / name).exists()]
-    if there and "run.json" not in there:
+    there, beside = ([name for name in names if (folder / name).exists()] for names in (WRITTEN, more))
+    whose = "demo" if beside else "backtest"
+    if (there or beside) and not (_of_demo(folder) if beside else "run.json" in there):
         raise UsageError(
             "would_overwrite",
-            expected="a folder that is new, that of an earlier backtest, or one without files of these names",
-            got=f"{', '.join(there)} in it, but no run.json",
+            expected=f"a folder that is new, that of an earlier {whose}, or one without files of these names",
+            got=f"{', '.join([*beside, *there])} in it, but no run.json of a {whose}",
             where=f"--out {folder}",
             fix="choose another folder, or move away what is there",
         )
+
+
+def _of_demo(folder: Path) -> bool:
+    """Whether a folder's last backtest was the demo's."""
+    import json
+
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(run, dict) and str(run.get("command", "")).startswith("openbook demo")
 
 
 def check_explain_out(path: Path, *read: Path | None, view: str, average: bool) -> None:
