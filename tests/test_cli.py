@@ -18,9 +18,9 @@ import pytest
 import openbook as ob
 from openbook import cli
 from openbook.cli import main
-from openbook.console import ModelOptions, config_of
+from openbook.console import ModelOptions
 from openbook.errors import UsageError
-from openbook.outputs import WRITTEN
+from openbook.outputs import WRITTEN, check_folder
 from openbook.training.loop import History
 
 QUICK = ["--max-steps", "10", "--input-size", "24", "--h", "6", "--futr-exog", "promo"]
@@ -273,6 +273,7 @@ REFUSED_EARLY = {
     "floor over its table": (["floor", "naive", "{files}/calls.csv", "--out", "{files}/calls.csv"], "would_overwrite"),
     "backtest beside a history": (["backtest", "{files}/calls.csv", "--out", "{tmp}/own"], "would_overwrite"),
     "demo beside a forecast": (["demo", "--out", "{tmp}/own"], "would_overwrite"),
+    "demo over a table of its name": (["demo", "--out", "{files}"], "would_overwrite"),
 }
 
 
@@ -295,6 +296,19 @@ def test_a_wrong_place_for_the_result_is_refused_before_the_work(
     assert sorted(item.name for item in tmp_path.rglob("*")) == ["dd.csv", "forecast.csv", "history.parquet", "own"]
     assert {item.read_text() for item in (tmp_path / "own").iterdir()} == {"the user's own"}
     assert (files / "calls.csv").read_bytes() == before
+
+
+def test_the_demo_replaces_its_own_files_alone(tmp_path: Path) -> None:
+    own = ("calls.csv", "tomorrow.csv", "model.ob", "forecast.csv")
+    check_folder(tmp_path, more=own)
+    (tmp_path / "run.json").write_text('{"command": "openbook demo --data calls --seed 1"}')
+    (tmp_path / "tomorrow.csv").write_text("the demo's")
+    check_folder(tmp_path, more=own)
+    for command in ('"command": "openbook backtest calls.csv"', '"command": ["openbook demo"]', ""):
+        (tmp_path / "run.json").write_text(f"{{{command}}}")
+        check_folder(tmp_path)
+        with pytest.raises(UsageError, match=r"earlier demo.*got tomorrow\.csv, run\.json"):
+            check_folder(tmp_path, more=own)
 
 
 def test_an_interrupted_fit_saves_says_so_and_ends_with_130(
@@ -404,6 +418,20 @@ def test_a_models_fields_are_set_by_name(files: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "no.ob").exists()
 
 
+def test_a_backtest_sets_the_fields_of_each_model_and_tells_how_to_repeat_it(files: Path, tmp_path: Path) -> None:
+    common = ["backtest", files / "calls.csv", *QUICK, "--n-windows", 1, "--models", "luong,bahdanau,naive"]
+    fields = "luong.hidden_size=8, bahdanau.hidden_size=4"
+    openbook(*common, "--out", tmp_path / "set", "--model-config", fields, "--json")
+    run = json.loads((tmp_path / "set" / "run.json").read_text())
+    assert run["failed"] == {}
+    assert run["arguments"]["model_config"] == fields
+    assert f"--model-config '{fields}'" in (tmp_path / "set" / "report.html").read_text().replace("&#39;", "'")
+    for wrong, told in (("hidden_size=8", "before the field"), ("luong.shape=3", "field of luong")):
+        ran = openbook(*common, "--out", tmp_path / "no", "--model-config", wrong, code=2)
+        assert told in ran.stderr
+        assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize("data", ["calls", "co2"])
 def test_the_demo_keeps_to_its_minutes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: str) -> None:
     told: list[float | None] = []
@@ -416,19 +444,6 @@ def test_the_demo_keeps_to_its_minutes(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(KeyboardInterrupt):
         cli.demo(out=tmp_path, data=data, quiet=True)
     assert told == [55.0]
-
-
-def test_fields_that_may_be_left_open_are_set_by_name() -> None:
-    config = config_of("openbook", "n_models=2, mixing=true, cycle=FALSE, book=none, dropout=0.2")
-    assert config == ob.OpenBookConfig(n_models=2, mixing=True, cycle=False, dropout=0.2)
-    assert config_of("openbook", "year_jitter=7.5") == ob.OpenBookConfig(year_jitter=7.5)
-    for wrong, told in (
-        ("n_models=two", "a number, true, false or none"),
-        ("book=1.5", "whole"),
-        ("window=", "a number"),
-    ):
-        with pytest.raises(UsageError, match=told):
-            config_of("openbook", wrong)
 
 
 def test_a_season_that_is_told_is_everywhere(files: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ LEVELS = (
     ("report",),
     ("outputs",),
     ("backtesting",),
-    ("console", "demo", "options"),
+    ("console", "demo", "fields", "options"),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -78,6 +78,7 @@ def test_only_what_needs_torch_imports_it() -> None:
             "cli",
             "commands",
             "errors",
+            "fields",
             "files",
         ):
             tree = ast.parse(file.read_text())

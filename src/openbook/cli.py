@@ -6,14 +6,13 @@ import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from openbook.commands import anomalies, floor
 from openbook.console import (
     ModelOptions,
-    config_of,
     explained,
     fail,
     freq_of,
@@ -32,6 +31,7 @@ from openbook.console import (
 )
 from openbook.console import show as show_result
 from openbook.errors import OpenBookError
+from openbook.fields import configs_of
 from openbook.options import (
     BudgetS,
     Country,
@@ -57,9 +57,6 @@ from openbook.options import (
 )
 from openbook.outputs import TABLES, check_explain_out, check_folder, check_out, write_table
 from openbook.version import __version__
-
-if TYPE_CHECKING:
-    pass
 
 INTERRUPTED = 130
 # Newer releases of typer carry a click of their own, older ones use the package: both are above BadParameter.
@@ -151,8 +148,9 @@ def fit(
     options = ModelOptions(
         *(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s),
         season_length=season_length,
+        configs=configs_of([model], model_config),
     )
-    forecaster = options.make(config_of(model, model_config))
+    forecaster = options.make(model)
     check_target(out)
     with progress(quiet or as_json) as bars:
         forecaster.progress = bars(model)
@@ -201,6 +199,7 @@ def backtest(
             "auto_arima, mstl; seasonal_naive and ridge always take part."
         ),
     ] = "openbook,luong,seasonal_naive,ridge",
+    model_config: ModelConfigText = "",
     refit: Annotated[int, typer.Option(help="Fit anew every so many windows; 0: once.")] = 0,
     limit_s: Annotated[float, typer.Option(help="Most seconds a statistical floor may take.")] = 120.0,
     only: Annotated[str, typer.Option(help="Series to use, separated by commas; default: all.")] = "",
@@ -229,12 +228,19 @@ def backtest(
     options = ModelOptions(
         *(h, futr_exog, hist_exog, freq, input_size, max_steps, seed, device, country, stat_exog, budget_s),
         season_length=season_length,
+        configs=configs_of(names_of(models), model_config),
     )
     table = only_series(read_table(data, id_col=id_col, time_col=time_col, target_col=target_col), names_of(only))
     told: dict[str, Any] = {"data": data.name, "target_col": target_col, "futr_exog": futr_exog, "hist_exog": hist_exog}
     told |= {"id_col": id_col, "time_col": time_col, "freq": freq, "stat_exog": stat_exog, "country": country}
     told |= {"only": only or None, "input_size": input_size, "max_steps": max_steps, "budget_s": budget_s}
-    told |= {"season_length": season_length, "limit_s": limit_s, "device": device, "seed": seed}
+    told |= {
+        "model_config": model_config,
+        "season_length": season_length,
+        "limit_s": limit_s,
+        "device": device,
+        "seed": seed,
+    }
     facts: dict[str, Any] = {
         "target": target_col,
         "arguments": told,
@@ -305,11 +311,9 @@ def demo(
     case = demo_case(data, seed=seed)
     options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps or case.max_steps, seed, "auto")
     options = replace(options, budget_s=case.budget_s)
+    tables = {f"{data}.csv": case.table} | ({} if case.ahead is None else {"tomorrow.csv": case.ahead})
     check_target(out / "model.ob")
-    check_folder(out, more=("forecast.csv",))
-    write_table(case.table, out / f"{data}.csv")
-    if case.ahead is not None:
-        write_table(case.ahead, out / "tomorrow.csv")
+    check_folder(out, more=(*tables, "model.ob", "forecast.csv"))
     if not quiet and not as_json:
         from openbook.data.audit import inspect_table
 
@@ -323,6 +327,8 @@ def demo(
     facts: dict[str, Any] = {"target": "y", "arguments": {"data": data, "seed": seed}, "data": case.facts}
     facts["command"] = f"openbook demo --data {data} --seed {seed}{steps}"
     run_and_write(case.table, plan, options, facts, out, quiet=quiet, as_json=as_json)
+    for name, table in tables.items():
+        write_table(table, out / name)
     forecaster = options.make("openbook")
     with progress(quiet or as_json) as bars:
         forecaster.progress = bars("openbook on everything")

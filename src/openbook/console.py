@@ -7,9 +7,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +77,10 @@ class ModelOptions:
     stat_exog: str = ""
     budget_s: float | None = None
     season_length: int | None = None
+    configs: Mapping[str, ModelConfig] = field(default_factory=dict)
 
     def make(self, model: str | ModelConfig) -> Forecaster:
-        """A fresh forecaster."""
+        """A fresh forecaster: of a model by name with the fields of its config that were set, or of a config."""
         from openbook.forecast.forecaster import Forecaster
         from openbook.models.base import check_choice
         from openbook.training.loop import TrainConfig
@@ -92,7 +93,7 @@ class ModelOptions:
             changes["budget_s"] = self.budget_s
         return Forecaster(
             self.h,
-            model=model,
+            model=self.configs.get(model, model) if isinstance(model, str) else model,
             input_size=self.input_size,
             freq=freq_of(self.freq),
             season_length=self.season_length,
@@ -138,56 +139,6 @@ def levels_of(text: str) -> tuple[float, ...]:
             got=repr(text),
             where="--level",
             fix="separate percentages by commas",
-        ) from error
-
-
-def config_of(model: str, text: str) -> str | ModelConfig:
-    """A model's name, or with ``field=value,…`` its config; tuples are written ``gaps=1+7+28``.
-
-    >>> config_of("darnn", "protocol=nowcast, hidden_size=32").hidden_size
-    32
-    """
-    if not text.strip():
-        return model
-    from dataclasses import fields
-
-    from openbook.models.registry import make_config
-
-    plain = make_config(model)
-    known = {field.name: getattr(plain, field.name) for field in fields(plain)}
-    values: dict[str, Any] = {}
-    for part in names_of(text):
-        name, found, value = (piece.strip() for piece in part.partition("="))
-        if not found or name not in known:
-            raise UsageError(
-                "unknown_field",
-                expected=f"field=value with a field of {model}: {', '.join(known)}",
-                got=repr(part),
-                where="--model-config",
-                fix="check the spelling; fields are separated by commas",
-            )
-        values[name] = _typed(name, value, known[name])
-    return type(plain)(**values)  # type: ignore[no-any-return]
-
-
-def _typed(name: str, text: str, like: Any) -> Any:
-    """A field's value in the type of its default."""
-    try:
-        if isinstance(like, bool):
-            return {"true": True, "false": False}[text.lower()]
-        if isinstance(like, tuple):
-            return tuple(int(part) for part in text.split("+"))
-        if like is None:  # a field that is decided where it is left open: a number, or a switch
-            words = {"none": None, "true": True, "false": False}
-            return words[text.lower()] if text.isalpha() else int(text) if text.lstrip("-").isdigit() else float(text)
-        return type(like)(text)
-    except (ValueError, KeyError) as error:
-        raise UsageError(
-            "bad_value",
-            expected="a number, true, false or none" if like is None else f"a value like {like!r}",
-            got=repr(text),
-            where=f"--model-config, {name}",
-            fix="write numbers plainly, true or false, and lists as 1+7+28",
         ) from error
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-Data = Annotated[Path, typer.Argument(help="Table: .csv, .csv.gz or .parquet, long or wide.")]
+Data = Annotated[Path, typer.Argument(help="Table: .csv, .tsv, .txt (also .gz) or .parquet, long or wide.")]
 IdCol = Annotated[
     str, typer.Option(help="Column with the series' names, or several that name them together: store,sku.")
 ]
@@ -44,5 +44,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result
 Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
 Level = Annotated[str, typer.Option(help="Interval levels in percent, separated by commas.")]
 ModelConfigText = Annotated[
-    str, typer.Option("--model-config", help="Fields of the model's config, such as protocol=nowcast,hidden_size=32.")
+    str,
+    typer.Option(
+        "--model-config",
+        help="Fields of a model's config: hidden_size=32,dropout=0.2; of several: luong.hidden_size=32.",
+    ),
 ]
