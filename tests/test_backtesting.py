@@ -115,3 +115,16 @@ def test_errors_name_the_callers_columns(hourly: pd.DataFrame) -> None:
     own = hourly.rename(columns={"y": "load"}).assign(load="many")
     with pytest.raises(DataError, match="'load'"):
         ob.backtest(own, luong(), target_col="load")
+
+
+@pytest.mark.parametrize(("level", "told"), [(90, [80, 90]), (None, [80])])
+def test_a_single_level_and_none_are_levels(hourly: pd.DataFrame, level: float | None, told: list[int]) -> None:
+    tested = ob.backtest(hourly, luong(), n_windows=1, level=level)
+    assert [name for name in tested.scores if name.startswith("coverage_")] == [f"coverage_{one}" for one in told]
+
+
+def test_a_floor_has_the_seasons_that_it_has_by_itself(hourly: pd.DataFrame) -> None:
+    pytest.importorskip("statsforecast")
+    tested = ob.backtest(hourly, [luong(), "mstl"], n_windows=1)
+    alone = ob.Floor("mstl", H).fit(hourly)
+    assert tested.decisions["mstl"]["season_length"]["value"] == alone.decisions["season_length"] == [24, 168]

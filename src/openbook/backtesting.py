@@ -12,6 +12,7 @@ from openbook.data.panel import ID, TARGET, TIME
 from openbook.errors import DataError, UsageError
 from openbook.evaluation.backtest import BacktestResult, Plan, run_backtest, write_backtest
 from openbook.forecast.arguments import ColumnNames, Restore, check_alias, check_names, is_path
+from openbook.forecast.conformal import check_levels
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.remarks import warn_of_guessed_targets
@@ -64,7 +65,7 @@ def backtest(  # noqa: PLR0913 (what cross_validation takes, for several models)
     n_windows: int = 7,
     step_size: int | None = None,
     refit: bool | int = False,
-    level: Sequence[float] = (80, 95),
+    level: Sequence[float] | float | None = (80, 95),
     limit_s: float = 120.0,
     id_col: str = ID,
     time_col: str = TIME,
@@ -93,7 +94,7 @@ def backtest(  # noqa: PLR0913 (what cross_validation takes, for several models)
     given = [models] if isinstance(models, Forecaster) else list(models)
     own, order = _named(given)
     first = next(iter(own.values()))
-    plan = Plan(first.h, n_windows, step_size, order, tuple(level), refit, limit_s, tuple(own))
+    plan = Plan(first.h, n_windows, step_size, order, check_levels(level), refit, limit_s, tuple(own))
     for name in own:
         check_names((id_col, time_col, *([target_col] if isinstance(target_col, str) else ())), name)
     table, names, restore = read_series(df, id_col, time_col, target_col)

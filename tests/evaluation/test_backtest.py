@@ -16,7 +16,8 @@ from openbook.evaluation.backtest import BacktestResult, Plan, run_backtest, wri
 from openbook.models.darnn import DarnnConfig
 
 H = 6
-SCORES = ["model", "mae", "rmse", "mase", "wape", "smape", "pinball", "coverage_80", "seconds_fit", "seconds_predict"]
+SCORES = ["model", "mae", "rmse", "mase", "wape", "smape", "pinball", "coverage_80", "coverage_95"]
+SCORES += ["seconds_fit", "seconds_predict"]
 
 
 def make_model(name: str) -> ob.Forecaster:
@@ -45,14 +46,10 @@ def test_scores_are_those_of_the_forecasts(result: BacktestResult) -> None:
         error = (frame["y"] - frame[model]).abs().groupby(frame["unique_id"]).mean().mean()
         found = result.scores.set_index("model").loc[model, "mae"]
         assert found == pytest.approx(error, rel=0.05)
-        inside = (
-            frame["y"]
-            .between(frame[f"{model}-lo-80"], frame[f"{model}-hi-80"])
-            .groupby(frame["unique_id"])
-            .mean()
-            .mean()
-        )
-        assert result.scores.set_index("model").loc[model, "coverage_80"] == pytest.approx(inside, abs=0.02)
+        for level in (80, 95):
+            inside = frame["y"].between(frame[f"{model}-lo-{level}"], frame[f"{model}-hi-{level}"])
+            share = inside.groupby(frame["unique_id"]).mean().mean()
+            assert result.scores.set_index("model").loc[model, f"coverage_{level}"] == pytest.approx(share, abs=0.02)
     assert sorted(result.by_step["step"].unique()) == list(range(1, H + 1))
     assert len(result.forecasts) == 3 * 3 * H
 
@@ -188,7 +185,8 @@ def test_coverage_and_pinball_are_there_whatever_the_levels(hourly: pd.DataFrame
     assert (result.run["data"]["series"], result.run["data"]["left_out"]) == (3, 0)
     plan = Plan(H, n_windows=2, models=("luong",), level=(90,))
     found = run_backtest(ob.read_table(hourly), plan, make_model)
-    assert found.scores[["pinball", "coverage_80"]].notna().all().all()
+    for scores in (found.scores, found.by_series, found.by_step):
+        assert scores[["pinball", "coverage_80", "coverage_90"]].notna().all().all()
     assert {"luong-lo-90", "ridge-hi-90"} <= set(found.forecasts.columns)
 
 

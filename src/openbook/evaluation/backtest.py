@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,7 +145,7 @@ def run_backtest(
     usual = seasonal_scale(train, season)
     origins = Origins(*(np.concatenate(part) for part in zip(*rolling_origins(panel, *plan.windows), strict=True)))
     scales = {"scale": usual, "lag_scale": gap_scale(panel, origins, plan.h, season, usual)}
-    scored = _scored(forecasts, ran, alive, models, scales)
+    scored = _scored(forecasts, ran, alive, models, scales, plan.level)
     explained = [ran[name].explanation for name in alive if ran[name].explanation is not None]
     evaluated = set(forecasts[ID])
     left_out = [name for name in panel.ids if name not in evaluated]
@@ -255,8 +256,8 @@ def _run_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) ->
 
 def _roll_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) -> tuple[Rolled, dict[str, Any]]:
     steps, told = season
-    # Seasonal naive chooses between day and week itself: an honest floor is the strongest simple one.
-    free = name in ("naive", "seasonal_naive") and not isinstance(panel.freq, int) and not told
+    # These choose between day and week, or take both: an honest floor is the strongest simple one.
+    free = name in ("naive", "seasonal_naive", "mstl") and not isinstance(panel.freq, int) and not told
     chosen = None if free else steps
     floor = Floor(name, plan.h, season_length=chosen)
     rolled = roll(floor, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)
@@ -286,10 +287,16 @@ def _joined(rolled: dict[str, Rolled]) -> pd.DataFrame:
 
 
 def _scored(
-    forecasts: pd.DataFrame, ran: dict[str, _Ran], alive: list[str], models: Sequence[str], scales: dict[str, pd.Series]
+    forecasts: pd.DataFrame,
+    ran: dict[str, _Ran],
+    alive: list[str],
+    models: Sequence[str],
+    scales: dict[str, pd.Series],
+    levels: Sequence[float],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Scores by model (best MASE first, failures last), by series and by step."""
-    scores = score_frame(forecasts, models=alive, **scales, levels=(80,))
+    score = partial(score_frame, forecasts, models=alive, levels=sorted(levels), **scales)
+    scores = score()
     timed = pd.DataFrame(
         {
             "model": alive,
@@ -299,9 +306,7 @@ def _scored(
     )
     failed = pd.DataFrame({"model": [name for name in models if name not in alive]})
     scores = pd.concat([scores.merge(timed, on="model").sort_values("mase", kind="stable"), failed], ignore_index=True)
-    by_series = score_frame(forecasts, models=alive, **scales, levels=(80,), by=(ID,))
-    by_step = score_frame(forecasts, models=alive, **scales, levels=(80,), by=("step",))
-    return scores, by_series, by_step
+    return scores, score(by=(ID,)), score(by=("step",))
 
 
 def _warnings(scores: pd.DataFrame, ran: dict[str, _Ran]) -> list[str]:

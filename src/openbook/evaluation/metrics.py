@@ -88,7 +88,7 @@ def gap_scale(panel: Panel, origins: Origins, h: int, gap: int, fallback: pd.Ser
 
     The mean absolute difference between the h values from each origin on and those ``gap`` rows earlier, over steps where
     both were observed; where that is zero or unknown, the series' ``fallback`` (see ``seasonal_scale``). It reads the truth
-    of the window, as the reference work's loss did: it says how hard the day was to guess, and is no training scale.
+    of the window, as the founding study's loss did: it says how hard the day was to guess, and is no training scale.
 
     >>> from openbook.data.panel import make_panel
     >>> panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 5.0, 3.0, 6.0]}))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from openbook.plots.times import Clock, stamp_label, wall_clock
 from openbook.report.source import Backtest
@@ -14,7 +15,8 @@ from openbook.report.words import best_of, digits_for, number, percent, plural, 
 
 MAX_SERIES_ROWS = 60
 # Column, heading, what it means, how a value is written (None: with the digits of its column).
-_COLUMNS: tuple[tuple[str, str, str, Callable[[float], str] | None], ...] = (
+_Column = tuple[str, str, str, Callable[[float], str] | None]
+_COLUMNS: tuple[_Column, ...] = (
     ("mase", "MASE", "error in units of that of repeating the last season, as it was before the test", None),
     ("versus", "vs best floor", "{metric} against the best simple method; minus is better", None),
     ("mae", "MAE", "mean absolute error, in units of the target", None),
@@ -22,7 +24,6 @@ _COLUMNS: tuple[tuple[str, str, str, Callable[[float], str] | None], ...] = (
     ("wape", "WAPE", "all errors added up, as a share of all volume", percent),
     ("smape", "sMAPE", "mean of error ÷ (forecast + actual)", percent),
     ("pinball", "Pinball", "error of the whole band of quantiles, in units of the target", None),
-    ("coverage_80", "In 80% band", "share of actuals inside the 80% band; 80% is right", lambda x: percent(x, 0)),
     ("seconds", "Seconds", "time to fit and to predict", None),
 )
 
@@ -37,7 +38,7 @@ def score_table(backtest: Backtest) -> dict[str, Any]:
         versus=scores[backtest.metric] / base - 1 if base and base > 0 else math.nan,
         seconds=seconds.sum(axis=1, min_count=1),
     )
-    columns = [column for column in _COLUMNS if values[column[0]].notna().any()]
+    columns = [column for column in (*_COLUMNS[:-1], *_bands(values), _COLUMNS[-1]) if values[column[0]].notna().any()]
     digits = {name: digits_for(values[name].dropna()) for name, *_ in columns}
     longest = float(values[backtest.metric].max()) if backtest.ranked else 1.0
     rows = []
@@ -67,6 +68,13 @@ def score_table(backtest: Backtest) -> dict[str, Any]:
         "mase": backtest.metric == "mase",
         "floor": shown(floor) if floor else "",
     }
+
+
+def _bands(scores: pd.DataFrame) -> list[_Column]:
+    """A column for the coverage of every level, the lowest first."""
+    levels = sorted((name.removeprefix("coverage_") for name in scores if name.startswith("coverage_")), key=float)
+    what = "share of actuals inside the {0}% band; {0}% is right"
+    return [(f"coverage_{level}", f"In {level}% band", what.format(level), lambda x: percent(x, 0)) for level in levels]
 
 
 def _cell(name: str, value: float, digits: int, style: Callable[[float], str] | None, is_base: bool) -> dict[str, str]:
