@@ -26,6 +26,7 @@ from benchmarks.words import ABOUT, INTRODUCTION, KOREAN, SHORT, WORDS
 from openbook.errors import DataError
 from openbook.files import write_text_whole
 from openbook.forecast.floors import FLOORS
+from openbook.models.registry import MODELS
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
 READMES = {"README.md": "en", "README.ko.md": "ko"}
@@ -200,10 +201,13 @@ def benchmarks_page(cases: Mapping[str, Case], accuracy: str = "") -> str:
 def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str, Results] | None = None) -> str:
     """What stands between the markers of a README: the default's state, the misses, then MASE by data set and model."""
     words, targets, found = WORDS[language], all_targets(cases), summary(accuracy or {})
-    counts = {
-        name: sum(t.met is met for t in targets) for name, met in (("missed", False), ("met", True), ("open", None))
-    }
-    lines = [words["missed"].format(asked=asked(t, language), measured=t.measured) for t in targets if t.met is False]
+    missed, quick = [t for t in targets if t.met is False], [t for t in targets if t.asked.startswith("speed_")]
+    counts = {"all": len(targets), "missed": len(missed), "open": sum(t.met is None for t in targets)}
+    lines = [words["missed"].format(asked=asked(t, language), measured=t.measured) for t in missed if t not in quick]
+    slow = [t for t in missed if t in quick]
+    if slow:
+        models = ", ".join(f"`{name}`" for name in MODELS if any(name in t.asked for t in slow))
+        lines.append(words["speed"].format(missed=len(slow), all=len(quick), models=models))
     lines += losses(cases, language)
     rows = []
     for name, title in SHORT[language].items():
@@ -221,10 +225,11 @@ def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str
     shown = [str(words["legend"]), table(list(words["head"]), rows)] if rows else [str(words["none"])]
     default = []
     if found is not None:
-        lost, missed = (", ".join(names) or words["nowhere"] for names in found[1:])
-        default = [words["default"].format(**found[0], lost=lost, where=missed)]
-    bullets = [words["others"], "\n".join(f"- {line}" for line in lines)] if lines else []
-    return "\n\n".join([*default, *bullets, *shown, f"{words['count'].format(**counts)} {words['more']}"])
+        lost, where = (", ".join(names) or words["nowhere"] for names in found[1:])
+        default = [words["default"].format(**found[0], all=sum(found[0].values()), lost=lost, where=where)]
+    others = [words["others"].format(**counts)] if any(t.met is not None for t in targets) else []
+    bullets = ["\n".join(f"- {line}" for line in lines)] if lines else []
+    return "\n\n".join([*default, *others, *bullets, *shown, words["more"]])
 
 
 def between_markers(text: str, inside: str, where: str) -> str:

@@ -93,16 +93,17 @@ WORDS: dict[str, dict[str, Any]] = {
         ),
         "floor": " (floor)",
         "none": "Not measured yet.",
-        "default": "**The default, `openbook`**, on the accuracy suites so far: {missed} targets missed (on {where}), {met} met, "
+        "default": "**The default, `openbook`**, on the accuracy suites so far: {missed} of {all} targets missed (on {where}), "
         "{open} not measured; a floor or another model beats it somewhere on {lost}. [The tables](docs/benchmarks.md#accuracy) say where, with how many seeds.",
         "nowhere": "none of them",
-        "others": "In the main jobs below, the papers' protocols and speed:",
-        "count": "Targets: {missed} missed, {met} met, {open} not measured.",
+        "others": "**In the main jobs below, the papers' protocols and speed**: {missed} of {all} targets missed, {open} not measured.",
+        "speed": "**Missed:** {missed} of {all} targets of speed, with {models} ([which, and by how much](docs/benchmarks.md#lost-and-missed)).",
         "missed": "**Missed:** {asked} (measured: {measured}).",
         "lost": "**Lost:** {case}: {floor} ({metric} {best}) beats {model} ({values}).",
         "failed": "**Lost:** {case}: {model} gave no forecast.",
         "slower": "**Lost:** etth1: luong takes longer to be as good as {peer} (share of its training: {measured}).",
-        "legend": "MASE, lower is better; means of the seeds (± standard deviation where there are several). Bold: the best, and who is "
+        "legend": "MASE: the mean error in units of what repeating the last season (of hours a day) missed in training; lower is better. "
+        "Means of the seeds (± standard deviation where there are several). Bold: the best, and who is "
         "less than two standard deviations behind it.",
         "more": "Commands, all scores and every target: [docs/benchmarks.md](docs/benchmarks.md).",
     },
@@ -121,16 +122,16 @@ WORDS: dict[str, dict[str, Any]] = {
         ),
         "floor": " (기준선)",
         "none": "아직 측정하지 않았습니다.",
-        "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 미달 {missed}건({where}), 달성 {met}건, 미측정 {open}건이며, 기준선이나 다른 모델이 "
+        "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 {all}건 가운데 미달 {missed}건({where}), 미측정 {open}건이며, 기준선이나 다른 모델이 "
         "앞선 데이터: {lost}. 어디에서 얼마나, 시드는 몇 개인지는 [표](docs/benchmarks.md#accuracy)(영문)에 있습니다.",
         "nowhere": "없음",
-        "others": "아래의 주요 작업, 논문의 프로토콜, 속도에서는:",
-        "count": "목표: 미달 {missed}건, 달성 {met}건, 미측정 {open}건.",
+        "others": "**아래의 주요 작업, 논문의 프로토콜, 속도**에서는 목표 {all}건 가운데 미달 {missed}건, 미측정 {open}건입니다.",
+        "speed": "**미달:** 속도 목표 {all}건 가운데 {missed}건({models}). 어느 목표에 얼마나 못 미쳤는지는 [표](docs/benchmarks.md#lost-and-missed)(영문)에 있습니다.",
         "missed": "**미달:** {asked} (측정값: {measured}).",
         "lost": "**패배:** {case}: {floor}({metric} {best})이(가) {model}({values})보다 정확했습니다.",
         "failed": "**패배:** {case}: {model}이(가) 예측을 내지 못했습니다.",
         "slower": "**패배:** etth1: {peer}의 최종 검증 성적에 이르기까지 luong이 더 오래 걸립니다(학습 시간 대비: {measured}).",
-        "legend": "값은 MASE이며 낮을수록 좋습니다. 여러 시드의 평균이고, 시드가 둘 이상이면 ± 표준편차를 함께 적습니다. "
+        "legend": "값은 MASE(학습 구간에서 지난 계절 값, 시간별 자료라면 하루 전 값을 되풀이했을 때의 오차를 1로 둔 평균 오차)이며 낮을수록 좋습니다. 여러 시드의 평균이고, 시드가 둘 이상이면 ± 표준편차를 함께 적습니다. "
         "굵은 글씨는 가장 좋은 성적과, 그에 표준편차의 두 배 미만으로 뒤지는 성적입니다.",
         "more": "명령어, 전체 점수, 모든 목표: [docs/benchmarks.md](docs/benchmarks.md)(영문).",
     },

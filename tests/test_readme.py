@@ -218,6 +218,7 @@ def test_codes_options_and_names_that_are_told_exist() -> None:
     named += re.findall(r"`(F\d\d-[a-z-]+)`", guide)
     assert len(named) >= 26
     assert [code for code in named if f'"{code}"' not in source] == []
+    assert set(re.findall(r"F\d\d-[a-z-]+", commands_page)) == set(re.findall(r'"(F\d\d-[a-z-]+)"', source))
     options = set(re.findall(r"`?(--[a-z][a-z-]+)", guide + README.read_text(encoding="utf-8")))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

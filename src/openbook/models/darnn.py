@@ -52,7 +52,8 @@ class DarnnConfig:
     mean; the paper's by levels too. ``input_dropout``: in training every input is left out of a window with this
     probability. The paper's model has none of these: ``nowhere=False, centred_keys=False, input_dropout=0``. ``segment``:
     so many rows are read as one step, for windows of thousands (two passes, as a forecast, directly). ``mode`` as in
-    ``LuongConfig``.
+    ``LuongConfig``. ``hidden_size``, ``attention_size`` and ``entry_size`` are widths: of the LSTMs, of what scores are made
+    of, and of what the decoder reads a step; ``dropout`` is the share of the readout's inputs a training step leaves out.
 
     >>> DarnnConfig(form="recurrent", protocol="nowcast").drivers
     'all'

@@ -31,14 +31,15 @@ _GAIN = 10.0  # a single number per gap then learns as fast as the layers around
 
 @dataclass(frozen=True)
 class DayToDayConfig:
-    """An LSTM auto-encoder that rebuilds a day from days before it, as ran in operation at the reference work.
+    """An LSTM auto-encoder that rebuilds a day from days before it, as in the founding study's production.
 
     ``gaps``: how many periods back each past day lies (a period is the fewest whole seasons that hold the horizon). One
     encoder, shared by all gaps, squeezes each day through a bottleneck; hour by hour ``heads`` weigh the days, each in its
     own way (never more heads than gaps), and a decoder rebuilds the day from what they find: codes, and with ``same_hour``
-    also what each day saw at that hour. Without it and with one gap it is the reference's model: encoder → bottleneck →
+    also what each day saw at that hour. Without it and with one gap it is the study's model: encoder → bottleneck →
     repeated → decoder → dense. ``mode``: ``forecast`` the coming day, or ``reconstruct`` a day from its own shown part
-    (gap 0) and the days before it, for anomaly scores.
+    (gap 0) and the days before it, for anomaly scores. ``hidden_size``, ``bottleneck`` and ``attention_size`` are the
+    widths of the LSTMs, of a day's code and of the scores that weigh days.
 
     >>> DayToDayConfig(gaps=(7,)).reach
     7

@@ -39,7 +39,7 @@ _FACTS = 16  # width of the map through which the long book compares days
 
 @dataclass(frozen=True)
 class OpenBookConfig:
-    """The default model; what is ``None`` is decided on validation windows of the training part.
+    """The default model; what is ``None`` is decided on validation windows of the training part, but for ``cycle``: off.
 
     ``window``: steps the recurrence reads. ``skip_window``: steps the skip path reads, the mean of maps of several windows up
     to it (open in a decided config: ``window``). ``segment``: steps read at once. ``attention``: look up the window's
@@ -49,7 +49,8 @@ class OpenBookConfig:
     weights with the held-out tail. ``n_models``: as many models from different seeds, averaged; left
     open, as many as the time allows, three at most. ``differences``: each of them stands beside another that reads the same
     windows scaled as ``difference``. ``year_jitter``: where the calendar tells the day of the year, days of normal noise on
-    it in training, 0 for exact dates.
+    it in training, 0 for exact dates. ``hidden_size``: width of LSTM and look-ups. ``dropout``: share of what is
+    read and told on that a training step leaves out.
 
     >>> OpenBookConfig(book=28, n_models=1).n_models
     1

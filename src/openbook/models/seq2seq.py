@@ -1,4 +1,4 @@
-"""``luong`` and ``bahdanau``: the encoder-decoder of the reference work, state carried, keys projected once."""
+"""``luong`` and ``bahdanau``: the encoder-decoder of the founding study, state carried, keys projected once."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class BahdanauConfig:
     """Additive attention before the recurrence (Bahdanau et al. 2015): the context enters the next decoder step.
 
     ``axis``: ``time`` looks up past steps; ``feature`` weighs the variables at every past step. ``norm`` stands before
-    the two dense layers of the head (the reference work used ``batch``). ``mode`` and ``lag_bias`` as in ``LuongConfig``.
+    the two dense layers of the head (the founding study used ``batch``). ``mode`` and ``lag_bias`` as in ``LuongConfig``.
 
     >>> BahdanauConfig().axis
     'time'

@@ -121,7 +121,7 @@ class FeatureAttention(nn.Module):
     """Additive attention over features: one score per feature at every step, softmax over the F features of that step.
 
     ``forward`` returns ``context`` [B, H, T], the weighted input of every step, and ``weight`` [B, H, T, F]
-    (the *horizontal* look-up of the reference work).
+    (the *horizontal* look-up of the founding study).
 
     >>> layer = FeatureAttention(query_size=3, n_features=4, size=5)
     >>> layer(torch.ones(2, 1, 3), layer.project(torch.ones(2, 6, 4)), torch.ones(2, 6, 4)).weight.sum(-1).shape

@@ -1,4 +1,4 @@
-"""Heads: from a decoder's features to quantiles that can not cross, and the dense stack of the reference work."""
+"""Heads: from a decoder's features to quantiles that can not cross, and the dense stack of the founding study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Norm = Literal["none", "layer", "batch"]
-LEAK = 0.3  # the slope of the reference work's leaky ReLU
+LEAK = 0.3  # the slope of the founding study's leaky ReLU
 
 
 class QuantileHead(nn.Module):
@@ -42,7 +42,7 @@ class QuantileHead(nn.Module):
 
 
 class FeatureNorm(nn.Module):
-    """Normalise the last axis: not at all, by layer, or by batch (the reference work's choice, eps 1e-3)."""
+    """Normalise the last axis: not at all, by layer, or by batch (the founding study's choice, eps 1e-3)."""
 
     def __init__(self, kind: Norm, size: int) -> None:
         super().__init__()
