@@ -38,7 +38,9 @@ class TrainConfig:
     windows are scored, and after ``patience`` scores without a new best training ends. ``validation_size`` steps are held
     out at the end of every series (``None``: decided from the lengths). ``focus`` weighs the entropy of the attention in
     the training loss: look-ups that forecast equally well shall be the sharper ones. Weights are validated and kept as
-    moving averages over steps with decay ``averaging`` (0: none). The learning rate decays after ``hold`` steps.
+    moving averages over steps with decay ``averaging`` (0: none). ``learning_rate`` of AdamW (with
+    ``weight_decay``) is reached after ``warmup`` steps and decays after step ``hold``; ``clip`` is the largest norm of all
+    gradients together; ``loss`` is one of those of the models' page, ``device`` ``cpu``, ``cuda`` or ``auto``.
     ``budget_s`` ends training after that many seconds; left open, ``openbook`` has 300, its decisions included, and other
     models have no limit but ``max_steps``. ``stop_after`` ends it after that many steps of a schedule laid out
     for ``max_steps``. ``gap`` is how many steps back ``lag_mase`` compares with (None: a season). ``mixed_precision`` applies
