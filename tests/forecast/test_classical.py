@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import openbook as ob
 from openbook.data.panel import Panel, make_panel
 from openbook.errors import DataError, MissingDependencyError, UsageError
 from openbook.forecast.classical import CLASSICAL, Classical
@@ -80,8 +81,36 @@ def test_only_the_last_rows_are_fitted_from_a_season_start() -> None:
     model = Classical("auto_theta", 7, max_rows=30)
     model.fit_panel(panel)
     # 120 - 30 = 90 rows are too old; the next whole season starts at row 91.
-    assert len(model._history(panel, 0, 120)) == 29
-    assert model._history(panel, 0, 120)[0] == panel.target[91]
+    values, begin = model._history(panel, 0, 120)
+    assert (len(values), begin, values[0]) == (29, 91, panel.target[91])
+
+
+@pytest.mark.parametrize(("freq", "start"), [("h", "2024-01-01"), ("MS", "2000-01-01"), (1, None)])
+@pytest.mark.parametrize("name", ["auto_ets", "auto_theta", "auto_arima"])
+def test_seasons_keep_their_phase_in_tables_that_begin_elsewhere(name: str, freq: str | int, start: str | None) -> None:
+    season, rows = (12, 150) if freq == "MS" else (24, 200)
+    stamps = np.arange(rows) if start is None else pd.date_range(start, periods=rows, freq=freq)
+    noise = np.random.default_rng(0).normal(0, 0.1, rows)
+    table = pd.DataFrame(
+        {"unique_id": "a", "ds": stamps, "y": 10 + 5 * np.sin(np.arange(rows) * 2 * np.pi / season) + noise}
+    )
+    floor = ob.Floor(name, season, season_length=season).fit(table)
+    whole = floor.predict(table)[name]
+    for later in (7, 30):
+        np.testing.assert_allclose(floor.predict(table.iloc[later:])[name], whole, atol=1.0)
+
+
+def test_a_gap_at_the_oldest_row_that_is_read_does_not_shift_the_season() -> None:
+    hours = pd.date_range("2024-01-01", periods=480, freq="h")
+    y = 10 + 5 * np.sin(np.arange(480) * 2 * np.pi / 24) + np.random.default_rng(0).normal(0, 0.1, 480)
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": hours, "y": y}))
+    panel.target[240:245] = np.nan
+    model = Classical("auto_ets", 24, season_length=24, max_rows=240)
+    model.fit_panel(panel)
+    for end in (480, 470):
+        told = model.predict_origins(panel, Origins(np.array([0]), np.array([end])), []).point[0]
+        truth = 10 + 5 * np.sin((end + np.arange(24)) * 2 * np.pi / 24)
+        np.testing.assert_allclose(told, truth, atol=1.0)
 
 
 def test_seasons_a_model_can_not_take_are_dropped() -> None:

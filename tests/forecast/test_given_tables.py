@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import openbook as ob
+from openbook.data.panel import make_panel
 from openbook.errors import DataError, UsageError
+from openbook.forecast.bands import step_bands
+from openbook.windows.sampler import Layout, WindowShape, gather, make_resident
+from openbook.windows.scaling import fit_inputs
 
 QUICK = ob.TrainConfig(max_steps=3, batch_size=8)
 LUONG: dict[str, Any] = {"model": ob.LuongConfig(hidden_size=4), "input_size": 14, "train": QUICK}
@@ -139,3 +144,67 @@ def test_a_series_that_fell_silent_is_known_by_what_it_was(kept: str, tmp_path: 
     pd.testing.assert_frame_equal(forecast, whole, rtol=1e-5)
     told = forecast[forecast["unique_id"] == "ice"]
     assert (told["Luong-hi-95"] - told["Luong-lo-95"]).min() > 0.1
+
+
+def lumpy(*sizes: float, rows: int = 200, share: float = 0.5) -> pd.DataFrame:
+    rng, parts = np.random.default_rng(0), []
+    for number, size in enumerate(sizes):
+        y = size * rng.lognormal(0, 0.3, rows) * (rng.random(rows) < share)
+        parts.append(pd.DataFrame({"unique_id": f"s{number}", "ds": range(rows), "y": y}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_series_of_many_zeros_are_tested_and_new_ones_get_bands_of_their_size() -> None:
+    table = lumpy(1.0, 30.0, 1000.0)
+    model = ob.Forecaster(4, **LUONG, season_length=7, scaling="standard")
+    assert model.cross_validation(table, n_windows=2)["Luong"].notna().all()
+    model.fit(table)
+    assert model.fitted().windows.share > 0
+    assert max(margin for _, *margins in model.fitted().widening for margin in margins) < 50
+    told = model.predict(pd.DataFrame({"unique_id": ["new"], "ds": [0], "y": [10.0]}), level=[95])
+    assert told["Luong-hi-95"].max() < 1000
+
+
+def test_the_default_model_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    ob.Forecaster(4, input_size=14, train=ob.TrainConfig(max_steps=5, budget_s=5)).fit(daily())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_straight_line_of_fractions_is_no_step() -> None:
+    """Its steps differ by rounding: in units of that they would be billions."""
+    steps = np.arange(300.0)
+    lines = np.stack([steps, steps / 365.25, 2000 + steps / 365.25], axis=1)
+    assert np.isinf(fit_inputs(lines, np.array([0, 300]), "difference").std_C).all()
+    tiny = 1e-13 * np.random.default_rng(0).normal(size=(300, 1))
+    for scaling in ("difference", "standard"):
+        assert np.isfinite(fit_inputs(tiny, np.array([0, 300]), scaling).std_C).all()
+
+
+@pytest.mark.parametrize("unit", [1.0, 3e-10])
+def test_the_ridge_reads_inputs_of_every_unit(unit: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    table = pd.DataFrame({"unique_id": "a", "ds": range(400), "y": x + 0.1 * rng.normal(size=400), "x": unit * x})
+    assert ob.Floor("ridge", 4, futr_exog_list=["x"]).fit(table).decisions["inputs"]
+
+
+def test_an_input_without_a_past_is_not_known_ahead_as_a_distance() -> None:
+    steps = np.arange(400.0)
+    x = np.where(steps < 100, np.nan, steps + np.random.default_rng(0).normal(0, 0.1, 400))
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(400), "y": steps, "x": x}), futr=["x"])
+    columns = fit_inputs(panel.futr, panel.offsets, "difference")
+    resident = make_resident(panel, Layout("y", futr=("x",)), columns)
+    window = WindowShape(24, 6, "difference")
+    for end, known in ((100, False), (101, True), (200, True)):
+        batch = gather(resident, torch.tensor([0]), torch.tensor([end]), window)
+        assert batch.decoder_observed_BHK[..., 0].all() == known
+        assert batch.decoder_BHK[..., 0].abs().max() < 100
+
+
+def test_a_long_horizon_borrows_no_more_residuals_than_it_needs() -> None:
+    residual = np.full((500, 365), np.nan)
+    residual[:, :200] = np.arange(1.0, 501.0)[:, None]
+    bands = step_bands(residual)
+    assert bands.sorted_residual.shape == (500, 365)
+    assert (bands.half_width(80) == 401).all()

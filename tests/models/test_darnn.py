@@ -123,6 +123,16 @@ def test_inputs_alone_drive_the_paper_s_form() -> None:
     assert (stages.alpha_BTF[..., 0] == 0).all()
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_target_does_not_decide_which_inputs_are_read_where_they_alone_drive(form: str) -> None:
+    model, batch = made(drivers="inputs", form=form), make_batch()
+    torch.nn.init.normal_(model.encoder.attention.series.weight)  # keys start at zero, and would hide it
+    other_BTX = batch.encoder_BTX.clone()
+    other_BTX[..., 0] += 3 * batch.observed_BTF[..., 0]
+    one, other = (model(part).attention.stages for part in (batch, batch._replace(encoder_BTX=other_BTX)))
+    assert torch.equal(one.alpha_BTF, other.alpha_BTF)
+
+
 def test_the_paper_s_series_weights_belong_to_one_length_conv_to_any() -> None:
     def size(length: int, **changes: object) -> int:
         shape = ModelShape(n_variables=3, n_encoder=6, n_decoder=4, input_size=length, h=H, n_known=1)

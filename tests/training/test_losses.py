@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from openbook.errors import UsageError
-from openbook.training.losses import loss_value
+from openbook.training.losses import attention_entropy, loss_value
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -55,3 +57,11 @@ def test_gradients_match_differences(loss: str) -> None:
 def test_an_unknown_loss_is_refused() -> None:
     with pytest.raises(UsageError, match="pinball"):
         value("maee", [1.0, 2.0, 3.0], 1.0)
+
+
+def test_of_several_look_ups_of_a_step_the_mean_entropy_counts() -> None:
+    one = torch.full((1, 1, 1, 4), 0.25)
+    for rows in (1, 3, 168):  # softmaxes over four inputs, one at every past step
+        assert attention_entropy(one.expand(1, 1, rows, 4)).item() == pytest.approx(math.log(4), rel=1e-6)
+    half = torch.full((1, 1, 2, 2), 0.125)  # half of one look-up went nowhere
+    assert attention_entropy(half).item() == pytest.approx(0.5 * math.log(8) + 0.5 * math.log(2), rel=1e-6)

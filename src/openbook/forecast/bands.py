@@ -40,24 +40,23 @@ class StepBands:
 def step_bands(residual: np.ndarray) -> StepBands:
     """Bands of absolute scaled residuals [n, h] (NaN where the target was missing).
 
-    Where steps have fewer than 20 residuals each, all steps borrow from their neighbours, as few as needed.
+    A step that has fewer than 20 residuals borrows those of its neighbours on both sides, as few as needed.
     """
     steps = residual.shape[1]
-    seen = np.isfinite(residual)
-    radius = 0
-    while radius < steps and _pooled_count(seen, radius).min() < _ENOUGH:
-        radius += 1
-    if radius:
-        padded = np.pad(residual, ((0, 0), (radius, radius)), constant_values=np.nan)
-        residual = np.concatenate([padded[:, k : k + steps] for k in range(2 * radius + 1)])
-    return StepBands(np.sort(residual, axis=0))
-
-
-def _pooled_count(seen: np.ndarray, radius: int) -> np.ndarray:
-    """Residuals within ``radius`` steps of each step, [h]."""
-    total = np.concatenate([[0], np.cumsum(seen.sum(axis=0))])
-    step = np.arange(seen.shape[1])
-    return total[np.minimum(step + radius + 1, len(step))] - total[np.maximum(step - radius, 0)]
+    counts = np.isfinite(residual).sum(axis=0)
+    total = np.concatenate([[0], np.cumsum(counts)])
+    pools = []
+    for step in range(steps):
+        low, high = step, step + 1
+        while total[high] - total[low] < _ENOUGH and (low > 0 or high < steps):
+            low, high = max(0, low - 1), min(steps, high + 1)
+        near = np.flatnonzero(counts[low:high]) + low
+        pool = residual[:, near]
+        pools.append(np.sort(pool[np.isfinite(pool)]))
+    held = np.full((max(map(len, pools), default=0), steps), np.nan)
+    for step, pool in enumerate(pools):
+        held[: len(pool), step] = pool
+    return StepBands(held)
 
 
 def with_bands(point: np.ndarray, scale: np.ndarray, bands: StepBands, level: Sequence[float]) -> PanelForecast:

@@ -8,8 +8,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from openbook.data.frequency import season_length
+from openbook.data.frequency import Freq, season_length, step_seconds
 from openbook.data.panel import Panel
 from openbook.errors import DataError, MissingDependencyError, UsageError
 from openbook.forecast.origins import Origins, PanelForecast
@@ -58,16 +59,18 @@ class Classical:
         self._rows = max_rows or CLASSICAL[name].rows
         self._seasons = [1]
         self._models: dict[object, Any] = {}
+        self._begin: dict[object, Any] = {}  # the stamp of the first value that a series was fitted on
 
     def fit_panel(self, panel: Panel) -> None:
         """Choose and fit one model per series."""
         library = _library()
         self._seasons = self._sensible_seasons(panel)
-        self._models, reason = {}, f"fewer than {_FEWEST_VALUES} values in every series"
+        self._models, self._begin, reason = {}, {}, f"fewer than {_FEWEST_VALUES} values in every series"
         for number, identity in enumerate(panel.ids):
-            history = self._history(panel, number, int(panel.offsets[number + 1]))
+            history, begin = self._history(panel, number, int(panel.offsets[number + 1]))
             if len(history) < _FEWEST_VALUES:
                 continue
+            self._begin[identity] = panel.times[begin]
             try:
                 with warnings.catch_warnings(), np.errstate(all="ignore"):
                     warnings.simplefilter("ignore")
@@ -92,8 +95,11 @@ class Classical:
         point = repeat_season(panel, origins, self.h, self._seasons[0])
         bands = {float(p): (np.full(point.shape, np.nan), np.full(point.shape, np.nan)) for p in level}
         for row, (series, end) in enumerate(zip(origins.series.tolist(), origins.end.tolist(), strict=True)):
-            history = self._history(panel, series, end)
+            history, begin = self._history(panel, series, end)
             model = self._models.get(panel.ids[series])
+            if model is not None:  # its seasonal states are those of the phase it was fitted from
+                late = _steps_between(self._begin[panel.ids[series]], panel.times[begin], panel.freq)
+                history = history[-late % self._seasons[0] :]
             answer = None if model is None else self._forward(model, history, sorted(bands))
             if answer is None:
                 continue
@@ -120,17 +126,34 @@ class Classical:
             return list(season_candidates(panel.freq))
         return [self.season_length or season_length(panel.freq)]
 
-    def _history(self, panel: Panel, series: int, end: int) -> np.ndarray:
-        """The last rows before ``end`` with gaps bridged; they begin a whole number of seasons into the series."""
+    def _history(self, panel: Panel, series: int, end: int) -> tuple[np.ndarray, int]:
+        """The last values before ``end`` with gaps bridged, and the row of the first of them: where one was observed, a whole
+        number of seasons into the series or later."""
         start = int(panel.offsets[series])
         skipped = max(0, end - self._rows - start)
-        values = panel.target[start + -(-skipped // self._seasons[0]) * self._seasons[0] : end]
+        start += -(-skipped // self._seasons[0]) * self._seasons[0]
+        values = panel.target[start:end]
         seen = np.flatnonzero(np.isfinite(values))
         if not len(seen):
-            return values[:0]
+            return values[:0], start
         known = np.interp(np.arange(seen[0], seen[-1] + 1), seen, values[seen])
         # A line has no end to go to after the last observation: its season is repeated, or the states would be bent.
-        return np.append(known, np.resize(known[-self._seasons[0] :], len(values) - 1 - seen[-1]))
+        return np.append(known, np.resize(known[-self._seasons[0] :], len(values) - 1 - seen[-1])), start + int(seen[0])
+
+
+def _steps_between(one: Any, other: Any, freq: Freq) -> int:
+    """How many steps of a grid the second stamp lies behind the first, negative before it.
+
+    >>> _steps_between(np.datetime64("2024-03-01"), np.datetime64("2024-01-01"), "MS")
+    -2
+    """
+    if isinstance(freq, int):
+        return int(other - one) // freq
+    seconds = step_seconds(freq)
+    if seconds is not None:
+        return round((other - one) / np.timedelta64(1, "s") / seconds)
+    first, last = sorted((one, other))
+    return (len(pd.date_range(first, last, freq=freq)) - 1) * (1 if one <= other else -1)
 
 
 def _library() -> ModuleType:

@@ -16,6 +16,7 @@ from openbook.forecast.closed_form import average, own_maps
 from openbook.forecast.decisions import Decision
 from openbook.forecast.search import Bench, Trial, begun, set_maps, stopped, windows_of
 from openbook.forecast.start import MANY, error_of, tables_of
+from openbook.models.base import seeded
 from openbook.models.differences import FromNewest
 from openbook.models.openbook import OpenBook, OpenBookConfig, OpenBookNet
 from openbook.training.loop import History, TrainConfig, train_model
@@ -133,7 +134,8 @@ def together(config: OpenBookConfig, trials: Sequence[Trial], models: Sequence[n
     """One model of all members, or of ``models`` learned again in their places; those that read differences stand behind."""
     first = trials[0].bench
     windows = windows_of(first, config)
-    whole = OpenBook(config, replace(first.shape, input_size=windows.input_size)).to(first.device)
+    with seeded(0):  # its weights are replaced, and what others draw is not to hang on how many were made
+        whole = OpenBook(config, replace(first.shape, input_size=windows.input_size)).to(first.device)
     models = [trial.model for trial in trials] if models is None else models
     for place, trial, model in zip(whole.members, trials, models, strict=True):
         if isinstance(place, FromNewest):

@@ -85,7 +85,7 @@ def make_layout(panel: Panel, h: int, window: int) -> Layout:
     center = np.where(seen, exog, 0.0).sum(axis=0) / count
     spread = np.sqrt((np.where(seen, exog - center, 0.0) ** 2).sum(axis=0) / count)
     # A constant column has rounding noise for a spread: it must be left out, not be blown up.
-    varies = spread > 1e-9 * np.maximum(1.0, np.abs(center))
+    varies = spread > 1e-9 * np.abs(center)
     still = _still(panel, exog)
     moving, static = np.flatnonzero(varies & ~still), np.flatnonzero(varies & still)
     ahead = moving[moving >= panel.hist.shape[1]]

@@ -10,7 +10,7 @@ from openbook.data.panel import Panel
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
 from openbook.forecast.running import forecasts
-from openbook.windows.sampler import WindowIndex, spread
+from openbook.windows.sampler import WindowIndex, peaks, spread
 
 _WINDOWS = 200
 _LEVELS = (80.0, 95.0)
@@ -46,9 +46,15 @@ def widening_of(fitted: Fitted, panel: Panel, origins: Origins, level: float) ->
 
 
 def _cut(panel: Panel, windows: WindowIndex, count: int, h: int) -> Panel:
-    """A panel whose series are the newest ``count`` steps of each window and its horizon."""
+    """A panel whose series are the newest ``count`` steps of each window and its horizon.
+
+    How large they were before is kept: zeros alone do not say how large a series is, and what a window next to nothing misses
+    would widen the bands of all.
+    """
     rows_WL = windows.end_W[:, None] + np.arange(-count, h)
-    rows = rows_WL.ravel()
+    rows, peak_R = rows_WL.ravel(), peaks(panel)
+    first_W = windows.end_W - count
+    before_W = np.where(first_W > panel.offsets[windows.series_W], first_W - 1, first_W)
     return replace(
         panel,
         ids=np.array([f"{number} of {count} steps" for number in range(len(rows_WL))], dtype=object),
@@ -57,6 +63,7 @@ def _cut(panel: Panel, windows: WindowIndex, count: int, h: int) -> Panel:
         target=panel.target[rows],
         hist=panel.hist[rows],
         futr=panel.futr[rows],
+        earlier=None if peak_R is None else peak_R.numpy()[before_W],
         labels=None,
         label_columns=(),
     )

@@ -320,6 +320,7 @@ class Darnn(nn.Module):
         """The rows stage one reads: the past, or in a nowcast ``input_size`` rows up to the last step to tell."""
         n_variables, n_known = self.shape.n_variables, self.shape.n_known
         series_BTF, side_BTS = batch.encoder_BTX[..., :n_variables], batch.encoder_BTX[..., n_variables:]
+        series_BTF = series_BTF.masked_fill(~self.weighed_F, 0.0)  # nor do the states that ask read what is not weighed
         inside_BT, mask_BTF = batch.inside_BT, batch.observed_BTF & self.weighed_F
         if self.config.protocol == "forecast":
             return _Rows(series_BTF, side_BTS, inside_BT, mask_BTF), 0

@@ -54,11 +54,14 @@ class FromNewest(nn.Module):
         moved_BTF = moved_BTF.masked_fill(~seen_BTF, 0.0)
         known, first = self.n_known, self.n_inputs - self.n_known
         ahead_BHK = (batch.decoder_BHK[..., :known] - last_B1F[..., first:]) / self.step_F[first:]
-        ahead_BHK = ahead_BHK.masked_fill(~batch.decoder_observed_BHK[..., :known], 0.0)
+        # A distance from nothing is not known: neither here nor in windows that are gathered so.
+        told_BHK = batch.decoder_observed_BHK[..., :known] & seen_BTF[..., 1 + first :].any(1, keepdim=True)
+        ahead_BHK = ahead_BHK.masked_fill(~told_BHK, 0.0)
         truth_BHM = (batch.target_BHM - batch.last_BM[:, None]) * size_BM[:, None]
         return batch._replace(
             encoder_BTX=torch.cat([moved_BTF, batch.encoder_BTX[..., end:]], dim=-1),
             decoder_BHK=torch.cat([ahead_BHK, batch.decoder_BHK[..., known:]], dim=-1),
+            decoder_observed_BHK=torch.cat([told_BHK, batch.decoder_observed_BHK[..., known:]], dim=-1),
             target_BHM=truth_BHM.masked_fill(~batch.target_observed_BHM, 0.0),
             last_BM=torch.zeros_like(batch.last_BM),
             location_BM=batch.location_BM + batch.scale_BM * batch.last_BM,

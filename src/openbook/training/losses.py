@@ -58,12 +58,15 @@ def loss_value(
 def attention_entropy(weight_BHTF: Tensor) -> Tensor:
     """Mean Shannon entropy, in nats, of the look-ups of every window and step; 0 where one place has all the weight.
 
-    What weights lack to one is the weight of looking nowhere, one more place.
+    What weights lack to one is the weight of looking nowhere, one more place. Weights that add up to more are several look-ups,
+    one at every past step: of these it is the mean.
 
     >>> attention_entropy(torch.tensor([[[[0.5], [0.5]]]]))
     tensor(0.6931)
     """
     smallest = torch.finfo(weight_BHTF.dtype).tiny
-    nowhere_BH = (1 - weight_BHTF.sum((-1, -2))).clamp(min=0)
+    total_BH = weight_BHTF.sum((-1, -2))
+    nowhere_BH = (1 - total_BH).clamp(min=0)
     places = -(weight_BHTF * weight_BHTF.clamp(min=smallest).log()).sum((-1, -2))
+    places = torch.where(total_BH > 1.5, places / total_BH, places)  # one look-up adds up to one, but for rounding
     return (places - nowhere_BH * nowhere_BH.clamp(min=smallest).log()).mean()

@@ -165,6 +165,7 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
     input_BLF = window_BLF[..., 1:]
     if shape.scaling == "difference":
         input_BLF = input_BLF - newest(window_BLF[:, :T, 1:], seen_BLF[:, :T, 1:])[:, None]
+        seen_BLF[:, T:, 1:] &= seen_BLF[:, :T, 1:].any(1, keepdim=True)  # a distance from nothing is not known
     scaled_BLF = torch.cat([target_BL1, input_BLF], dim=-1).masked_fill(~seen_BLF, 0.0).float()
     calendar_BLK = F.embedding(clamped_BL, resident.calendar_RK) * inside_BL[..., None]
     known = 1 + len(layout.hist)

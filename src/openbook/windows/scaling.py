@@ -42,15 +42,18 @@ def fit_columns(values_RC: np.ndarray) -> ColumnScaler:
     filled = np.where(seen, values_RC, 0.0)
     mean = filled.sum(axis=0) / count
     std = np.sqrt(np.where(seen, (values_RC - mean) ** 2, 0.0).sum(axis=0) / count)
-    return ColumnScaler(mean, np.where(std > 1e-12 * np.maximum(1.0, np.abs(mean)), std, np.inf))
+    return ColumnScaler(mean, np.where(std > 1e-12 * np.abs(mean), std, np.inf))
 
 
 def difference_std(values_RC: np.ndarray, offsets: np.ndarray, still: float = 1.0) -> np.ndarray:
     """Standard deviation of each column's steps from row to row within its series, [C]; ``still`` where nothing moves.
 
+    Steps that differ by rounding alone, such as those of a straight line, do not move.
+
     >>> difference_std(np.array([[0.0], [2.0], [0.0], [50.0]]), np.array([0, 3, 4]))
     array([2.])
     """
+    size = np.abs(np.where(np.isfinite(values_RC), values_RC, 0.0)).max(axis=0, initial=0.0)
     step = np.diff(values_RC, axis=0)
     inner = np.ones(len(step), dtype=bool)
     inner[offsets[1:-1] - 1] = False
@@ -58,7 +61,7 @@ def difference_std(values_RC: np.ndarray, offsets: np.ndarray, still: float = 1.
     seen = np.isfinite(step)
     mean = np.where(seen, step, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     power = np.where(seen, (step - mean) ** 2, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    return np.where(power > 0, np.sqrt(power), still)
+    return np.where(np.sqrt(power) > 1e-12 * size, np.sqrt(power), still)
 
 
 def fit_inputs(values_RC: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> ColumnScaler:
