@@ -119,8 +119,8 @@ def make_model(run: Run, job: Job, train: TrainConfig) -> FrameForecaster:
         return floor
     changed = VARIANTS[run.variant] if run.variant else {}
     config = replace(make_config(run.model), **changed)
-    if job.validation is not None and job.h > 1 and hasattr(config, "refit") and "refit" not in changed:
-        config = replace(config, refit=False)  # published networks of several steps never learn the validation rows
+    if job.validation is not None and hasattr(config, "refit") and "refit" not in changed:
+        config = replace(config, refit=False)  # published networks do not learn the validation rows
     if job.nowcast and hasattr(config, "protocol"):
         config = replace(config, protocol="nowcast")
     held = train.validation_size if train.validation_size is not None else job.validation
