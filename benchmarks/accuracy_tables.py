@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from benchmarks.accuracy_results import Results
 from benchmarks.alike import alike
@@ -13,37 +14,45 @@ from benchmarks.measures import tied
 from benchmarks.peer_jobs import PEERS
 from benchmarks.published import AGAIN, NAMES, NEITHER, OURS, PUBLISHED, accuracy_targets, ratios
 from benchmarks.suites import SUITES
-from benchmarks.targets import Target, percent, spread
+from benchmarks.targets import Case, Target, percent, spread
 from openbook.forecast.budget import BUDGET_S
 from openbook.forecast.floors import FLOORS
 
 INTRODUCTION = """Every model of a suite learns from the rows before the test part and forecasts every window of it;
 what is left open is decided on validation rows by the library, alike for every suite and horizon; what seconds a
-training was given stands in the tables (300 unless told otherwise). Published figures stand in the tables for
-orientation, with their window where it was looked up. Results stand with the commit they were made on: budgets are in
-seconds, so what else ran on the machine moves them. Where a protocol has validation rows, networks that are published
-do not learn them, and neither does `openbook`; floors do, as they need none. What a user gets, and the fair opponent of
-such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard deviation over the seeds; a
-mean over the cases is told only where all of them were measured. A difference below two standard deviations is no
-difference. The price data hold three of the five markets that the papers average over. Other libraries (peers) forecast
-the same windows in an environment of their own (`make bench-peers`): LightGBM with the lags of seven seasons, calendar
-and inputs, levels or differences and 100 or 500 trees by validation; NHITS, PatchTST and LSTM of neuralforecast with
-their defaults, windows scaled one by one, the suite's kind of error, ended after as many seconds as ours if they are not
-done by then: the steps stand beside their names, and a GPU would make more. Validation rows are learned by all of them,
-as by floors. They make no bands here, and where a peer has no row it was not measured. The reference models (`luong`,
-`bahdanau`, `darnn`, `day_to_day`) learn with one seed within the same seconds, at the first case of a suite as a rule."""
+training was given stands in the tables (300 unless told otherwise). A protocol's window is that of the recurrence
+and of the linear path; the long book of `openbook` reads farther back, how far stands beside the window, which
+published networks and the ridge do not. Published figures stand in the tables for orientation, with their window
+where it was looked up. Results stand with the commit they were made on: budgets are in seconds, so what else ran on
+the machine moves them. Where a protocol has validation rows, networks that are published do not learn them, and
+neither does `openbook`; floors do, as they need none (but the ridge of the one-step suites). What a user gets, and
+the fair opponent of such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard
+deviation over the seeds; a mean over the cases is told only where all of them were measured. A difference below two
+standard deviations is no difference. The price data hold three of the five markets that the papers average over.
+Other libraries (peers) forecast the same windows in an environment of their own (`make bench-peers`): LightGBM with
+the lags of seven seasons, calendar and inputs, levels or differences and 100 or 500 trees by validation; NHITS,
+PatchTST and LSTM of neuralforecast with their defaults, windows scaled one by one, the suite's kind of error, ended
+after as many seconds as ours if they are not done by then: the steps stand beside their names, and a GPU would make
+more. Validation rows are learned by all of them, as by floors. They make no bands here, and where a peer has no row
+it was not measured. The reference models (`luong`, `bahdanau`, `darnn`, `day_to_day`) learn with one seed within
+the same seconds, at the first case of a suite as a rule."""
 PEER_LABELS = tuple(peer.label for peer in PEERS.values())
 NETWORKS = tuple(peer.label for peer in PEERS.values() if peer.network)
 _WORDS = {False: "**missed**", None: "not measured", True: "met"}
 _DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
 
 
-def accuracy_section(results: Mapping[str, Results]) -> str:
-    """The whole section; empty while nothing was measured."""
+# The papers' protocols, in which `darnn` is set as there and not left at its defaults, by suite of the same windows.
+_PAPERS = {"sml2010_forecast": "sml2010_forecast", "sml2010_nowcast": "sml2010_nowcast", "pm25": "beijing_pm25"}
+Cases = Mapping[str, Case]
+
+
+def accuracy_section(results: Mapping[str, Results], cases: Cases | None = None) -> str:
+    """The whole section; empty while nothing was measured. ``cases``: results of the papers' protocols."""
     if not any(results.values()):
         return ""
     targets = accuracy_targets(results)
-    lines = [line for found in results.values() for line in lost(found)]
+    lines = [line for found in results.values() for line in lost(found, cases)]
     order = sorted((found for found in results.values() if found), key=lambda found: _rank(found, targets))
     parts = ["## Accuracy", INTRODUCTION, "\n".join(f"- {line}" for line in lines), target_table(targets)]
     parts += [suite_section(found) for found in order]
@@ -51,7 +60,9 @@ def accuracy_section(results: Mapping[str, Results]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def summary(results: Mapping[str, Results]) -> tuple[dict[str, int], list[str], list[str]] | None:
+def summary(
+    results: Mapping[str, Results], cases: Cases | None = None
+) -> tuple[dict[str, int], list[str], list[str]] | None:
     """How many targets are missed, met and open, the suites on which a floor or peer is ahead, and those with a target missed;
     None while none ran."""
     if not any(results.values()):
@@ -61,7 +72,7 @@ def summary(results: Mapping[str, Results]) -> tuple[dict[str, int], list[str], 
         name: sum(t.met is met for t in targets) for name, met in (("missed", False), ("met", True), ("open", None))
     }
     missed = dict.fromkeys(target.asked.partition(":")[0] for target in targets if target.met is False)
-    return counts, [found.suite for found in results.values() if lost(found)], list(missed)
+    return counts, [found.suite for found in results.values() if lost(found, cases)], list(missed)
 
 
 def target_table(targets: Sequence[Target]) -> str:
@@ -75,8 +86,9 @@ def target_table(targets: Sequence[Target]) -> str:
     return table(("target", "measured", "result", "seeds", "commit"), rows)
 
 
-def lost(found: Results) -> list[str]:
-    """Where a floor or a peer is better than ours, case by case, in words; ties within two deviations count as such."""
+def lost(found: Results, cases: Cases | None = None) -> list[str]:
+    """Where a floor, a peer or `darnn` in its papers' protocol is better than ours, case by case, in words; ties within two
+    deviations count as such."""
     metric, lines = SUITES[found.suite].metrics[0], []
     beaten: dict[str, list[str]] = {}
     for case in found.cases:
@@ -88,10 +100,15 @@ def lost(found: Results) -> list[str]:
         best = min(others, key=lambda label: fmean(others[label]))
         if fmean(others[best]) < fmean(mine):  # a forecast that is the floor is no loss
             tie = ", a tie" if tied(mine, others[best]) else ""
-            told = f"{case} ({spread(others[best], 3)} against {spread(mine, 3)}{tie})"
-            beaten.setdefault(best, []).append(told)
-    for label, cases in beaten.items():
-        lines.append(f"**Lost:** {found.suite}: {label} beats {OURS} in {NAMES[metric]} at {', '.join(cases)}.")
+            beaten.setdefault(best, []).append(f"{case} ({spread(others[best], 3)} against {spread(mine, 3)}{tie})")
+    for label, told in beaten.items():
+        lines.append(f"**Lost:** {found.suite}: {label} beats {OURS} in {NAMES[metric]} at {', '.join(told)}.")
+    paper = (cases or {}).get(_PAPERS.get(found.suite, ""))
+    mine, theirs = found.mean(OURS, metric), paper.scores().get("darnn", {}).get(metric, []) if paper else []
+    if mine and theirs and fmean(theirs) < fmean(mine):
+        tie = ", a tie" if tied(mine, theirs) else ""
+        told = f"{spread(theirs, 4)} against {spread(mine, 4)}{tie}"
+        lines.append(f"**Lost:** {found.suite}: darnn, set as in its paper, beats {OURS} in {NAMES[metric]} ({told}).")
     return lines
 
 
@@ -103,6 +120,13 @@ def suite_section(found: Results) -> str:
         f"{case.facts('machine', 'processor')} with {case.facts('machine', 'cores')} cores; torch "
         f"{case.facts('versions', 'torch')}."
     )
+    peers = [label for label in found.labels if label in PEER_LABELS]
+    if peers:
+        other = found.case(*peers)
+        facts += (
+            f" Peers: commit {other.facts('commit')}; {other.facts('machine', 'threads')} threads on "
+            f"{other.facts('machine', 'processor')}."
+        )
     shell = f"```sh\nmake bench-accuracy SUITE={suite.name}\n```"
     return "\n\n".join([f"### Suite {suite.name}", suite.about, shell, facts, score_table(found)])
 
@@ -124,8 +148,7 @@ def score_table(found: Results) -> str:
     labels = [label for label in found.labels if label == AGAIN or label not in _variants(found)]
     for label in sorted(labels, key=lambda label: _order(found, label, metrics[0])):
         case = found.case(label)
-        windows = case.facts(*_window(label))
-        row = [_name(found, label), "–" if windows == "?" else windows, ", ".join(map(str, case.seeds)) or "–"]
+        row = [_name(found, label), _windows(found, label), ", ".join(map(str, case.seeds)) or "–"]
         if several:
             row += [_shown(found.mean(label, metrics[0], cases), metrics[0]) for cases in groups.values()]
         row += [_shown(found.mean(label, metric), metric) for metric in means]
@@ -158,9 +181,10 @@ def ablations(results: Mapping[str, Results]) -> str:
     rows = [[OURS, *(_shown(found.mean(OURS, SUITES[found.suite].metrics[0]), "mse") for found in suites)]]
     rows += [[name.removeprefix(f"{OURS}, "), *(_against(found, name) for found in suites)] for name in names]
     told = (
-        "In brackets: the change against the model as it is, on the cases and seeds that both have; in `small_demand`, with "
-        "two units, the mean of the cases' changes. With a star: measured on another commit than the model as it is, and not "
-        "known to forecast the same points (`python -m benchmarks.alike`); what was changed between the two is in it as well, "
+        "In brackets: the change against the model as it is, on the cases and seeds that both have; in `small_demand`, "
+        "with two units, the mean of the cases' changes. With a star: measured on another processor than the model as it "
+        "is, where the same seconds make more or fewer steps and seeds, or on another commit that is not known to "
+        "forecast the same points (`python -m benchmarks.alike`, short fits without the search): that is in it as well, "
         "and may be most of it."
     )
     return "\n\n".join(part for part in ("### Ablations", _worth_of_attention(suites), told, table(head, rows)) if part)
@@ -185,11 +209,22 @@ def _worth_of_attention(suites: Sequence[Results]) -> str:
     )
 
 
-def _window(label: str) -> tuple[str, ...]:
-    """Where a result tells the window of a model."""
-    if label in PEER_LABELS:
-        return ("settings", "window")
-    return ("decisions", "window") if label in FLOORS else ("decisions", "input_size", "value")
+def _windows(found: Results, label: str) -> str:
+    """The windows of a model, and how far back the long book of ours reads beyond them, in steps."""
+    place = ("decisions", "window") if label in FLOORS else ("decisions", "input_size", "value")
+    told = found.case(label).facts(*(("settings", "window") if label in PEER_LABELS else place))
+    books = [_book(run) for run in found.of(label)]
+    read = f" (book {min(filter(None, books)):,}–{max(books):,})".replace(f"{max(books):,}–", "") if any(books) else ""
+    return "–" if told == "?" else told + read
+
+
+def _book(run: Mapping[str, Any]) -> int:
+    """Steps back that the long book of a result reads, 0 without one."""
+    book = run.get("decisions", {}).get("book", {})
+    season = run.get("decisions", {}).get("season_length", {})
+    if not isinstance(book, Mapping) or not isinstance(season, Mapping) or not book.get("value"):
+        return 0
+    return (int(book["value"]) + 1) * int(season["value"])
 
 
 def _against(whole: Results, label: str) -> str:
@@ -209,12 +244,20 @@ def _against(whole: Results, label: str) -> str:
 
 
 def _of_other_commits(found: Results, label: str) -> bool:
-    """Whether a variant was measured on code that forecasts otherwise than the model as it is, in a case that both have."""
+    """Whether a variant was measured on code that forecasts otherwise than the model as it is, or on another processor, which
+    makes more or fewer steps of the same seconds, in a case that both have."""
     mine, other = (
-        {(case, run["commit"]) for case in found.measured(label, OURS) for run in found.of(name, case)}
+        {
+            (case, run["commit"], str(run["machine"].get("processor")))
+            for case in found.measured(label, OURS)
+            for run in found.of(name, case)
+        }
         for name in (OURS, label)
     )
-    return not all(any(case == own and alike(commit, at) for own, at in mine) for case, commit in other)
+    return not all(
+        any(case == own and alike(commit, at) and processor == where for own, at, where in mine)
+        for case, commit, processor in other
+    )
 
 
 def _rank(found: Results, targets: Sequence[Target]) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 
@@ -93,3 +95,18 @@ def tied(values: Sequence[float], best: Sequence[float]) -> bool:
     """
     behind = fmean(values) - fmean(best)
     return behind <= 0 or behind < 2 * max(stdev(each) if len(each) > 1 else 0.0 for each in (values, best))
+
+
+def late_exponent(runs: Sequence[Mapping[str, Any]], model: str) -> str:
+    """The power of T that a model's step grows with between the two longest books, where what every step costs counts least.
+
+    >>> late_exponent([{"speed": {"luong": {"ms": {"200": 9.0, "1000": 10.0, "2000": 40.0}}}}], "luong")
+    '(2.00 from T 1,000 on)'
+    """
+    told, middle = [], 0
+    for run in runs:
+        times = {int(length): ms for length, ms in run["speed"].get(model, {}).get("ms", {}).items()}
+        if len(times) > 2:
+            *_, middle, last = sorted(times)
+            told.append(math.log(times[last] / times[middle]) / math.log(last / middle))
+    return f"({fmean(told):.2f} from T {middle:,} on)" if told else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
@@ -170,7 +171,7 @@ def _covered(found: Results) -> Target:
 def _not_worse_than_floors(results: Mapping[str, Results]) -> Target:
     """Means of the cases' ratios; of one seed no spread is known, and any loss counts."""
     asked = "every suite: not worse than seasonal naive and ridge by more than one standard deviation"
-    lost, runs = [], []
+    lost, runs, worst = [], [], (0.0, "")
     for found in results.values():
         metric = SUITES[found.suite].metrics[0]
         mine = found.mean(OURS, metric)
@@ -180,16 +181,22 @@ def _not_worse_than_floors(results: Mapping[str, Results]) -> Target:
                 continue
             runs += found.of(OURS)
             ratio = fmean(ratios(found, OURS, floor, metric).values())
+            worst = max(worst, (ratio, f"{found.suite}, {floor}"))
             if ratio > allowed:
                 lost.append(f"{found.suite} {_change(ratio)} against {floor}")
-    return _judged(asked, runs, ", ".join(lost) or "nowhere worse", not lost)
+    told = (
+        f"worse by {_change(worst[0])} at most ({worst[1]}), within one deviation" if worst[0] > 1 else "nowhere worse"
+    )
+    return _judged(asked, runs, ", ".join(lost) or told, not lost)
 
 
 def _within_time(results: Mapping[str, Results]) -> Target:
     asked = "every suite, case and seed: fitted and forecast within 15 minutes"
     runs = [run for found in results.values() for run in found.of(OURS)]
     slowest, minutes = max(((run, _minutes(run)) for run in runs), key=lambda pair: pair[1], default=({}, 0.0))
-    told = f"{minutes:.1f} min at most ({slowest.get('suite')} {slowest.get('case')})"
+    budget = re.search(r"--budget-s (\S+)", str(slowest.get("command")))
+    told = f"{minutes:.1f} min at most ({slowest.get('suite')} {slowest.get('case')}"
+    told += f", given {budget[1]} s)" if budget else ")"
     return _judged(asked, runs, told, minutes <= 15)
 
 

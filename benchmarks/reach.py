@@ -145,7 +145,7 @@ def reach_rows(cases: Mapping[str, Case]) -> list[list[str]]:
     rows = [_row(label, "openbook", case, None) for label, case in mine.items() if case]
     known = [(name, cases[name], reach(ours, cases[name])) for name in PEERS if cases.get(name)]
     known.sort(key=lambda item: -_hardness(item[2]))
-    libraries = {name: PEERS[name].rpartition(" ")[0].lower() for name in PEERS}
+    libraries = {name: PEERS[name].partition(",")[0].rpartition(" ")[0].lower() for name in PEERS}
     return rows + [_row(PEERS[name], libraries[name], case, found) for name, case, found in known]
 
 

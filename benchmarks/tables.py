@@ -200,7 +200,7 @@ def benchmarks_page(cases: Mapping[str, Case], accuracy: str = "") -> str:
 
 def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str, Results] | None = None) -> str:
     """What stands between the markers of a README: the default's state, the misses, then MASE by data set and model."""
-    words, targets, found = WORDS[language], all_targets(cases), summary(accuracy or {})
+    words, targets, found = WORDS[language], all_targets(cases), summary(accuracy or {}, cases)
     missed, quick = [t for t in targets if t.met is False], [t for t in targets if t.asked.startswith("speed_")]
     counts = {"all": len(targets), "missed": len(missed), "open": sum(t.met is None for t in targets)}
     lines = [words["missed"].format(asked=asked(t, language), measured=t.measured) for t in missed if t not in quick]
@@ -254,7 +254,7 @@ def generate(root: Path) -> list[Path]:
     """Write the page and the READMEs' tables below ``root`` from ``benchmarks/results`` there; returns what was written."""
     folder = root / "benchmarks" / "results"
     cases, accuracy = read_cases(folder), read_accuracy(folder / "accuracy")
-    page = benchmarks_page(cases, accuracy_section(accuracy))
+    page = benchmarks_page(cases, accuracy_section(accuracy, cases))
     written = [write_text_whole(root / "docs" / "benchmarks.md", page)]
     for name, language in READMES.items():
         path = root / name

@@ -19,7 +19,7 @@ ABOUT = {
     "campaign). Lags that are multiples of 24 are the rhythm of day and week.",
     "sml2010_nowcast": "Room temperature from a house's sensors every 15 minutes, one step, 3200/400/537 rows, window 10. "
     "**Nowcast**: the inputs of the step itself are known. Published by the paper of dual-stage attention, as a nowcast: "
-    "0.0197. Of three settings the one with the best validation loss is shown.",
+    "0.0197. Of several settings the one with the best validation loss is shown.",
     "sml2010_forecast": "The same as a **forecast**: inputs up to now.",
     "nasdaq100_nowcast": "The stock index from its shares, minute by minute, one step, 80/10/10, window 10. **Nowcast**: "
     "the shares of the minute itself are known.",
@@ -45,23 +45,24 @@ ABOUT = {
     "by the kernel and by torch's products, beside a look-up over time alone and a bare LSTM.",
     "speed_length": "Training steps by the length of the book, H 24, B 16, 5 variables: the power of T that time grows with, "
     "from 200 to 5,000 steps.",
-    "speed_latency": "One forecast of one window with its weights, T 200, H 24, on one core.",
+    "speed_latency": "One forecast of one window with its weights, H 24, on one core: T 200, and for `openbook` with a long book 696 steps.",
     "speed_compilation": "First training steps of `luong`, `bahdanau` and both forms of `darnn` in a fresh process, without compiled "
     "kernels on disk and with them.",
-    "speed_panel": "Forecasts of 100,000 series of 100 daily points, 14 days ahead, by a model fitted on 1,000 of them.",
+    "speed_panel": "Forecasts of 100,000 series of 100 daily points, 14 days ahead, by a `luong` of 100 steps fitted on 1,000 of them.",
     "etth1": "Whole trainings on ETTh1: oil temperature alone, hourly, window 336, 24 ahead, rows 8640/2880/2880. All learn "
     "from the first 8640 and are scored on the same windows, every 24th (120 a part). Peers train 300 steps, or until their "
     "time is over (then *steps* says so), with their libraries' defaults, on the series in standard deviations of the "
     "training rows, without validation. `openbook` takes all its decisions within a budget of ten seconds, choice of parts, "
     "mixture and bands included. `luong` trains with its defaults: it scales every window by itself, reads calendar "
     "columns too, and stops early on the last 672 training rows; its time holds all of that, but not the scoring here. *As "
-    "good after*: until its validation MAE, taken every 25 steps, is first at most what the peer ended with. neuralforecast's "
+    "good after*: until its validation MAE, taken every 25 steps, is first at most what the peer ended with. The weights it keeps "
+    "are chosen on rows of its own, and may have been others by then: its test MAE is that of those. neuralforecast's "
     "LSTM tells step i of the horizon from the state 24 − i hours before its start, so early steps can not see the newest "
     "values: the fair plain LSTM is Darts'. *Yardstick*: a product of two matrices before and after a training; compare "
     "seconds where it agrees.",
     "start_up": "What a fresh process waits for.",
-    "gathering": "The share of a training step spent on gathering its windows from the resident table.",
-    "many_series": "10,000 series of 100 daily points, fitted as one model and forecast, 14 days ahead.",
+    "gathering": "The share of a training step of `luong` spent on gathering its windows from the resident table.",
+    "many_series": "10,000 series of 100 daily points, fitted as one `luong` and forecast, 14 days ahead.",
 }
 SHORT = {
     "en": {
@@ -154,9 +155,9 @@ KOREAN = {
     "잡음 열의 조회 비중이 가장 작을 것",
     "`import openbook` adds at most 0.5 s": "`import openbook`에 드는 시간이 0.5초 이하일 것",
     "`openbook --help` within 0.7 s": "`openbook --help`가 0.7초 안에 끝날 것",
-    "gathering windows takes at most 5 % of a training step": "윈도를 모으는 시간이 학습 스텝의 5 % 이하일 것",
-    "10,000 series within 24 GB": "시계열 10,000개를 메모리 24 GB 안에서 처리할 것",
-    "10,000 series fitted and forecast within 600 s": "시계열 10,000개의 학습과 예측을 600초 안에 마칠 것",
+    "gathering windows takes at most 5 % of a training step of `luong`": "윈도를 모으는 시간이 `luong` 학습 스텝의 5 % 이하일 것",
+    "`luong`: 10,000 series within 24 GB": "`luong`: 시계열 10,000개를 메모리 24 GB 안에서 처리할 것",
+    "`luong`: 10,000 series fitted and forecast within 600 s": "`luong`: 시계열 10,000개의 학습과 예측을 600초 안에 마칠 것",
     "`openbook demo` within 300 s": "`openbook demo`를 300초 안에 마칠 것",
     "sml2010_nowcast: `darnn` nowcast RMSE at most 0.0170 °C": "sml2010_nowcast: `darnn` 나우캐스트의 RMSE가 0.0170 °C "
     "이하일 것",

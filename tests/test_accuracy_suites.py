@@ -271,7 +271,8 @@ def test_validation_rows_are_learned_where_that_was_asked_for_alone(module: Call
     accuracy, job = module("accuracy"), module("jobs").wide_job(wide(), ROWS, 8, season=8, freq="h")
     for variant, learned in ((None, False), ("points", False), ("learned again", True)):
         run = accuracy.Run("x", "8", "openbook", variant, 1)
-        assert accuracy.make_model(run, job, TrainConfig()).config.refit is learned
+        for h in (8, 1):
+            assert accuracy.make_model(run, replace(job, h=h), TrainConfig()).config.refit is learned
     free = replace(job, validation=None)
     assert accuracy.make_model(accuracy.Run("x", "8", "openbook", None, 1), free, TrainConfig()).config.refit
 
