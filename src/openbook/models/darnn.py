@@ -134,7 +134,8 @@ class _Rows(NamedTuple):
 
 
 class TemporalDecoder(nn.Module):
-    """Stage two: a step reads ``[y; context]`` and asks all encoder steps ``v·tanh(W [d; c'] + U e_t)`` (equations 12 to 15).
+    """Stage two: a step reads ``[y; context]``, moves on, and asks all encoder steps ``v·tanh(W [d; c'] + U e_t)`` with the
+    state it reached (equations 12 to 15; there the state before asks).
 
     >>> decoder = TemporalDecoder(n_targets=1, known_size=2, size=4, entry_size=1, attention_size=3)
     >>> book = torch.ones(1, 5, 4)
