@@ -10,9 +10,12 @@ import pandas as pd
 
 from openbook.errors import DataError
 
+# Minutes stand behind a mark, or make four digits with the hour; a number behind the hour alone is never seconds.
 _CLOCK = (
-    r"(?:(?:[T\s]+|(?<=일))(?P<half>오전|오후|[AaPp]\.?[Mm]\.?)?\s*(?P<hour>\d{1,2})(?:\s*(?::|시)\s*(?:(?P<minute>\d{1,2})\s*분?)?)?"
-    r"(?:\s*:?\s*(?P<second>\d{1,2}(?:\.\d+)?)\s*초?)?\s*(?P<late_half>[AaPp]\.?[Mm]\.?)?)?"
+    r"(?:(?:[T\s]+|(?<=일))(?P<half>오전|오후|[AaPp]\.?[Mm]\.?)?\s*(?P<hour>\d{1,2})"
+    r"(?:(?:\s*[:시]\s*|\.(?=\d\d)|(?<=\d\d)(?=\d\d(?!\d)))(?P<minute>\d{1,2})\s*분?"
+    r"(?:(?:\s*:\s*|(?<=분)\s*|(?<=\.\d\d)\.)(?P<second>\d{1,2}(?:\.\d+)?)\s*초?)?)?"
+    r"\s*시?\s*(?P<late_half>[AaPp]\.?[Mm]\.?)?)?"
 )
 _YEAR_FIRST = re.compile(
     r"^(?P<year>\d{4})\s*(?:년|[./-])\s*(?P<month>\d{1,2})\s*(?:월|[./-])?"
