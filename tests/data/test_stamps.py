@@ -113,6 +113,39 @@ def test_other_whole_numbers_stay(numbers: list[int]) -> None:
         assert parsed.tolist() == numbers
 
 
+def test_a_bad_value_among_compact_dates_is_refused_with_its_row() -> None:
+    days = pd.Series(pd.date_range("2023-02-01", periods=40).strftime("%Y%m%d"))
+    hours = pd.Series(pd.date_range("2023-02-01", periods=40, freq="h").strftime("%Y%m%d%H"))
+    for texts, bad in ((days, "20230229"), (days, "2023022"), (hours, "2023020125")):
+        texts = texts.copy()
+        texts[30] = bad
+        for stamps in (texts, texts.astype("int64"), texts.astype("float64")):
+            with pytest.raises(DataError) as caught:
+                parse_stamps(stamps)
+            assert caught.value.code == "bad_stamps"
+            assert bad in caught.value.got
+            assert caught.value.where.endswith("row 30")
+
+
+def test_hour_24_of_compact_dates_is_the_next_day() -> None:
+    hours = [2023020100 + hour for hour in range(1, 25)]
+    for stamps in (pd.Series(hours), pd.Series(hours) * 100):
+        parsed, notes = parse_stamps(stamps)
+        assert parsed.tolist() == pd.date_range("2023-02-01 01:00", periods=24, freq="h").tolist()
+        assert "next day" in notes[1]
+
+
+def test_compact_dates_with_the_year_last_are_refused() -> None:
+    days = pd.date_range("2023-02-01", periods=40)
+    for form in ("%d%m%Y", "%m%d%Y"):
+        for stamps in (pd.Series(days.strftime(form)), pd.Series(days.strftime(form)).astype("int64")):
+            with pytest.raises(DataError, match="year first") as caught:
+                parse_stamps(stamps)
+            assert caught.value.code == "bad_stamps"
+    counter = pd.Series(range(1012000, 1012090))
+    assert parse_stamps(counter)[0].tolist() == counter.tolist()
+
+
 def test_empty_cells_stay_empty_and_the_index_stays() -> None:
     stamps = pd.Series(["2024-05-31", None, "", "2024-05-31"], index=[7, 5, 3, 1], name="day")
     parsed, _ = parse_stamps(stamps)

@@ -24,6 +24,8 @@ _YEAR_FIRST = re.compile(
 _YEAR_LAST = re.compile(r"^(?P<one>\d{1,2})(?P<mark>[./-])\s*(?P<two>\d{1,2})[./-]\s*(?P<year>\d{4}),?" + _CLOCK + "$")
 _MONTH_NAME = re.compile(r"(?i)^(?=.*\b\d{4}\b)(?=.*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)).+$")
 _COMPACT = (6, 8, 10, 12, 14)  # digits of a year with its month, and of day, hour, minute and second beside them
+_MOSTLY = 0.9  # share of whole numbers that read as dates, from which on all are meant to be
+_MIDNIGHT = "24:00 is read as 00:00 of the next day"
 _ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})\s*$")
 
 
@@ -89,18 +91,48 @@ def _whole_numbers(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str,
         fine = numbers.isna().to_numpy()
         fine[np.flatnonzero(numbers.notna())[whole.to_numpy(bool)]] = True
         raise _bad(stamps, fine, where)
-    texts = pd.Series(pd.unique(known.astype("int64"))).astype(str)
-    width = len(texts.iloc[0])
-    if width in _COMPACT and (texts.str.len() == width).all() and texts.str[:4].between("1900", "2100").all():
-        pieces = [texts.str[:4]] + [texts.str[start : start + 2] for start in range(4, width, 2)]
-        dates = pd.to_datetime(_iso(pieces), format="ISO8601", errors="coerce")
-        if dates.notna().all():
-            table = pd.Series(dates.to_numpy("datetime64[ns]"), index=texts.astype("int64"))
-            note = f"{where}: numbers such as {texts.iloc[0]} are read as dates"
-            return numbers.astype("object").map(table).astype("datetime64[ns]"), (note,)
+    found = _compact_dates(pd.Series(pd.unique(known.astype("int64"))))
+    if found is not None:
+        dates, notes = found
+        parsed = numbers.astype("object").map(dates).astype("datetime64[ns]")
+        fine = (parsed.notna() | numbers.isna()).to_numpy(bool)
+        if not fine.all():
+            raise _bad(stamps, fine, where, "dates as one number, such as the other rows have, year first")
+        return parsed, tuple(f"{where}: {note}" for note in notes)
     if numbers.isna().any():
         return numbers.astype("Int64"), ()
     return numbers.astype("int64"), ()
+
+
+def _compact_dates(numbers: pd.Series) -> tuple[pd.Series, tuple[str, ...]] | None:
+    """Dates of distinct whole numbers, by number, and notes; None where they are no dates, NaT where only a few are none."""
+    texts = numbers.astype(str)
+    width = int(texts.str.len().mode()[0])
+    usual = texts.str.fullmatch(rf"(?:19\d\d|20\d\d|2100)\d{{{max(width - 4, 0)}}}")
+    if width not in _COMPACT or usual.mean() < _MOSTLY:
+        swapped = _day_first_numbers(texts)
+        return (pd.Series(pd.NaT, index=numbers.to_numpy()), ()) if swapped else None
+    told = texts.where(usual, "0" * width)
+    late = told.str.fullmatch(r"\d{8}240*")
+    told = told.where(~late, told.str[:8] + "0" * (width - 8))
+    pieces = [told.str[:4]] + [told.str[start : start + 2] for start in range(4, width, 2)]
+    dates = pd.to_datetime(_iso(pieces), format="ISO8601", errors="coerce") + pd.to_timedelta(
+        late.astype(int), unit="D"
+    )
+    if dates.notna().mean() < _MOSTLY:
+        return None
+    notes = [f"numbers such as {texts.iloc[0]} are read as dates"] + ([_MIDNIGHT] if late.any() else [])
+    return pd.Series(dates.to_numpy("datetime64[ns]"), index=numbers.to_numpy()), tuple(notes)
+
+
+def _day_first_numbers(texts: pd.Series) -> bool:
+    """Whether numbers are days, months and years written together, year last (31052024): days change, years hardly do."""
+    texts = texts.where(texts.str.len() != 7, "0" + texts)
+    years = texts.str.extract(r"^\d{4}((?:19|20)\d\d)$")[0]
+    if years.notna().mean() < _MOSTLY or texts.str[:4].nunique() <= years.nunique():
+        return False
+    days = (pd.to_datetime(texts, format=form, errors="coerce") for form in ("%d%m%Y", "%m%d%Y"))
+    return any(read.notna().mean() >= _MOSTLY for read in days)
 
 
 def _iso(pieces: list[pd.Series]) -> pd.Series:
@@ -228,16 +260,21 @@ def _assemble(found: pd.DataFrame, texts: pd.Series, where: str) -> pd.Series:
 
 def _clock_notes(found: pd.DataFrame, where: str) -> tuple[str, ...]:
     late = found["hour"] == "24"
-    return (f"{where}: 24:00 is read as 00:00 of the next day",) if late.any() else ()
+    return (f"{where}: {_MIDNIGHT}",) if late.any() else ()
 
 
-def _bad(values: pd.Series, fine: np.ndarray, where: str) -> DataError:
+def _bad(
+    values: pd.Series,
+    fine: np.ndarray,
+    where: str,
+    expected: str = "dates with a four-digit year, or whole numbers, as stamps",
+) -> DataError:
     """``values`` are indexed by row; the first one that is not fine is named."""
     place = int(np.flatnonzero(~fine)[0]) if not fine.all() else 0
     value = values.iloc[place] if len(values) else "nothing"
     return DataError(
         "bad_stamps",
-        expected="dates with a four-digit year, or whole numbers, as stamps",
+        expected=expected,
         got=repr(value) if isinstance(value, str) else str(value),
         where=f"{where}, row {values.index[place]}" if len(values) else where,
         fix="write ISO dates (2024-05-31 13:00), name the time column with time_col, or parse the column before",
