@@ -198,3 +198,13 @@ def test_numbers_that_are_no_months_stay_numbers() -> None:
     for numbers in ([202412, 202413], [202400, 202401], [189912, 190001], [20241, 20242]):
         parsed, notes = parse_stamps(pd.Series(numbers))
         assert (parsed.tolist(), notes) == (numbers, ())
+
+
+def test_offsets_of_two_digits_are_time_zones() -> None:
+    winter, summer = "2024-03-31 01:00:00+01", "2024-03-31 03:00:00.5+02"
+    parsed, notes = parse_stamps(pd.Series([winter, summer]))
+    assert parsed.tolist() == [pd.Timestamp(winter).tz_convert("UTC"), pd.Timestamp(summer).tz_convert("UTC")]
+    assert "UTC" in notes[0]
+    assert parse_stamps(pd.Series(["2024-03-31T01+01", "2024-03-31T03+02"]))[0].dt.hour.tolist() == [0, 1]
+    with pytest.raises(DataError, match="some stamps name their offset"):
+        parse_stamps(pd.Series([winter, "2024-03-31 03:00:00"]))

@@ -26,7 +26,7 @@ _MONTH_NAME = re.compile(r"(?i)^(?=.*\b\d{4}\b)(?=.*(?:jan|feb|mar|apr|may|jun|j
 _COMPACT = (6, 8, 10, 12, 14)  # digits of a year with its month, and of day, hour, minute and second beside them
 _MOSTLY = 0.9  # share of whole numbers that read as dates, from which on all are meant to be
 _MIDNIGHT = "24:00 is read as 00:00 of the next day"
-_ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})\s*$")
+_ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2}|(?<=[T:.\d][.\d]\d)[+-]\d{2})\s*$")
 
 
 def parse_stamps(stamps: pd.Series, where: str = "time column") -> tuple[pd.Series, tuple[str, ...]]:
@@ -188,7 +188,7 @@ def _read(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
 
 
 def _iso_texts(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]] | None:
-    zoned = texts.str.contains(_ZONED) & texts.str.contains(":")
+    zoned = texts.str.contains(_ZONED) & texts.str.contains(":|T")
     if zoned.any() and not zoned.all():
         like_first = (zoned == zoned.iloc[0]).to_numpy(bool)
         raise _bad(texts, like_first, f"{where}: some stamps name their offset, others do not")
