@@ -114,6 +114,9 @@ def test_points_are_thousands_where_small_values_have_none(tmp_path: Path) -> No
     assert "'1.034' are read as thousands" in frame.attrs["notes"][0]
     few = read_file(_file(tmp_path, "k;y\na;1.034\na;950\na;987\n"))
     assert few["y"].tolist() == ["1.034", "950", "987"]  # refused as a target rather than read as 1.034
+    for sign in "-+":
+        signed = read_file(_file(tmp_path, f"k;y\na;{sign}1.034\na;{sign}950\na;987\n"))
+        assert signed["y"].tolist() == [f"{sign}1.034", f"{sign}950", "987"]
     plain = read_file(_file(tmp_path, "k;y\na;1.034\na;9500\na;987\n"))
     assert plain["y"].tolist() == [1.034, 9500, 987]
 

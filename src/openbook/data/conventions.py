@@ -146,7 +146,7 @@ def _verdict(column: pa.ChunkedArray) -> Verdict:
         return Verdict("either")
     if point != comma:
         return Verdict("point" if point else "comma", marked[0].as_py())
-    beside = len(marked) < len(values) and every("^.{1,3}$|[.,]")
+    beside = len(marked) < len(values) and every("^[+-]?.{1,3}$|[.,]")
     return Verdict("ambiguous", marked[0].as_py(), beside, grouped=beside and len(marked) >= _MANY)
 
 
