@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from openbook.data.panel import make_panel
 from openbook.data.table import as_input, read_table
 from openbook.errors import DataError, UsageError
 
@@ -260,3 +261,38 @@ def test_several_id_columns_are_refused_in_words() -> None:
     with pytest.raises(UsageError, match="the name of one column") as caught:
         read_table(table, id_col=["store", "product"])  # type: ignore[arg-type]
     assert caught.value.code == "bad_column"
+
+
+def _unclear_file(folder: Path) -> Path:
+    """A file whose columns 'sold' and 'y' can mean thousands or decimals; 'code' has zeros in front."""
+    rows = [f"2024-01-{day + 1:02d};{day};{'1.034' if day == 3 else 900 + day};1.5;00{day}" for day in range(9)]
+    rows = [row.replace(";1.5;", ";1.034;" if place == 3 else f";{900 + place};") for place, row in enumerate(rows)]
+    path = folder / "unclear.csv"
+    path.write_text("day;clear;sold;y;code\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_a_column_that_a_file_leaves_as_text_is_no_target(tmp_path: Path) -> None:
+    path = _unclear_file(tmp_path)
+    for target, why in (("sold", "decimals or thousands"), ("code", "zeros in front")):
+        table = read_table(path, target_col=target)
+        assert table["y"].dtype == object
+        with pytest.raises(DataError, match=why) as caught:
+            make_panel(table)
+        assert caught.value.code == "non_numeric"
+    with pytest.raises(DataError, match="decimals or thousands") as caught:
+        read_table(path, target_col="clear,sold")
+    assert caught.value.code == "non_numeric"
+    assert "'sold'" in caught.value.where
+
+
+def test_a_column_that_a_file_leaves_as_text_is_no_input(tmp_path: Path) -> None:
+    table = read_table(_unclear_file(tmp_path), target_col="clear")
+    for column in ("sold", "y_"):  # renamed, too
+        with pytest.raises(DataError, match="decimals or thousands"):
+            make_panel(table, hist=[column])
+
+
+def test_text_numbers_of_a_frame_are_numbers() -> None:
+    frame = pd.DataFrame({"ds": DAYS, "y": ["1.034", "950", "987"], "x": ["007", "1.5", ""]})
+    assert make_panel(read_table(frame), hist=["x"]).target.tolist() == [1.034, 950, 987]

@@ -149,3 +149,11 @@ def test_errors_speak_of_columns_as_the_table_does() -> None:
         floor.fit(frame, **names).predict(
             futr_df=ahead(table()).iloc[1:].rename(columns={"unique_id": "store", "ds": "day"})
         )
+
+
+def test_a_file_ahead_with_thousands_or_decimals_is_refused(ridge: ob.Floor, tmp_path: Path) -> None:
+    future = ahead(table(), ["1.034", "950", "987", "-90"])
+    future.drop(columns="still").to_csv(tmp_path / "ahead.csv", index=False, sep=";")
+    with pytest.raises(DataError, match="decimals or thousands") as caught:
+        ridge.predict(futr_df=tmp_path / "ahead.csv")
+    assert caught.value.code == "non_numeric"

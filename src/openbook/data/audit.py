@@ -17,7 +17,7 @@ from openbook.data.checks_values import check_values
 from openbook.data.findings import SEVERITIES, Finding, View, several
 from openbook.data.frequency import Freq, check_freq, grid_gaps, infer_freq, season_length, step_seconds
 from openbook.data.ids import tell_apart
-from openbook.data.panel import ID, TARGET, TIME, as_numbers, wall_times, zone_name
+from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert, wall_times, zone_name
 from openbook.data.table import read_table
 from openbook.errors import DataError, OpenBookError, UsageError
 
@@ -242,7 +242,7 @@ def _numeric(table: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame
             else:
                 findings.append(Finding(
                     "F21-non-numeric", "error" if name == TARGET else "warning", f"{where}, row {table.index[row]}", told,
-                    "convert the column, or leave these cells empty", int(wrong.sum()),
+                    f"{how_to_convert(table[name])}, or leave these cells empty", int(wrong.sum()),
                 ))  # fmt: skip
             if name != TARGET:
                 continue

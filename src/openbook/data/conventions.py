@@ -31,6 +31,9 @@ _YEAR_MONTH = r"^(?:19|20)[0-9]{2}[.](?:0[1-9]|1[0-2])$"  # 2024.10 is October, 
 _MAX_DIGITS = 18
 _WHOLE = rf"(?:0|-?[1-9][0-9]{{0,{_MAX_DIGITS - 1}}})"
 _PLAIN_NAMES = (f"^{_WHOLE}$", f"^{_WHOLE}[.]0$")  # all like 7, or all like 7.0, as tables with gaps are written
+STAYS_TEXT = (
+    "stays_text"  # of a frame's attrs: columns of a file that are no numbers although they look like some, and why
+)
 _MANY = 10  # values with a mark, from which on they tell what it means
 
 
@@ -54,6 +57,7 @@ def number_columns(table: pa.Table, names: Sequence[str] = ()) -> tuple[pd.DataF
     its own values: many marks beside small values without one are thousands; else "1.234" is a decimal, unless some
     values have no mark, and "1,234" stays text. Values with leading zeros and numbers too long for 64 bits are names, not
     numbers, and stay text; so do the columns of ``names``, unless all their values are whole numbers written plainly.
+    ``attrs["stays_text"]`` says why, for columns that look like numbers.
 
     >>> import pyarrow as pa
     >>> number_columns(pa.table({"a": ["1,5", "2"], "b": ["1.234", "5.678"], "c": ["007", "042"]}))[0].values.tolist()
@@ -63,19 +67,25 @@ def number_columns(table: pa.Table, names: Sequence[str] = ()) -> tuple[pd.DataF
     clear = {verdict.reading for verdict in verdicts.values()} & {"point", "comma"}
     columns: dict[str, pd.Series] = {}
     notes: list[str] = []
+    reasons: dict[str, str] = {}
     for name, verdict in verdicts.items():
         reading = verdict.reading
         if reading == "ambiguous":
             reading = _settle(verdict, clear)
             if reading == "text":
-                notes.append(f"column {name!r} stays text: {verdict.example!r} can mean decimals or thousands")
+                reasons[name] = f"{verdict.example!r} can mean decimals or thousands"
+                notes.append(f"column {name!r} stays text: {reasons[name]}")
             else:
                 told = "as thousands" if verdict.grouped and not clear else f"with a decimal {reading}"
                 notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read {told}")
         elif reading == "comma":
             notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read with a decimal comma")
         columns[name] = _text(table[name]) if reading == "text" else _convert(table[name], reading)
-    return pd.DataFrame(columns), tuple(notes)
+        if columns[name].dtype == object and name not in reasons and _plain(_known(table[name])):
+            reasons[name] = "zeros in front, or more digits than a number holds, are those of names and dates"
+    frame = pd.DataFrame(columns)
+    frame.attrs[STAYS_TEXT] = reasons
+    return frame, tuple(notes)
 
 
 def _settle(verdict: Verdict, clear: set[str]) -> str:

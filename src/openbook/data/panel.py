@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from openbook.data.conventions import STAYS_TEXT
 from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid, step_seconds
 from openbook.data.ids import plain_ids, tell_apart
 from openbook.data.stamps import parse_stamps
@@ -342,13 +343,15 @@ def _numbers(frame: pd.DataFrame, column: str) -> pd.Series:
             expected="finite numbers" if infinite else "numbers",
             got=f"{repr(value) if isinstance(value, str) else value} in {int(wrong.sum())} row(s)",
             where=f"column {column!r}, series {frame[ID].iloc[row]!r}, {frame[TIME].iloc[row]}",
-            fix="leave the cell empty where the value is unknown" if infinite else "convert the column or leave it out",
+            fix="leave the cell empty where the value is unknown" if infinite else how_to_convert(frame[column]),
         )
     return numbers
 
 
 def as_numbers(raw: pd.Series) -> tuple[pd.Series, pd.Series]:
     """One column as float64 (NaN for missing and for blank text), and where it holds what is no number.
+
+    All of a column is none that a file's number convention left as text, see ``conventions.STAYS_TEXT``.
 
     >>> as_numbers(pd.Series(["1.5", "", "many"]))[1].tolist()
     [False, False, True]
@@ -361,9 +364,17 @@ def as_numbers(raw: pd.Series) -> tuple[pd.Series, pd.Series]:
     if raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype):
         text = raw.astype(object)
         text = text.where(~text.map(lambda value: isinstance(value, str) and not value.strip()), None)
+        if raw.name in raw.attrs.get(STAYS_TEXT, ()):
+            return pd.Series(np.nan, index=raw.index), text.notna()
         numbers = pd.to_numeric(text, errors="coerce").astype("float64")
         return numbers, numbers.isna() & text.notna()
     return pd.Series(np.nan, index=raw.index), raw.notna()
+
+
+def how_to_convert(column: pd.Series) -> str:
+    """What to do about a column that holds no numbers."""
+    why = column.attrs.get(STAYS_TEXT, {}).get(column.name)
+    return "convert the column or leave it out" + (f": in the file {why}" if why else "")
 
 
 def _without_duplicates(frame: pd.DataFrame, values: Sequence[str], whole: pd.DataFrame) -> pd.DataFrame:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from openbook.data.conventions import STAYS_TEXT
 from openbook.data.ids import check_one_series, id_parts, join_ids
-from openbook.data.panel import ID, TARGET, TIME, as_numbers
+from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert
 from openbook.data.reading import read_file
 from openbook.data.stamps import looks_like_dates, parse_stamps
 from openbook.errors import DataError, UsageError
@@ -68,14 +69,16 @@ def read_table(
     notes.extend(time_notes)
     frame = frame.assign(**{roles.time: stamps})
     frame = _clear_names(frame, roles, notes)
-    long = _melt(frame, roles) if len(roles.targets) > 1 else _single(frame, roles)
+    long = _melt(frame, roles, where) if len(roles.targets) > 1 else _single(frame, roles)
+    told = frame.attrs.get(STAYS_TEXT, {})
+    long.attrs = {STAYS_TEXT: {TARGET if name in roles.targets else name: why for name, why in told.items()}}
     numbers, wrong = as_numbers(long[TARGET])
     if not wrong.any():
         long[TARGET] = numbers
     if isinstance(long[ID].dtype, pd.CategoricalDtype):
         long[ID] = long[ID].astype(long[ID].cat.categories.dtype)
     own = [name for name in (roles.id, roles.time, *roles.targets) if name is not None]
-    long.attrs = {"notes": notes, "targets": list(roles.targets), "own": own}
+    long.attrs |= {"notes": notes, "targets": list(roles.targets), "own": own}
     return long
 
 
@@ -300,8 +303,16 @@ def _clear_names(frame: pd.DataFrame, roles: _Roles, notes: list[str]) -> pd.Dat
             notes.append(f"column {name!r} is left out: it equals the {role} {owners[0]!r}")
             continue
         free = free_name(name, frame.columns)
-        frame = frame.rename(columns={name: free})
+        frame = renamed(frame, {name: free})
         notes.append(f"column {name!r} is renamed: {told}; as an input it is {free!r} in the exogenous lists")
+    return frame
+
+
+def renamed(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """A frame with other names of columns, also where it tells which of them stay text."""
+    frame = frame.rename(columns=names)
+    told = frame.attrs.get(STAYS_TEXT, {})
+    frame.attrs = {**frame.attrs, STAYS_TEXT: {names.get(name, name): why for name, why in told.items()}}
     return frame
 
 
@@ -324,7 +335,16 @@ def _single(frame: pd.DataFrame, roles: _Roles) -> pd.DataFrame:
     return pd.concat([ids.rename(ID), frame[roles.time].rename(TIME), frame[target].rename(TARGET), others], axis=1)
 
 
-def _melt(frame: pd.DataFrame, roles: _Roles) -> pd.DataFrame:
+def _melt(frame: pd.DataFrame, roles: _Roles, where: str) -> pd.DataFrame:
+    told = frame.attrs.get(STAYS_TEXT, {})
+    for target in set(roles.targets) & set(told):
+        raise DataError(
+            "non_numeric",
+            expected=f"numbers in each of the targets {_list(roles.targets)}",
+            got="text",
+            where=f"{where}, column {target!r}",
+            fix=how_to_convert(frame[target]),
+        )
     others = [name for name in frame.columns if name not in (roles.id, roles.time, *roles.targets)]
     parts = []
     for target in roles.targets:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.ids import id_parts, id_text
-from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers
+from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers, how_to_convert
 from openbook.data.reading import read_file
-from openbook.data.table import as_input, free_name, plain_header
+from openbook.data.table import as_input, free_name, plain_header, renamed
 from openbook.errors import DataError, UsageError
 from openbook.forecast.arguments import ColumnNames, is_path
 from openbook.forecast.targets import for_every_target
@@ -20,7 +20,7 @@ def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> p
     """futr_df with canonical id and time columns; a table without ids is meant for a single series."""
     frame = read_file(futr_df, names=id_parts(names.id)) if is_path(futr_df) else as_input(futr_df)[0]
     frame = plain_header(frame, (names.id, names.time), "futr_df", [])
-    frame = _clear_of(frame, names).rename(columns={names.id: ID, names.time: TIME})
+    frame = renamed(_clear_of(frame, names), {names.id: ID, names.time: TIME})
     absent = [column for column in (TIME, *known) if column not in frame.columns]
     if absent:
         raise DataError(
@@ -37,7 +37,7 @@ def _clear_of(frame: pd.DataFrame, names: ColumnNames) -> pd.DataFrame:
     """Inputs that bear a canonical name have the name that they were learned by: ``y_`` where the target is another."""
     targets = (names.target,) if isinstance(names.target, str) else names.target
     for name in {ID, TIME, TARGET} & set(frame.columns) - {names.id, names.time, *targets}:
-        frame = frame.rename(columns={name: free_name(name, frame.columns)})
+        frame = renamed(frame, {name: free_name(name, frame.columns)})
     return frame
 
 
@@ -131,6 +131,6 @@ def _numbers_ahead(frame: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
                 expected="finite numbers",
                 got=f"{frame[column].iloc[row]!r} in {int(wrong.sum())} row(s)",
                 where=f"futr_df, column {column!r}, {frame[TIME].iloc[row]}",
-                fix="convert the column; leave unknown cells empty",
+                fix=f"{how_to_convert(frame[column])}; leave unknown cells empty",
             )
     return pd.DataFrame(columns)
