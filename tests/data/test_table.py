@@ -296,3 +296,21 @@ def test_a_column_that_a_file_leaves_as_text_is_no_input(tmp_path: Path) -> None
 def test_text_numbers_of_a_frame_are_numbers() -> None:
     frame = pd.DataFrame({"ds": DAYS, "y": ["1.034", "950", "987"], "x": ["007", "1.5", ""]})
     assert make_panel(read_table(frame), hist=["x"]).target.tolist() == [1.034, 950, 987]
+
+
+@pytest.mark.parametrize("absent", [None, np.nan])
+def test_rows_without_an_id_are_no_series_of_several_targets(absent: object) -> None:
+    frame = pd.DataFrame({"unique_id": ["n", absent, "n"], "ds": DAYS, "load": [1, 2, 3], "price": [3, 4, 5]})
+    table = read_table(frame, target_col="load,price")
+    assert table["unique_id"].isna().tolist() == [False, True, False] * 2
+    with pytest.raises(DataError) as caught:
+        make_panel(table)
+    assert caught.value.code == "missing_ids"
+    assert "row 1" in caught.value.where
+
+
+def test_periods_in_an_unnamed_index_are_the_time() -> None:
+    months = pd.period_range("2024-01", periods=3, freq="M")
+    table = read_table(pd.DataFrame({"sold": [1, 2, 3]}, index=months))
+    assert table["ds"].tolist() == months.to_timestamp().tolist()
+    assert "index gives" in table.attrs["notes"][0]

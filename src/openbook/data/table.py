@@ -153,7 +153,7 @@ def plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: l
     asked = (*id_parts(id_col), *others)
     index = frame.index
     named = [name for name in index.names if name is not None]
-    if isinstance(index, pd.DatetimeIndex) and not named:
+    if isinstance(index, pd.DatetimeIndex | pd.PeriodIndex) and not named:
         frame = frame.rename_axis(TIME)
         named = [TIME]
     absent = [name for name in named if name not in frame.columns]
@@ -348,7 +348,9 @@ def _melt(frame: pd.DataFrame, roles: _Roles, where: str) -> pd.DataFrame:
     others = [name for name in frame.columns if name not in (roles.id, roles.time, *roles.targets)]
     parts = []
     for target in roles.targets:
-        ids = target if roles.id is None else frame[roles.id].astype(str) + "/" + target
+        ids = (
+            target if roles.id is None else (frame[roles.id].astype(str) + f"/{target}").where(frame[roles.id].notna())
+        )
         part = pd.DataFrame({ID: ids, TIME: frame[roles.time], TARGET: frame[target]}, index=frame.index)
         parts.append(pd.concat([part, frame[others]], axis=1))
     return pd.concat(parts, ignore_index=True)
