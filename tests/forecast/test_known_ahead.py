@@ -157,3 +157,14 @@ def test_a_file_ahead_with_thousands_or_decimals_is_refused(ridge: ob.Floor, tmp
     with pytest.raises(DataError, match="decimals or thousands") as caught:
         ridge.predict(futr_df=tmp_path / "ahead.csv")
     assert caught.value.code == "non_numeric"
+
+
+def test_the_only_column_of_dates_is_the_time_ahead_as_in_the_table_learned_from() -> None:
+    frame = table().rename(columns={"ds": "hour"})
+    fitted = ob.Floor("ridge", H, futr_exog_list=["price"]).fit(frame, target_col="y")
+    future = ahead(table())
+    told = fitted.predict(futr_df=future.rename(columns={"ds": "hour"}))
+    pd.testing.assert_frame_equal(told, fitted.predict(futr_df=future))
+    with pytest.raises(DataError) as caught:
+        fitted.predict(futr_df=future.assign(other=future["ds"]).rename(columns={"ds": "hour"}))
+    assert caught.value.code == "missing_columns"

@@ -230,7 +230,7 @@ def _find_time(frame: pd.DataFrame, time_col: str, id_name: str | None, where: s
         return time_col
     if time_col != TIME:
         raise _absent(frame, time_col, "time_col", where)
-    candidates = [name for name in frame.columns if name != id_name and looks_like_dates(frame[name])]
+    candidates = date_columns(frame, id_name)
     if len(candidates) == 1:
         notes.append(f"time is column {candidates[0]!r}, the only one of dates")
         return candidates[0]
@@ -243,6 +243,15 @@ def _find_time(frame: pd.DataFrame, time_col: str, id_name: str | None, where: s
         where=where,
         fix="name the time column with time_col",
     )
+
+
+def date_columns(frame: pd.DataFrame, id_name: str | None) -> list[str]:
+    """The columns beside the id that can only be meant as time.
+
+    >>> date_columns(pd.DataFrame({"day": ["2024-05-31"], "sold": [3]}), None)
+    ['day']
+    """
+    return [name for name in frame.columns if name != id_name and looks_like_dates(frame[name])]
 
 
 def _named_targets(frame: pd.DataFrame, target_col: str | Sequence[str], where: str) -> tuple[str, ...]:

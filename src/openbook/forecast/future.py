@@ -10,7 +10,7 @@ import pandas as pd
 from openbook.data.ids import id_parts, id_text
 from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers, how_to_convert
 from openbook.data.reading import read_file
-from openbook.data.table import as_input, free_name, plain_header, renamed
+from openbook.data.table import as_input, date_columns, free_name, plain_header, renamed
 from openbook.errors import DataError, UsageError
 from openbook.forecast.arguments import ColumnNames, is_path
 from openbook.forecast.targets import for_every_target
@@ -21,6 +21,9 @@ def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> p
     frame = read_file(futr_df, names=id_parts(names.id)) if is_path(futr_df) else as_input(futr_df)[0]
     frame = plain_header(frame, (names.id, names.time), "futr_df", [])
     frame = renamed(_clear_of(frame, names), {names.id: ID, names.time: TIME})
+    if names.time == TIME and TIME not in frame.columns:  # found by itself when learning, and so here
+        dates = date_columns(frame, ID)
+        frame = renamed(frame, {dates[0]: TIME}) if len(dates) == 1 else frame
     absent = [column for column in (TIME, *known) if column not in frame.columns]
     if absent:
         raise DataError(
