@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -314,3 +315,10 @@ def test_periods_in_an_unnamed_index_are_the_time() -> None:
     table = read_table(pd.DataFrame({"sold": [1, 2, 3]}, index=months))
     assert table["ds"].tolist() == months.to_timestamp().tolist()
     assert "index gives" in table.attrs["notes"][0]
+
+
+def test_wide_tables_of_decimals_melt() -> None:
+    values = [Decimal("1.5"), None, Decimal(3)]
+    table = read_table(pd.DataFrame({"ds": DAYS, "north": values, "south": values, "note": ["1", "2", "3"]}))
+    assert table["unique_id"].unique().tolist() == ["north", "south"]
+    assert make_panel(table).target[[0, 2]].tolist() == [1.5, 3]

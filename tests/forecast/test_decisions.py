@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,6 +61,11 @@ def test_inputs_calendar_and_bounds() -> None:
         {"unique_id": "s", "ds": [1, 2], "y": [1, 2], "a": [1, 2], "b": 1, "c": [2, 3], "d": ["x", "y"]}
     )
     assert decide_hist(table, ["c"]).value == ("a",)
+    objects = table.assign(
+        a=[Decimal("1.5"), Decimal(2)], c=[True, None], e=pd.Series([True, None, False], dtype=object)
+    )
+    objects = pd.concat([objects, table.assign(a=None, e=False)])
+    assert decide_hist(objects, ["c"]).value == ("a", "e")
     names = decide_calendar(panel(wave(24 * 30, 24))).value
     assert any("hour" in name for name in names)
     assert not any("year" in name for name in names)

@@ -281,7 +281,7 @@ def _guess_targets(
     frame: pd.DataFrame, id_name: str | None, time: str, where: str, notes: list[str]
 ) -> tuple[str, ...]:
     others = [name for name in frame.columns if name not in (id_name, time)]
-    numeric = [name for name in others if pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    numeric = [name for name in others if _holds_numbers(frame[name])]
     if len(numeric) == 1 or (numeric and id_name is None):
         left = [name for name in others if name not in numeric]
         one = f"the target is {numeric[0]!r}, the only column of numbers"
@@ -296,6 +296,13 @@ def _guess_targets(
         where=where,
         fix=f"name the target with target_col (numbers: {_list(numeric)})" if numeric else "add a column of numbers",
     )
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    """Numbers by their type, also decimals as databases give them; text is none."""
+    if column.dtype != object:
+        return pd.api.types.is_numeric_dtype(column.dtype)
+    return pd.api.types.infer_dtype(column) in ("decimal", "integer", "floating", "mixed-integer-float", "boolean")
 
 
 def _clear_names(frame: pd.DataFrame, roles: _Roles, notes: list[str]) -> pd.DataFrame:

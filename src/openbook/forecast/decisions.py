@@ -11,7 +11,7 @@ import pandas as pd
 from openbook.data.calendar import calendar_columns, calendar_names
 from openbook.data.frequency import season_length, step_seconds
 from openbook.data.holidays import holiday_names
-from openbook.data.panel import ID, TARGET, TIME, Panel
+from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers
 from openbook.windows.scaling import Scaling
 
 MOST_STEPS = 720
@@ -118,15 +118,16 @@ def decide_scaling(panel: Panel, input_size: int, h: int) -> Decision:
 def decide_hist(table: pd.DataFrame, taken: Sequence[str]) -> Decision:
     """Past-only inputs of a canonical table: every numeric column that varies and has no other role (``taken``)."""
     others = [column for column in table.columns if column not in (ID, TIME, TARGET, *taken)]
-    chosen = [
-        column
-        for column in others
-        if pd.api.types.is_numeric_dtype(table[column]) or pd.api.types.is_bool_dtype(table[column])
-        if table[column].nunique(dropna=True) > 1
-    ]
+    chosen = [column for column in others if _numbers_that_vary(table[column])]
     left = [column for column in others if column not in chosen]
     why = "all numeric columns that vary and have no other role"
     return Decision(tuple(chosen), why + (f"; left out: {', '.join(left)}" if left else ""))
+
+
+def _numbers_that_vary(column: pd.Series) -> bool:
+    """As an audit reads columns: decimals and truth values with gaps are numbers too."""
+    numbers, wrong = as_numbers(column)
+    return not wrong.any() and numbers.nunique() > 1
 
 
 def decide_calendar(panel: Panel, country: str | None = None) -> Decision:
