@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 from decimal import Decimal
@@ -12,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+import openbook as ob
 from openbook.data.panel import make_panel
 from openbook.data.table import as_input, read_table
 from openbook.errors import DataError, UsageError
@@ -322,3 +324,24 @@ def test_wide_tables_of_decimals_melt() -> None:
     table = read_table(pd.DataFrame({"ds": DAYS, "north": values, "south": values, "note": ["1", "2", "3"]}))
     assert table["unique_id"].unique().tolist() == ["north", "south"]
     assert make_panel(table).target[[0, 2]].tolist() == [1.5, 3]
+
+
+def test_polars_stamps_as_text_and_numbers_come_back_as_dates() -> None:
+    days = [f"2024-01-0{day}" for day in range(1, 7)]
+    whole = [int(day.replace("-", "")) for day in days]
+    for ds, expected, kind in (
+        (days, "2024-01-07", pl.String),
+        ([f"{day} 12:00" for day in days], "2024-01-07 12:00:00", pl.String),
+        ([f"{day} 12:00+01:00" for day in days], "2024-01-07 12:00:00+01:00", pl.String),
+        (whole, datetime.datetime(2024, 1, 7), pl.Datetime),
+        (pl.Series(whole, dtype=pl.Int32), datetime.datetime(2024, 1, 7), pl.Datetime),
+        (pl.Series(range(6), dtype=pl.Int32), 6, pl.Int32),
+    ):
+        frame = pl.DataFrame({"ds": ds, "y": [1.0] * 6})
+        floor = ob.Floor("naive", 1).fit(frame)
+        told = floor.predict()
+        assert told["ds"].to_list() == [expected]
+        assert told.schema["ds"] == kind
+        past = floor.cross_validation(frame)
+        assert past.schema["cutoff"].is_temporal() == past.schema["ds"].is_temporal()
+        assert (past.schema["cutoff"] == pl.String) == (kind == pl.String)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import os
 import sys
@@ -117,8 +118,15 @@ def _to_polars(result: pd.DataFrame, schema: dict[str, Any]) -> Any:
 
     restored = pl.from_pandas(result.reset_index(drop=True))
     clocks = [kind for kind in schema.values() if kind.is_temporal()]
+    times = [name for name, kind in restored.schema.items() if kind.is_temporal()]
+    written = [name for name in times if schema.get(name) is not None and not schema[name].is_numeric()]
+    texts = [name for name in written if not schema[name].is_temporal()]
+    if texts:  # so were the caller's stamps, and what was derived from them is
+        restored = _written(restored, [*texts, *(name for name in times if name not in schema)])
     wanted: dict[str, Any] = {}
     for name, kind in restored.schema.items():
+        if kind.is_temporal() and name in schema and name not in written:
+            continue  # dates that came as one number have no number of their own
         if name in schema and kind != schema[name] and (kind.is_temporal() or kind in (pl.String, pl.Categorical)):
             wanted[name] = schema[name]
         elif name in schema and schema[name].is_integer() and kind.is_integer():
@@ -126,6 +134,16 @@ def _to_polars(result: pd.DataFrame, schema: dict[str, Any]) -> Any:
         elif name not in schema and kind.is_temporal() and len(clocks) == 1:
             wanted[name] = clocks[0]
     return restored.with_columns(pl.col(name).cast(kind) for name, kind in wanted.items())
+
+
+def _written(frame: Any, names: Sequence[str]) -> Any:
+    """A polars frame with these stamps as ISO text, without a clock where all of them are midnights."""
+    import polars as pl
+
+    clock = any(frame[name].dtype != pl.Date and (frame[name].dt.time() != dt.time(0)).any() for name in names)
+    zoned = any(getattr(frame[name].dtype, "time_zone", None) for name in names)
+    form = "%Y-%m-%d" + (" %H:%M:%S%.f" if clock or zoned else "") + ("%:z" if zoned else "")
+    return frame.with_columns(pl.col(name).dt.to_string(form) for name in names)
 
 
 def _frame(source: Any, encoding: str | None, id_col: str) -> tuple[pd.DataFrame, str]:
