@@ -431,3 +431,27 @@ def test_text_named_as_an_input_is_an_error() -> None:
         audit = inspect_table(table, **named)  # type: ignore[arg-type]
         assert not audit.usable
         assert any("named as an input" in finding.message for finding in audit.findings)
+
+
+@pytest.mark.parametrize("name", ["unplanned_outage", "unscheduled", "revenue_before_tax", "alcoholics", "prevented"])
+def test_words_inside_other_words_do_not_say_that_a_column_is_known_ahead(name: str) -> None:
+    frame = _clean(other=_NOISE).rename(columns={"other": name})
+    assert _role(inspect_table(frame), name) == "hist"
+
+
+@pytest.mark.parametrize(
+    "name", ["isHoliday", "stateholiday", "is_promo", "PlannedOutage", "load forecast", "eventType"]
+)
+def test_names_say_that_a_column_is_known_ahead(name: str) -> None:
+    frame = _clean(other=_NOISE).rename(columns={"other": name})
+    assert _role(inspect_table(frame), name) == "futr"
+
+
+def test_zeros_that_two_columns_share_are_no_leak() -> None:
+    sold = np.zeros(HOURS)
+    sold[100::130] = np.arange(1, len(sold[100::130]) + 1)  # nearly always zero
+    back = np.zeros(HOURS)
+    back[[333, 777]] = 1
+    assert "F27" not in _codes(inspect_table(_clean(y=sold, returned=back)))
+    leak = _clean(y=sold, next_day=pd.Series(sold).shift(-24))
+    assert "24 step(s) later" in _only(inspect_table(leak), "F27").message
