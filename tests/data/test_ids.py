@@ -92,3 +92,45 @@ def test_stamps_that_repeat_name_the_column_that_tells_them_apart() -> None:
     doubled = pd.concat([sales().head(60), sales().head(60).assign(sold=1.0)])
     with pytest.raises(DataError, match="aggregate or drop"):
         ob.Floor("naive", H).fit(doubled, id_col="store", time_col="day", target_col="sold")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "stamp"),
+    [
+        ("clock", lambda hour: f"{hour.hour:02d}:{hour.minute:02d}:00", "day"),
+        ("settlement_period", lambda hour: 1 + 2 * hour.hour + hour.minute // 30, "* 30"),
+        ("QH", lambda hour: 4 * hour.hour + hour.minute // 15, "* 15"),
+    ],
+)
+def test_a_time_of_day_beside_the_day_is_to_be_joined_with_it(name: str, part: Any, stamp: str) -> None:
+    stamps = pd.date_range("2024-01-01", periods=960, freq="15min" if name == "QH" else "30min")
+    frame = pd.DataFrame({"day": stamps.strftime("%Y-%m-%d"), name: stamps.map(part), "load": np.arange(960) % 50.0})
+    for source in (frame, frame.assign(unique_id="a")):
+        with pytest.raises(DataError, match="join both") as caught:
+            ob.Floor("naive", H).fit(source, time_col="day", target_col="load")
+        assert "id_col" not in caught.value.fix
+        assert stamp in caught.value.fix
+    df = frame.rename(columns={"day": "ds"})
+    with pytest.raises(DataError, match="join both") as caught:
+        read_table(df, target_col="load")
+    told = caught.value.fix.removeprefix("join both: ").partition(" = ")[2]
+    assert eval(told).tolist() == stamps.tolist()
+
+
+def test_numbered_shops_are_no_time_of_day() -> None:
+    days = np.repeat(pd.date_range("2024-01-01", periods=20), 48)
+    frame = pd.DataFrame({"ds": days, "shop": np.tile(np.arange(1, 49), 20), "y": np.arange(960.0)})
+    with pytest.raises(DataError, match="id_col='shop'"):
+        read_table(frame)
+
+
+def test_the_hour_that_autumn_repeats_names_no_input_as_a_part_of_the_name() -> None:
+    stamps = pd.date_range("2024-10-20", periods=400, freq="h", tz="Europe/Berlin").tz_localize(None)
+    frame = pd.DataFrame(
+        {"unique_id": "a", "ds": stamps, "y": np.arange(400) ** 2 % 97.0, "celsius": np.arange(400) % 30}
+    )
+    with pytest.raises(DataError, match="local clock times in autumn"):
+        ob.Floor("naive", H).fit(frame)
+    found = {one.code: one for one in ob.inspect_table(frame).findings}
+    assert "celsius" not in found["F05-conflicting-stamps"].fix
+    assert "F16-daylight-saving" in found

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from openbook.errors import DataError
 
 SEPARATOR = "/"  # between the parts of a name that several columns give together
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s*[AaPp][Mm])?"
+# Numbers up to 48 or 96 may as well be shops: the name has to say that they are parts of a day.
+_SLOT = re.compile(
+    r"(?i)period|settle|slot|interval|quarter|half|time|block|hour|(?<![a-z])(?:qh|hh|pte|i?sp)(?![a-z])"
+)
 _REPEATED = 0.2  # share of stamps that repeat, from which a table without ids holds several series
 
 
@@ -89,6 +96,42 @@ def telling_column(rows: pd.DataFrame, keys: Sequence[str], values: Sequence[str
     return None
 
 
+class PartOfDay(NamedTuple):
+    """What a column beside a day holds, and how both become one stamp."""
+
+    told: str
+    fix: str
+
+
+def part_of_day(column: pd.Series, time: str) -> PartOfDay | None:
+    """Whether a column is the time of day: clocks (13:00), hours, or numbers of half and quarter hours by their name.
+
+    >>> part_of_day(pd.Series(["00:00", "00:30"], name="clock"), "day").told
+    "each of the 2 times of day of column 'clock'"
+    """
+    name, values = str(column.name), column.dropna().drop_duplicates()
+    day, part = f"df[{time!r}]", f"df[{name!r}]"
+    if pd.api.types.is_integer_dtype(values.dtype):
+        first, count = values.min(), len(values)
+        for minutes, unit, named in ((60, "hours", True), (30, "half hours", False), (15, "quarter hours", False)):
+            usual = 1440 // minutes
+            near = abs(count - usual) <= 60 // minutes and first in (0, 1) and values.max() < usual + 60 // minutes + 1
+            if near and (named or _SLOT.search(name)):
+                since = part if first == 0 or minutes == 60 else f"({part} - 1)"
+                size = ', unit="h"' if minutes == 60 else f' * {minutes}, unit="min"'
+                return PartOfDay(
+                    f"each of the {count} {unit} of column {name!r}",
+                    f'join both: df["ds"] = pd.to_datetime({day}) + pd.to_timedelta({since}{size})',
+                )
+        return None
+    if not values.astype(str).str.strip().str.fullmatch(_CLOCK).all() or not len(values):
+        return None
+    return PartOfDay(
+        f"each of the {len(values)} times of day of column {name!r}",
+        f'join both: df["ds"] = pd.to_datetime({day}.astype(str) + " " + {part}.astype(str))',
+    )
+
+
 def check_one_series(frame: pd.DataFrame, time: str, targets: Sequence[str], where: str) -> None:
     """Refuse a table without ids most of whose stamps repeat, where a column beside them tells its rows apart."""
     rows = frame.drop_duplicates()
@@ -98,14 +141,14 @@ def check_one_series(frame: pd.DataFrame, time: str, targets: Sequence[str], whe
     if name is None:
         return
     n_values = rows[name].nunique()
-    hours = pd.api.types.is_integer_dtype(rows[name].dtype) and rows[name].between(0, 24).all()
-    if hours and n_values in (23, 24, 25):
+    part = part_of_day(rows[name], time)
+    if part is not None:
         raise DataError(
             "no_id_column",
             expected="one row per stamp",
-            got=f"days that repeat, with one row for each of the {n_values} hours of column {name!r}",
+            got=f"days that repeat, with one row for {part.told}",
             where=where,
-            fix=f'join both: df["ds"] = pd.to_datetime(df[{time!r}]) + pd.to_timedelta(df[{name!r}], unit="h")',
+            fix=part.fix,
         )
     raise DataError(
         "no_id_column",
@@ -123,8 +166,14 @@ def tell_apart(frame: pd.DataFrame, id_col: str, keys: Sequence[str], values: Se
     >>> tell_apart(sold, "store", ["store", "day"], ["sold"])
     "column 'sku' tells these rows apart: let 'store' and 'sku' name the series (both as id_col, with a comma between)"
     """
-    name = telling_column(frame.drop_duplicates(), keys, values)
+    rows = frame.drop_duplicates()
+    if rows.duplicated(list(keys)).mean() < _REPEATED:
+        return None  # a few only, as of the hour that autumn repeats, which any input may tell apart
+    name = telling_column(rows, keys, values)
     if name is None:
         return None
+    part = part_of_day(rows[name], keys[-1])
+    if part is not None:
+        return f"{part.told}; {part.fix}"
     told = f"column {name!r} tells these rows apart: let {id_col!r} and {name!r} name the series"
     return f"{told} (both as id_col, with a comma between)"
