@@ -455,3 +455,32 @@ def test_zeros_that_two_columns_share_are_no_leak() -> None:
     assert "F27" not in _codes(inspect_table(_clean(y=sold, returned=back)))
     leak = _clean(y=sold, next_day=pd.Series(sold).shift(-24))
     assert "24 step(s) later" in _only(inspect_table(leak), "F27").message
+
+
+def test_rows_are_those_of_the_source() -> None:
+    frame = _clean().astype({"y": object})
+    frame["unique_id"], frame["ds"] = "a", frame["ds"].astype(object)
+    frame.loc[3, "unique_id"], frame.loc[7, "ds"], frame.loc[9, "y"] = None, None, "much"
+    where = {one.code: one.where for one in inspect_table(frame).findings}
+    assert where["F29-missing-ids"] == "row 3"
+    assert where["F28-missing-stamps"] == "row 7"
+    assert where["F21-non-numeric"] == "target, row 9"
+    wide = frame.drop(columns="unique_id").dropna(subset="ds").assign(other=1.0).rename(columns={"y": "sold"})
+    found = inspect_table(wide.reset_index(drop=True), target_col="other,sold").findings
+    assert [one.where for one in found if one.code == "F21-non-numeric"] == ["target 'sold', row 8"]
+
+
+def test_stamps_with_a_time_zone_are_told_on_its_clock() -> None:
+    local = pd.date_range("2024-05-01", periods=HOURS, freq="h", tz="Asia/Seoul")
+    frame = _clean(ds=local)
+    audit = inspect_table(frame.drop(index=range(100, 160)))
+    assert audit.start == "2024-05-01 00:00:00+09:00"
+    assert f"ends at {local[160]}" in _only(audit, "F03").message
+    twice = pd.concat([frame, frame.loc[[30]].assign(y=0.0)])
+    assert str(local[30]) in _only(inspect_table(twice), "F05").where
+    half = frame.assign(ds=local.where(np.arange(HOURS) != 50, local + pd.Timedelta("7min")))
+    assert str(half["ds"][50]) in _only(inspect_table(half), "F02").where
+    night = frame.assign(y=frame["y"].where(local.hour != 3))
+    assert "03:00" in _only(inspect_table(night), "F37").message
+    days = pd.date_range("2024-05-01", periods=100, freq="D", tz="Asia/Seoul")
+    assert inspect_table(_clean().head(100).assign(ds=days)).start == "2024-05-01 00:00:00"

@@ -316,3 +316,16 @@ def test_as_numbers_reads_no_words_and_no_decimal_commas() -> None:
     np.testing.assert_array_equal(values, [1, np.nan])
     assert not wrong.any()
     assert as_numbers(pd.Series(["yes", " "], dtype="category"))[1].tolist() == [True, False]
+
+
+def test_errors_tell_stamps_on_the_clock_of_their_time_zone() -> None:
+    local = pd.date_range("2024-05-01", periods=50, freq="h", tz="Asia/Seoul")
+    frame = pd.DataFrame({"unique_id": "a", "ds": local, "y": 1.0})
+    half = frame.assign(ds=local.where(np.arange(50) != 30, local + pd.Timedelta("7min")))
+    for broken in (frame.assign(y=["x" if row == 30 else "1" for row in range(50)]), half):
+        with pytest.raises(DataError) as caught:
+            make_panel(broken)
+        assert str(broken["ds"][30]) in caught.value.where
+    with pytest.raises(DataError) as caught:
+        make_panel(pd.concat([frame, frame.loc[[30]].assign(y=0.0)]))
+    assert str(local[30]) in caught.value.where

@@ -168,3 +168,22 @@ def test_the_only_column_of_dates_is_the_time_ahead_as_in_the_table_learned_from
     with pytest.raises(DataError) as caught:
         fitted.predict(futr_df=future.assign(other=future["ds"]).rename(columns={"ds": "hour"}))
     assert caught.value.code == "missing_columns"
+
+
+def test_missing_rows_ahead_are_told_on_the_clock_of_the_time_zone() -> None:
+    frame = table(tz="Asia/Seoul")
+    future = ahead(frame)
+    fitted = ob.Floor("ridge", H, futr_exog_list=["price"]).fit(frame)
+    with pytest.raises(DataError) as caught:
+        fitted.predict(futr_df=future.drop(index=2))
+    assert str(future["ds"][2]) in caught.value.where
+    with pytest.raises(DataError) as caught:
+        fitted.predict(futr_df=pd.concat([future, future.loc[[2]].assign(price=1.0)]))
+    assert str(future["ds"][2]) in caught.value.where
+
+
+def test_hours_that_are_never_seen_are_told_on_the_clock_of_the_time_zone(caplog: pytest.LogCaptureFixture) -> None:
+    frame = table(24 * 70, tz="Asia/Seoul")
+    frame["y"] = frame["y"].where(frame["ds"].dt.hour != 3)
+    ob.Floor("naive", H).fit(frame)
+    assert "the first Monday 03:00" in caplog.text

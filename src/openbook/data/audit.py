@@ -18,6 +18,7 @@ from openbook.data.findings import SEVERITIES, Finding, View, several
 from openbook.data.frequency import Freq, check_freq, grid_gaps, infer_freq, season_length, step_seconds
 from openbook.data.ids import tell_apart
 from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert, wall_times, zone_name
+from openbook.data.stamps import stamp_text
 from openbook.data.table import read_table
 from openbook.errors import DataError, OpenBookError, UsageError
 
@@ -126,7 +127,7 @@ def inspect_table(
     if view.freq is not None:
         findings.extend(check_time(view))
     findings.extend([*season_findings, *check_values(view), *column_findings])
-    start, end = (str(pd.Timestamp(edge)) if view.dated else str(edge) for edge in (view.times.min(), view.times.max()))
+    start, end = (stamp_text(edge, view.utc_of) for edge in (view.times.min(), view.times.max()))
     texts = [name for name in table.columns[3:] if name not in view.inputs]
     known = [
         Column(own[ID], "id", "text", 0, "it names the series"),
@@ -193,7 +194,7 @@ def _view(
         empty = table[column].isna()
         if empty.any():
             findings.append(Finding(
-                code, "error", f"row {int(np.argmax(empty))}", f"{int(empty.sum())} row(s) have no {own[column]}",
+                code, "error", _row(table, empty), f"{int(empty.sum())} row(s) have no {own[column]}",
                 "fill or drop these rows", int(empty.sum()),
             ))  # fmt: skip
             table = table[~empty]
@@ -203,16 +204,20 @@ def _view(
             Finding("F35-no-values", "error", "target", "no row holds id, stamp and value", "check the columns")
         )
         return None
-    times, timezone, freq = _clock(table, freq, findings)
+    times, timezone, utc_of, freq = _clock(table, freq, findings)
     codes, names = pd.factorize(table[ID].astype(object), sort=False)
     order = np.lexsort((times, codes))
     codes, times, numbers = codes[order], times[order], numbers.iloc[order]
-    keep = _unique_rows(
-        codes, times, numbers, names, findings, lambda: tell_apart(table, own[ID], [ID, TIME], [TARGET])
-    )
+    keep, twice = _unique_rows(
+        codes, times, numbers, lambda row: f"series {names[codes[row]]!r}, {stamp_text(times[row], utc_of)}",
+        lambda: tell_apart(table, own[ID], [ID, TIME], [TARGET]),
+    )  # fmt: skip
+    findings.extend(twice)
+    if np.issubdtype(times.dtype, np.datetime64) and timezone is None:
+        findings.extend(check_repeated_hour(pd.DatetimeIndex(times[~keep])))
     codes, times, numbers = codes[keep], times[keep], numbers[keep]
     starts = np.append(np.flatnonzero(np.diff(codes, prepend=-1)), len(codes))
-    freq, before = _grid(codes, times, names, freq, findings)
+    freq, before = _grid(codes, times, names, freq, utc_of, findings)
     return View(
         names=np.asarray(names, dtype=object),
         starts=starts,
@@ -224,7 +229,16 @@ def _view(
         before=before,
         timezone=timezone,
         futr=futr,
+        utc_of=utc_of,
     )
+
+
+def _row(table: pd.DataFrame, which: pd.Series, column: str | None = None) -> str:
+    """The place in the source of the first row marked: several targets repeat its rows, and some may have been left out."""
+    turn, row = divmod(int(table.index[int(np.argmax(which))]), table.attrs["rows"])
+    targets = table.attrs["targets"]
+    target = f"target {targets[turn]!r}" if len(targets) > 1 else "target"
+    return ("" if column is None else f"{target}, " if column == TARGET else f"column {column!r}, ") + f"row {row}"
 
 
 def _numeric(table: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame, list[str]]:
@@ -233,15 +247,14 @@ def _numeric(table: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame
     texts: list[str] = []
     for name in [TARGET, *table.columns[3:]]:
         values, wrong = as_numbers(table[name])
-        where = "target" if name == TARGET else f"column {name!r}"
         if wrong.any():
-            row = int(np.argmax(wrong))
-            told = f"{int(wrong.sum())} value(s) are no numbers, the first is {str(table[name].iloc[row])!r}"
+            first = str(table[name].iloc[int(np.argmax(wrong))])
+            told = f"{int(wrong.sum())} value(s) are no numbers, the first is {first!r}"
             if name != TARGET and wrong[table[name].notna()].all():
                 texts.append(name)
             else:
                 findings.append(Finding(
-                    "F21-non-numeric", "error" if name == TARGET else "warning", f"{where}, row {table.index[row]}", told,
+                    "F21-non-numeric", "error" if name == TARGET else "warning", _row(table, wrong, name), told,
                     f"{how_to_convert(table[name])}, or leave these cells empty", int(wrong.sum()),
                 ))  # fmt: skip
             if name != TARGET:
@@ -249,7 +262,7 @@ def _numeric(table: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame
         endless = np.isinf(values)
         if endless.any():
             findings.append(Finding(
-                "F22-infinite", "error", f"{where}, row {table.index[int(np.argmax(endless))]}",
+                "F22-infinite", "error", _row(table, endless, name),
                 f"{int(endless.sum())} value(s) are infinite", "leave these cells empty", int(endless.sum()),
             ))  # fmt: skip
         columns[name] = values.mask(endless)
@@ -270,8 +283,8 @@ def _numeric(table: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame
 
 def _clock(
     table: pd.DataFrame, freq: Freq | None, findings: list[Finding]
-) -> tuple[np.ndarray, str | None, Freq | None]:
-    """Naive stamps, as in ``Panel.timezone``, and the checked frequency."""
+) -> tuple[np.ndarray, str | None, str | None, Freq | None]:
+    """Naive stamps, the time zone as in ``Panel.timezone``, the same where the stamps are UTC, and the checked frequency."""
     stamps = table[TIME]
     dated = pd.api.types.is_datetime64_any_dtype(stamps.dtype)
     if freq is not None:
@@ -281,9 +294,9 @@ def _clock(
             findings.append(_refusal("F01-frequency", error))
             freq = None
     if not dated:
-        return stamps.to_numpy(np.int64), None, freq
+        return stamps.to_numpy(np.int64), None, None, freq
     if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
-        return stamps.to_numpy("datetime64[ns]"), None, freq
+        return stamps.to_numpy("datetime64[ns]"), None, None, freq
     try:
         zone = zone_name(stamps)
     except DataError as error:
@@ -293,27 +306,30 @@ def _clock(
     wall = wall_times(table[ID], stamps)
     steps = pd.Series(np.diff(np.sort(wall.unique())))
     seconds = step_seconds(freq) if freq is not None else steps.mode()[0].total_seconds() if len(steps) else 0
-    plain = wall if seconds is not None and seconds >= 86_400 else stamps.dt.tz_convert("UTC").dt.tz_localize(None)
-    return plain.to_numpy("datetime64[ns]"), zone, freq
+    if seconds is not None and seconds >= 86_400:
+        return wall.to_numpy("datetime64[ns]"), zone, None, freq
+    return stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[ns]"), zone, zone, freq
 
 
 def _unique_rows(
     codes: np.ndarray,
     times: np.ndarray,
     numbers: pd.DataFrame,
-    names: pd.Index,
-    findings: list[Finding],
+    place: Callable[[int], str],
     apart: Callable[[], str | None],
-) -> np.ndarray:
-    """The first row of every series and stamp; the others are identical copies or contradict it; ``apart`` may say why."""
+) -> tuple[np.ndarray, list[Finding]]:
+    """The first row of every series and stamp; the others are identical copies or contradict it; ``apart`` may say why.
+
+    ``place`` names a row.
+    """
+    findings: list[Finding] = []
     again = np.concatenate([[False], (codes[1:] == codes[:-1]) & (times[1:] == times[:-1])])
     if not again.any():
-        return ~again
+        return ~again, findings
     values = numbers.to_numpy()
     same = np.concatenate(
         [[False], ((values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))).all(axis=1)]
     )
-    dated = np.issubdtype(times.dtype, np.datetime64)
     for rows, code, severity, told, fix in (
         (
             again & ~same,
@@ -325,16 +341,18 @@ def _unique_rows(
         (again & same, "F04-duplicate-rows", "info", "repeat a row", "nothing: identical rows count once"),
     ):
         if rows.any():
-            row = int(np.argmax(rows))
-            where = f"series {names[codes[row]]!r}, {pd.Timestamp(times[row]) if dated else times[row]}"
+            where = place(int(np.argmax(rows)))
             findings.append(Finding(code, severity, where, f"{int(rows.sum())} row(s) {told}", fix, int(rows.sum())))  # type: ignore[arg-type]
-    if dated:
-        findings.extend(check_repeated_hour(pd.DatetimeIndex(times[again])))
-    return ~again
+    return ~again, findings
 
 
 def _grid(
-    codes: np.ndarray, times: np.ndarray, names: pd.Index, freq: Freq | None, findings: list[Finding]
+    codes: np.ndarray,
+    times: np.ndarray,
+    names: pd.Index,
+    freq: Freq | None,
+    utc_of: str | None,
+    findings: list[Finding],
 ) -> tuple[Freq | None, np.ndarray | None]:
     if freq is None:
         try:
@@ -345,7 +363,7 @@ def _grid(
     before, on_grid = grid_gaps(codes, times, freq)
     if not on_grid.all():
         row = int(np.argmin(on_grid))
-        stamp = pd.Timestamp(times[row]) if np.issubdtype(times.dtype, np.datetime64) else times[row]
+        stamp = stamp_text(times[row], utc_of)
         findings.append(Finding(
             "F02-off-grid", "error", f"series {names[codes[row]]!r}, {stamp}",
             f"{int((~on_grid).sum())} stamp(s) lie between the steps of {freq}",

@@ -10,6 +10,7 @@ import pandas as pd
 from openbook.data.closed import never_seen
 from openbook.data.findings import Finding, View, per_series
 from openbook.data.frequency import season_length, step_seconds
+from openbook.data.stamps import stamp_text
 
 _SAMPLED_SERIES = 8
 _FEWEST = 8
@@ -91,7 +92,7 @@ def _gaps(view: View) -> Iterator[Finding]:
 
 
 def _closed(view: View) -> Iterator[Finding]:
-    closed = never_seen(view.owner, view.times, np.isfinite(view.target), view.freq)
+    closed = never_seen(view.owner, view.wall_clock(), np.isfinite(view.target), view.freq)
     if closed is not None:
         yield Finding(
             "F37-closed-times",
@@ -144,8 +145,8 @@ def _ends(view: View) -> Iterator[Finding]:
             "F18-unequal-ends",
             "info",
             view.series_named(early),
-            f"{int(early.sum())} of {len(early)} series end before {pd.Timestamp(last.max())}; "
-            f"{view.names[worst]!r} ends first, at {pd.Timestamp(last[worst])}",
+            f"{int(early.sum())} of {len(early)} series end before {stamp_text(last.max(), view.utc_of)}; "
+            f"{view.names[worst]!r} ends first, at {stamp_text(last[worst], view.utc_of)}",
             "each forecast starts where its series ends; leave ended series out if they are of no use",
             int(early.sum()),
         )

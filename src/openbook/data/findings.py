@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.frequency import Freq
+from openbook.data.stamps import stamp_text
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -34,7 +35,8 @@ class View(NamedTuple):
     """R rows of N series sorted by series and time, stamps unique; series n owns ``starts[n]:starts[n + 1]``.
 
     ``times`` [R] are naive (see ``Panel.timezone``), ``target`` [R] and ``inputs`` (each [R]) float64 with NaN for what is
-    missing or infinite. ``before`` [R] counts absent grid points just before a row; None without a frequency.
+    missing or infinite. ``before`` [R] counts absent grid points just before a row; None without a frequency. ``utc_of``: the
+    time zone of the table where ``times`` are UTC.
     """
 
     names: np.ndarray
@@ -47,6 +49,7 @@ class View(NamedTuple):
     before: np.ndarray | None
     timezone: str | None
     futr: tuple[str, ...] = ()
+    utc_of: str | None = None
 
     @property
     def lengths(self) -> np.ndarray:
@@ -70,7 +73,13 @@ class View(NamedTuple):
 
     def stamp(self, row: int) -> str:
         """The stamp of a row in words."""
-        return str(pd.Timestamp(self.times[row])) if self.dated else str(self.times[row])
+        return stamp_text(self.times[row], self.utc_of)
+
+    def wall_clock(self) -> np.ndarray:
+        """The stamps [R] as a clock on the wall shows them."""
+        if self.utc_of is None:
+            return self.times
+        return pd.DatetimeIndex(self.times).tz_localize("UTC").tz_convert(self.utc_of).tz_localize(None).to_numpy()
 
     def series_named(self, which: np.ndarray) -> str:
         """The series marked in ``which`` [N] in words."""

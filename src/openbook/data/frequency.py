@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from openbook.data.stamps import stamp_text
 from openbook.errors import DataError, UsageError
 
 Freq = str | int
@@ -207,10 +208,11 @@ class _Grid(NamedTuple):
     step: int
 
 
-def regular_grid(frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str) -> pd.DataFrame:
+def regular_grid(frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str, zone: str | None = None) -> pd.DataFrame:
     """Every series on its full grid from its first to its last stamp, new rows NaN, sorted by series and time.
 
-    Stamps of a series must be unique. Each series keeps its own phase (one may read at :00, another at :30).
+    Stamps of a series must be unique. Each series keeps its own phase (one may read at :00, another at :30). ``zone``: the
+    time zone to name stamps in, where they are UTC.
     Raises ``DataError`` for stamps between grid points and for grids that would be almost only gaps.
 
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 5, 3, 9], "y": [1.0, 5.0, 3.0, 9.0]})
@@ -231,7 +233,7 @@ def regular_grid(frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str) ->
             "mixed_frequencies",
             expected=f"stamps {freq} apart within a series",
             got=f"{int(off.sum())} stamp(s) between the grid points",
-            where=f"series {ids[row]!r}, {times[row] if isinstance(freq, int) else pd.Timestamp(times[row])}",
+            where=f"series {ids[row]!r}, {stamp_text(times[row], zone)}",
             fix="round the stamps, resample the table, or pass the finer freq",
         )
     total = int(grid.sizes.sum())
@@ -241,7 +243,7 @@ def regular_grid(frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str) ->
             "mostly_gaps",
             expected=f"stamps that fill a good part of a grid with step {freq}",
             got=f"{len(frame)} row(s) for {total} grid points",
-            where=f"series {ids[grid.first[worst]]!r}, from {times[grid.first[worst]]}",
+            where=f"series {ids[grid.first[worst]]!r}, from {stamp_text(times[grid.first[worst]], zone)}",
             fix="look for a wrong first or last stamp, or pass a coarser freq",
         )
     offsets = np.concatenate([[0], np.cumsum(grid.sizes)]).astype(np.int64)

@@ -12,7 +12,7 @@ import pandas as pd
 from openbook.data.conventions import STAYS_TEXT
 from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid, step_seconds
 from openbook.data.ids import plain_ids, tell_apart
-from openbook.data.stamps import parse_stamps
+from openbook.data.stamps import parse_stamps, stamp_text
 from openbook.errors import DataError, UsageError
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
@@ -161,12 +161,13 @@ def make_panel(
     _check_columns(frame, [ID, TIME, *values])
     whole = frame
     frame, timezone, freq = _plain_times(frame[[ID, TIME, *values]].reset_index(drop=True), freq)
+    utc_of = None if timezone is None or freq is None or _on_wall_clock(freq) else timezone
     for column in values:
-        frame[column] = _numbers(frame, column)
-    frame = _without_duplicates(frame.sort_values([ID, TIME], kind="stable"), values, whole)
+        frame[column] = _numbers(frame, column, utc_of)
+    frame = _without_duplicates(frame.sort_values([ID, TIME], kind="stable"), values, whole, utc_of)
     if freq is None:
         freq = infer_freq(frame[ID], frame[TIME])
-    frame = regular_grid(frame, freq, ID, TIME)
+    frame = regular_grid(frame, freq, ID, TIME, utc_of)
     names = frame[ID].to_numpy()
     first = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
     return Panel(
@@ -329,7 +330,7 @@ def _same_clock(name: str, zone: dt.tzinfo, probes: pd.Series) -> bool:
     return [stamp.utcoffset() for stamp in found] == shown
 
 
-def _numbers(frame: pd.DataFrame, column: str) -> pd.Series:
+def _numbers(frame: pd.DataFrame, column: str, utc_of: str | None) -> pd.Series:
     """One column as float64, NaN for missing; refuses text, dates and infinities with the place they stand."""
     numbers, wrong = as_numbers(frame[column])
     infinite = not wrong.any()
@@ -342,7 +343,7 @@ def _numbers(frame: pd.DataFrame, column: str) -> pd.Series:
             "infinite_values" if infinite else "non_numeric",
             expected="finite numbers" if infinite else "numbers",
             got=f"{repr(value) if isinstance(value, str) else value} in {int(wrong.sum())} row(s)",
-            where=f"column {column!r}, series {frame[ID].iloc[row]!r}, {frame[TIME].iloc[row]}",
+            where=f"column {column!r}, series {frame[ID].iloc[row]!r}, {stamp_text(frame[TIME].iloc[row], utc_of)}",
             fix="leave the cell empty where the value is unknown" if infinite else how_to_convert(frame[column]),
         )
     return numbers
@@ -377,7 +378,9 @@ def how_to_convert(column: pd.Series) -> str:
     return "convert the column or leave it out" + (f": in the file {why}" if why else "")
 
 
-def _without_duplicates(frame: pd.DataFrame, values: Sequence[str], whole: pd.DataFrame) -> pd.DataFrame:
+def _without_duplicates(
+    frame: pd.DataFrame, values: Sequence[str], whole: pd.DataFrame, utc_of: str | None
+) -> pd.DataFrame:
     """Each row once; refuses stamps with different values. ``whole``: the table with its columns of no role, too."""
     frame = frame.drop_duplicates([ID, TIME, *values])
     twice = frame.duplicated([ID, TIME])
@@ -387,7 +390,7 @@ def _without_duplicates(frame: pd.DataFrame, values: Sequence[str], whole: pd.Da
             "duplicate_stamps",
             expected="one row per series and stamp",
             got=f"{int(twice.sum())} stamp(s) with different values",
-            where=f"series {first[ID]!r}, {first[TIME]}",
+            where=f"series {first[ID]!r}, {stamp_text(first[TIME], utc_of)}",
             fix=tell_apart(whole, ID, [ID, TIME], [TARGET])
             or "aggregate or drop the duplicates; for local clock times in autumn give time zones or use UTC",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,17 @@ def _parse(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
     if stamps.dtype == object or isinstance(stamps.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(stamps):
         return _texts(stamps, where)
     raise _bad(stamps, np.zeros(len(stamps), bool), where)
+
+
+def stamp_text(stamp: Any, zone: str | None) -> str:
+    """A stamp of naive times in words; ``zone``: where the clock hangs that shows it, if the times are UTC.
+
+    >>> stamp_text(np.datetime64("2024-06-01T10:00"), "Asia/Seoul"), stamp_text(7, None)
+    ('2024-06-01 19:00:00+09:00', '7')
+    """
+    if not isinstance(stamp, np.datetime64 | pd.Timestamp):
+        return str(stamp)
+    return str(pd.Timestamp(stamp) if zone is None else pd.Timestamp(stamp, tz="UTC").tz_convert(zone))
 
 
 def looks_like_dates(values: pd.Series) -> bool:

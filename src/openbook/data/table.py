@@ -43,8 +43,8 @@ def read_table(
     ``target_col`` may name several columns of a wide table (a sequence, or ``"a,b"``): each becomes a series. Without an
     id column the table is one series, named after its target; without id and ``y`` every numeric column is a series.
     Without ``ds`` the only column of dates is the time. ``attrs["notes"]`` lists what was decided, ``attrs["targets"]`` the
-    targets in the order of their equally long parts, ``attrs["own"]`` what id, time and targets were called. Rows keep
-    their order.
+    targets in the order of their equally long parts, ``attrs["own"]`` what id, time and targets were called,
+    ``attrs["rows"]`` how many rows the source has. Rows keep their order.
     Raises ``DataError`` for missing columns, stamps that cannot be read and whatever ``read_file`` refuses.
 
     >>> wide = pd.DataFrame({"day": ["2024-05-31", "2024-06-01"], "north": [1, 2], "south": [3, 4]})
@@ -79,7 +79,7 @@ def read_table(
     if isinstance(long[ID].dtype, pd.CategoricalDtype):
         long[ID] = long[ID].astype(long[ID].cat.categories.dtype)
     own = [name for name in (roles.id, roles.time, *roles.targets) if name is not None]
-    long.attrs |= {"notes": notes, "targets": list(roles.targets), "own": own}
+    long.attrs |= {"notes": notes, "targets": list(roles.targets), "own": own, "rows": len(frame)}
     return long
 
 

@@ -87,7 +87,7 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
             "duplicate_stamps",
             expected="one row per series and stamp",
             got="rows with different values",
-            where=f"futr_df, series {twice[0]!r}, {twice[1]}",
+            where=f"futr_df, series {twice[0]!r}, {_shown(panel, twice[1])}",
             fix="aggregate or drop the duplicates",
         )
     own = _as_text(panel.ids)
@@ -109,12 +109,16 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
             "missing_future",
             expected=f"every stamp of the next {h} steps of {len(panel)} series",
             got=f"{int((place < 0).sum())} missing",
-            where=f"futr_df, series {first[0]!r}, first missing {first[1]}",
+            where=f"futr_df, series {first[0]!r}, first missing {_shown(panel, first[1])}",
             fix="add these rows; stamps must continue each series' own grid, whose last row is "
-            f"{panel.local_times(panel.times[[last]]).iloc[0]}, also where its target is empty; of a series that ended long "
+            f"{_shown(panel, panel.times[last])}, also where its target is empty; of a series that ended long "
             "ago, forecast from a table without it",
         )
     return frame.to_numpy(np.float64)[place].reshape(len(panel), h, len(known))
+
+
+def _shown(panel: Panel, stamp: Any) -> Any:
+    return panel.local_times(np.array([stamp], panel.times.dtype)).iloc[0]
 
 
 def _as_text(ids: Any) -> np.ndarray:

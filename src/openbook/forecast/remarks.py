@@ -63,7 +63,7 @@ def warn_of_guessed_targets(table: pd.DataFrame, target_col: str | Sequence[str]
 def warn_of_closed_times(panel: Panel) -> None:
     """Say at which times of the week a series never had a value: a forecast there has nothing to go by."""
     owner = np.repeat(np.arange(len(panel)), panel.lengths)
-    closed = never_seen(owner, panel.times, np.isfinite(panel.target), panel.freq)
+    closed = never_seen(owner, panel.wall_clock(), np.isfinite(panel.target), panel.freq)
     if closed is not None:
         log.warning(
             "series %s has no value in %d weeks on %s (%d series like this): do not use what is forecast there, "
