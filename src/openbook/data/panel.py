@@ -375,7 +375,7 @@ def as_numbers(raw: pd.Series) -> tuple[pd.Series, pd.Series]:
 def how_to_convert(column: pd.Series) -> str:
     """What to do about a column that holds no numbers."""
     why = column.attrs.get(STAYS_TEXT, {}).get(column.name)
-    return "convert the column or leave it out" + (f": in the file {why}" if why else "")
+    return (f"in the file {why}: " if why else "") + "convert the column or leave it out"
 
 
 def _without_duplicates(
