@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,3 +152,11 @@ def test_whole_numbers_and_one_step() -> None:
 def test_equal_weights_have_the_darkest_colour() -> None:
     heat = make_explanation("gaps").plot(average=True).data[0]
     assert (heat.zmin, heat.zmax) == (0, 0.75)
+
+
+def test_the_unit_of_time_is_that_of_all_stamps_not_of_two_targets() -> None:
+    found = make_explanation("joint", h=2)
+    ds = found.ds.copy()
+    ds[:, 1] += np.timedelta64(71, "h")  # as from a Friday to a Monday
+    text = replace(found, ds=ds).plot(average=True).data[0].customdata[0][0]
+    assert "hour" in text

@@ -118,3 +118,41 @@ def test_below_a_day_time_is_counted_and_from_a_day_on_the_wall_clock_is() -> No
     days = pd.Series(pd.date_range("2024-10-26", periods=3, freq="D", tz="Europe/Berlin"))
     assert steps_between(days, pd.Series([days[2]] * 3), Clock("day")).tolist() == [2, 1, 0]
     assert distance_words(days[0], days[2], Clock("day")) == "2 days before"
+
+
+@pytest.mark.parametrize(
+    ("freq", "clock"),
+    [
+        ("D", Clock("day")),
+        ("B", Clock("day")),
+        ("7D", Clock("week")),
+        ("s", Clock("second")),
+        ("90s", Clock("second", 90)),
+        ("15min", Clock("minute", 15)),
+        ("W-SUN", Clock("week")),
+        ("6MS", Clock("month", 6, True)),
+        ("BME", Clock("month", 1, True)),
+        ("QE-DEC", Clock("quarter", 1, True)),
+        ("YS-JAN", Clock("year", 1, True)),
+    ],
+)
+def test_a_told_frequency_is_believed_before_the_stamps(freq: str, clock: Clock) -> None:
+    weekly = pd.Series(pd.date_range("2024-01-01", periods=5, freq="7D"))
+    assert clock_of(weekly, freq) == clock
+    assert clock_of(weekly[:1], freq) == clock
+
+
+@pytest.mark.parametrize("freq", [None, 2, "SMS", "2B"])
+def test_other_frequencies_leave_it_to_the_stamps(freq: object) -> None:
+    assert clock_of(pd.Series(pd.date_range("2024-01-01", periods=5, freq="7D")), freq) == Clock("week")
+
+
+def test_seconds_are_counted_and_written() -> None:
+    stamps = pd.Series(pd.date_range("2025-05-13 14:00:10", periods=3, freq="10s"))
+    clock = clock_of(stamps)
+    assert clock == Clock("second", 10)
+    assert stamp_label(stamps[0], clock) == "Tue 13 May 14:00:10"
+    assert distance_words(stamps[0], stamps[2], clock) == "20 seconds before"
+    assert span_words(9, clock) == "1 minute 30 seconds"
+    assert steps_between(stamps, pd.Series([stamps[2]] * 3), clock).tolist() == [2, 1, 0]
+    assert span_ticks(0, 12, clock) == [0, 3, 6, 9, 12]

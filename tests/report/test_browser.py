@@ -163,7 +163,8 @@ def test_phone_width_has_no_sideways_scroll(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["whole numbers", "months", "no book"])
 def test_other_calendars_and_missing_files(tmp_path: Path, kind: str) -> None:
-    folder = write_folder(tmp_path, ids=["a"], features=["calls", "holiday"], h=6, past=12)
+    run = {**RUN, "freq": {"whole numbers": 1, "months": "MS"}.get(kind, "h")}
+    folder = write_folder(tmp_path, ids=["a"], features=["calls", "holiday"], h=6, past=12, run=run)
     start = pd.Timestamp("2025-05-12")
     for name in ("forecasts", "explanation"):
         frame = pd.read_parquet(folder / f"{name}.parquet")

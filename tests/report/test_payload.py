@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from openbook.plots.times import Clock
 from openbook.report import payload
 from openbook.report.payload import forecast_part, page_clock, script_json, stamp_numbers
 from openbook.report.source import read_backtest
@@ -75,3 +77,15 @@ def test_stamps_show_the_wall_clock() -> None:
 
 def test_clock_of_a_folder(nasty_folder: Path) -> None:
     assert page_clock(read_backtest(nasty_folder)).unit == "hour"
+
+
+def test_sparsely_tested_stamps_do_not_change_the_clock(nasty_folder: Path) -> None:
+    read = read_backtest(nasty_folder)
+    ds = pd.date_range("2024-01-01", periods=60, freq="7D")
+    weekly = replace(read, forecasts=pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - pd.Timedelta(days=1)}))
+    weekly.run["freq"] = "D"
+    assert page_clock(weekly) == Clock("day", 1, with_year=True)
+    weekly.run["freq"] = "MS"
+    assert page_clock(replace(weekly, forecasts=weekly.forecasts[:1])).unit == "month"
+    del weekly.run["freq"]
+    assert page_clock(weekly).unit == "week"

@@ -30,7 +30,7 @@ def draw(
 
     check_choice("view", view, VIEWS)
     own = found.select(_chosen(found, unique_id, cutoff, average))
-    clock = clock_of(_stamps(own.ds[0]) if own.ds.shape[1] > 1 else _stamps(own.source_ds[0]))
+    clock = clock_of(_stamps(np.concatenate([own.source_ds[0][own.inside_WT[0]], own.ds[0]])))
     title = f"{found.model}, {own.ids[0]}" if len(set(own.ids)) == 1 else found.model
     if view == "weights":
         if average:

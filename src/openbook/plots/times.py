@@ -6,11 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.frequencies import to_offset
 
-_SECONDS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 7 * 86_400}
+_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 7 * 86_400}
+# What pandas calls steps of the calendar, without their anchor.
+_NAMES = {
+    "week": ("W",),
+    "month": ("MS", "ME", "BMS", "BME"),
+    "quarter": ("QS", "QE", "BQS", "BQE"),
+    "year": ("YS", "YE", "BYS", "BYE"),
+}
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 # Distances worth a tick, in the unit itself; beyond the last they double.
 _ROUND = {
+    "second": (1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 6 * 3_600, 86_400),
     "minute": (1, 5, 15, 30, 60, 180, 360, 1_440, 2 * 1_440, 7 * 1_440),
     "hour": (1, 3, 6, 24, 48, 7 * 24),
     "day": (1, 7, 14, 28),
@@ -41,17 +50,22 @@ class Clock:
         return self.unit if self.multiple == 1 and self.unit != "step" else "time step"
 
 
-def clock_of(stamps: pd.Series) -> Clock:
-    """The clock of a column of stamps, from the most common distance between neighbours.
+def clock_of(stamps: pd.Series, freq: object = None) -> Clock:
+    """The clock of a column of stamps: of their frequency where it is told, else of the most common distance of neighbours.
 
     >>> clock_of(pd.Series(pd.date_range("2024-01-01", periods=5, freq="30min")))
     Clock(unit='minute', multiple=30, with_year=False)
+    >>> clock_of(pd.Series(pd.to_datetime(["2024-01-01", "2024-01-08"])), "D")
+    Clock(unit='day', multiple=1, with_year=False)
     """
-    unique = np.sort(stamps.dropna().unique())
     if not pd.api.types.is_datetime64_any_dtype(stamps):
         return Clock("step")
-    times = pd.DatetimeIndex(unique)
-    long = len(times) > 0 and times[-1] - times[0] > pd.Timedelta(days=300)
+    known = stamps.dropna()
+    long = len(known) > 0 and known.max() - known.min() > pd.Timedelta(days=300)
+    told = _of_freq(freq, long)
+    if told is not None:
+        return told
+    times = pd.DatetimeIndex(np.sort(known.unique()))
     if len(times) < 2:
         return Clock("hour" if len(times) and times[0].hour else "day", 1, long)
     step = pd.Series(np.diff(times.to_numpy())).mode().iloc[0]
@@ -59,11 +73,33 @@ def clock_of(stamps: pd.Series) -> Clock:
     for low, high, unit in ((28, 31, "month"), (89, 92, "quarter"), (360, 370, "year")):
         if low <= days <= high:
             return Clock(unit, 1, True)
-    seconds = int(step / pd.Timedelta(seconds=1))
-    for unit in ("week", "day", "hour"):
+    return _of_seconds(int(step / pd.Timedelta(seconds=1)), long)
+
+
+def _of_seconds(seconds: int, long: bool) -> Clock:
+    for unit in ("week", "day", "hour", "minute"):
         if seconds and seconds % _SECONDS[unit] == 0:
             return Clock(unit, seconds // _SECONDS[unit], long)
-    return Clock("minute", max(1, seconds // 60), long)
+    return Clock("second", max(1, seconds), long)
+
+
+def _of_freq(freq: object, long: bool) -> Clock | None:
+    """The clock of a pandas frequency; None where it is not told or counts in something else."""
+    try:
+        offset = to_offset(freq) if isinstance(freq, str) else None
+    except ValueError:
+        return None
+    if offset is None:
+        return None
+    name = offset.name.split("-")[0]  # 'QS-JAN' is a quarter
+    if name == "B":
+        return Clock("day", 1, long) if offset.n == 1 else None
+    for unit, names in _NAMES.items():
+        if name in names:
+            return Clock(unit, offset.n, long or unit in _MONTHS)
+    if name != "D" and not isinstance(offset, pd.tseries.offsets.Tick):
+        return None
+    return _of_seconds(offset.n * 86_400 if name == "D" else int(pd.Timedelta(offset).total_seconds()), long)
 
 
 def stamp_label(stamp: object, clock: Clock) -> str:
@@ -81,7 +117,9 @@ def stamp_label(stamp: object, clock: Clock) -> str:
     day = f"{time.day} {time:%b}{year}"
     if clock.unit == "week":
         return day
-    return f"{time:%a} {day}" if clock.unit == "day" else f"{time:%a} {day} {time:%H:%M}"
+    if clock.unit == "day":
+        return f"{time:%a} {day}"
+    return f"{time:%a} {day} {time:%H:%M:%S}" if clock.unit == "second" else f"{time:%a} {day} {time:%H:%M}"
 
 
 def distance_words(source: object, target: object, clock: Clock) -> str:
@@ -167,9 +205,11 @@ def _span_words(seconds: int, unit: str) -> str:
     days, rest = divmod(seconds, 86_400)
     if days < 2 and rest:
         days, rest = 0, seconds
-    hours, minutes = divmod(rest // 60, 60)
-    parts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
-    return " ".join(_count(number, name) for number, name in parts if number) or "less than a minute"
+    hours, rest = divmod(rest, 3_600)
+    parts = [(days, "day"), (hours, "hour"), (rest // 60, "minute")]
+    if unit == "second":
+        parts.append((rest % 60, "second"))
+    return " ".join(_count(number, name) for number, name in parts if number) or f"less than a {parts[-1][1]}"
 
 
 def counted(stamps: pd.Series, clock: Clock) -> pd.Series:
@@ -180,7 +220,7 @@ def counted(stamps: pd.Series, clock: Clock) -> pd.Series:
     >>> [counted(stamps, Clock(unit)).diff().max() / pd.Timedelta(hours=1) for unit in ("hour", "day")]
     [25.0, 24.0]
     """
-    if isinstance(stamps.dtype, pd.DatetimeTZDtype) and clock.unit in ("minute", "hour"):
+    if isinstance(stamps.dtype, pd.DatetimeTZDtype) and clock.unit in ("second", "minute", "hour"):
         return stamps.dt.tz_convert("UTC").dt.tz_localize(None)
     return wall_clock(stamps)
 

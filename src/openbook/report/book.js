@@ -118,7 +118,7 @@ OB.bookLayout = (data, entry, page, state, line) => {
   layout.margin = { l: narrow ? 82 : 86, r: 6, t: 22, b: 38 };
   layout.bargap = page.sources.length > 150 ? 0 : 0.15;
   const xTicks = OB.ticks(page.sources, data.clock, narrow ? 4 : 8);
-  const dayOnly = { ...data.clock, unit: data.clock.unit === "hour" || data.clock.unit === "minute" ? "day" : data.clock.unit };
+  const dayOnly = { ...data.clock, unit: OB.fine(data.clock) ? "day" : data.clock.unit };
   const onDays = xTicks.every((i) => page.sources[i] % 86400000 === 0);
   layout.xaxis = {
     ...OB.axis, tickvals: xTicks, anchor: "y", range: [-0.5, page.sources.length - 0.5],

@@ -41,8 +41,7 @@ OB.meanError = (actual, point) => {
 
 OB.timeAxis = (clock) => {
   if (clock.unit === "step") return { ...OB.axis };
-  const fine = clock.unit === "hour" || clock.unit === "minute";
-  const hover = fine ? "%a %-d %b %H:%M" : OB.months[clock.unit] ? "%b %Y" : "%a %-d %b %Y";
+  const hover = OB.fine(clock) ? `%a %-d %b %H:%M${clock.unit === "second" ? ":%S" : ""}` : OB.months[clock.unit] ? "%b %Y" : "%a %-d %b %Y";
   return {
     ...OB.axis,
     type: "date",

@@ -55,12 +55,12 @@ def counted_numbers(stamps: pd.Series, clock: Clock) -> np.ndarray:
 
 
 def page_clock(backtest: Backtest) -> Clock:
-    """The clock of the forecasts; one series is enough, all share a frequency."""
-    forecasts = backtest.forecasts
+    """The clock of the forecasts, from the frequency of the run; without one from one series, all share a frequency."""
+    forecasts, freq = backtest.forecasts, backtest.run.get("freq")
     ids = forecasts["unique_id"]
     own = forecasts[ids == ids.iloc[0]] if len(ids) else forecasts
-    clock = clock_of(wall_clock(own["ds"]))
-    whole = clock_of(wall_clock(forecasts["ds"]).iloc[[0, -1]]) if len(ids) else clock
+    clock = clock_of(wall_clock(own["ds"]), freq)
+    whole = clock_of(wall_clock(forecasts["ds"]), freq or "D")  # says whether labels need the year
     return Clock(clock.unit, clock.multiple, clock.with_year or whole.with_year)
 
 

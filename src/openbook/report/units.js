@@ -47,6 +47,9 @@ OB.percent = (share) => {
 
 OB.count = (number, unit) => `${number} ${unit}${number === 1 ? "" : "s"}`;
 
+/** Whether a step is shorter than a day. */
+OB.fine = (clock) => ["second", "minute", "hour"].includes(clock.unit);
+
 OB.months = { month: 1, quarter: 3, year: 12 };
 OB.dayNames = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 OB.monthNames = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -65,7 +68,7 @@ OB.stamp = (value, clock, short) => {
   if (clock.unit === "week") return day;
   const name = OB.dayNames[time.getUTCDay()];
   if (clock.unit === "day") return `${name} ${day}`;
-  const clockTime = time.toISOString().slice(11, 16);
+  const clockTime = time.toISOString().slice(11, clock.unit === "second" ? 19 : 16);
   return short ? `${name} ${clockTime}` : `${name} ${day} ${clockTime}`;
 };
 
@@ -85,10 +88,11 @@ OB.span = (source, target, clock) => {
   if (days < 2 && rest) [days, rest] = [0, distance];
   const minutes = Math.floor(rest / 60000);
   const parts = [[days, "day"], [Math.floor(minutes / 60), "hour"], [minutes % 60, "minute"]];
-  return parts.filter(([number]) => number).map(([number, unit]) => OB.count(number, unit)).join(" ") || "less than a minute";
+  if (clock.unit === "second") parts.push([Math.floor(rest / 1000) % 60, "second"]);
+  return parts.filter(([number]) => number).map(([number, unit]) => OB.count(number, unit)).join(" ") || `less than a ${parts.at(-1)[1]}`;
 };
 
-OB.stepLengths = { minute: 60000, hour: 3600000, day: DAY, week: 7 * DAY };
+OB.stepLengths = { second: 1000, minute: 60000, hour: 3600000, day: DAY, week: 7 * DAY };
 
 /** A number of steps as a length of time: '7 days'. */
 OB.steps = (number, clock) => {
@@ -108,6 +112,7 @@ OB.ticks = (stamps, clock, most) => {
   const times = stamps.map((value) => new Date(value));
   const midnight = (i) => times[i].getUTCHours() === 0 && times[i].getUTCMinutes() === 0;
   const rules = {
+    second: [midnight, (i) => stamps[i] % 3600000 === 0, (i) => stamps[i] % 60000 === 0],
     minute: [midnight],
     hour: [midnight],
     day: [(i) => times[i].getUTCDay() === 1],
