@@ -128,3 +128,40 @@ def test_command_line_quotes_for_the_shell() -> None:
 def test_a_told_command_is_taken_as_it_is_and_no_past_inputs_stay_said() -> None:
     assert command_line({"command": "openbook demo --seed 2", "arguments": {"h": 3}}) == "openbook demo --seed 2"
     assert command_line({"arguments": {"data": "a.csv", "hist_exog": ""}}) == "openbook backtest a.csv --hist-exog ''"
+
+
+def test_windows_that_share_steps_are_one_toss(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    longer = pd.concat([test.forecasts, test.forecasts.assign(ds=test.forecasts["ds"] + 1)], ignore_index=True)
+    result = duel(replace(test, forecasts=longer))
+    assert result is not None
+    assert (result.closer, result.windows, result.overlapping) == (5, 5, 5)
+    assert "in 5 of 5 windows that share no step. A tossed coin" in " ".join(verdict(replace(test, forecasts=longer)))
+
+
+def test_series_that_end_at_other_stamps_add_no_tosses(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    frame = test.forecasts.assign(ds=test.forecasts["ds"] * 2, cutoff=test.forecasts["cutoff"] * 2)
+    shifted = frame.assign(unique_id="b", ds=frame["ds"] + 1, cutoff=frame["cutoff"] + 1)
+    result = duel(replace(test, forecasts=pd.concat([frame, shifted], ignore_index=True)))
+    assert result is not None
+    assert result.windows == 10
+
+
+def test_many_series_say_no_more_of_a_band_than_their_windows_do(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    many = pd.concat([test.forecasts[:3].assign(unique_id=str(name)) for name in range(50)], ignore_index=True)
+    test = replace(test, scores=test.scores.assign(coverage_80=0.65), forecasts=many)
+    assert "too narrow" not in " ".join(verdict(test))
+
+
+def test_errors_that_differ_by_rounding_are_a_tie(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (1.0, 15.0), "ridge": (1.000001, 15.0)}, ["ridge"])
+    test.forecasts["openbook"] -= 1e-7
+    result = duel(test)
+    assert result is not None
+    assert (result.closer, result.windows) == (0, 0)
+    assert headline(test, HOUR) == (
+        "No winner: openbook and the best simple method, ridge, were both off by 15.0 calls per hour on average"
+    )
+    assert verdict(test) == ["On this evidence use ridge: it is simpler, and the network has not shown to be better."]

@@ -14,12 +14,17 @@ import pandas as pd
 from openbook.plots.times import Clock
 from openbook.report.source import Backtest
 
+# Errors that differ relatively by less are equal: scores.csv keeps six digits.
+TIE = 1e-5
 # Below this relative difference two methods are called level.
 _LEVEL = 0.005
 
 
 class Duel(NamedTuple):
-    """The best model of a kind against the best of the other kind, window by window over all series together."""
+    """The best model of a kind against the best of the other kind, window by window over all series together.
+
+    ``windows`` counts those that share no step, ``overlapping`` those left out of it.
+    """
 
     winner: str
     rival: str
@@ -29,6 +34,7 @@ class Duel(NamedTuple):
     closer: int
     windows: int
     chance: float
+    overlapping: int
 
 
 def digits_for(values: Iterable[float]) -> int:
@@ -105,14 +111,34 @@ def duel(backtest: Backtest) -> Duel | None:
     rival = best_of(backtest, floor=winner not in backtest.floors)
     if rival is None:
         return None
-    closer, windows = 0, 0
+    closer, windows, overlapping = 0, 0, 0
     if {winner, rival} <= set(backtest.forecasts.columns):
         errors = _all_series(window_errors(backtest, [winner, rival]))
-        closer, ties = int((errors[winner] < errors[rival]).sum()), int((errors[winner] == errors[rival]).sum())
-        windows = len(errors) - ties
+        apart = errors[errors.index.isin(_apart(backtest, errors.index))]
+        overlapping, apart = len(errors) - len(apart), apart[~tied(apart[winner], apart[rival])]
+        closer, windows = int((apart[winner] < apart[rival]).sum()), len(apart)
     maes = backtest.score(winner, "mae"), backtest.score(rival, "mae")
     gain = 1 - maes[0] / maes[1] if maes[1] > 0 else math.nan
-    return Duel(winner, rival, *maes, gain, closer, windows, coin_chance(closer, windows))
+    return Duel(winner, rival, *maes, gain, closer, windows, coin_chance(closer, windows), overlapping)
+
+
+def tied(one: Any, other: Any) -> Any:
+    """Whether two errors, or two columns of them, differ by rounding alone.
+
+    >>> [bool(tied(2.0, other)) for other in (2.000001, 2.001)]
+    [True, False]
+    """
+    return abs(one - other) <= TIE * np.maximum(abs(one), abs(other))
+
+
+def _apart(backtest: Backtest, cutoffs: pd.Index) -> list[Any]:
+    """Those of the cutoffs whose windows share no step with each other, from the newest on, whichever series they are of."""
+    last = backtest.forecasts.groupby("cutoff")["ds"].max()
+    kept: list[Any] = []
+    for cutoff in cutoffs.unique().sort_values(ascending=False):
+        if not kept or last[cutoff] <= kept[-1]:
+            kept.append(cutoff)
+    return kept
 
 
 def _all_series(errors: pd.DataFrame) -> pd.DataFrame:
@@ -154,9 +180,19 @@ def headline(backtest: Backtest, clock: Clock) -> str:
     if result is None:
         kind = "Only simple methods ran" if winner in backtest.floors else "No simple method ran beside it"
         return f"{kind}: {shown(winner)} came closest, off by {off} on average"
+    if _no_winner(backtest, result):
+        network, floor = sorted((winner, result.rival), key=lambda name: name in backtest.floors)
+        return (
+            f"No winner: {shown(network)} and the best simple method, {shown(floor)}, were both off by {off} on average"
+        )
     if winner in backtest.floors:
         return f"A simple method won: {shown(winner)} was off by {off} on average{_against(result, 'the best network')}"
     return f"{begin(shown(winner))} came closest: off by {off} on average{_against(result, 'the best simple method')}"
+
+
+def _no_winner(backtest: Backtest, result: Duel) -> bool:
+    best = [backtest.score(model, backtest.metric) for model in (result.winner, result.rival)]
+    return bool(tied(*best) and tied(result.winner_mae, result.rival_mae))
 
 
 def _against(result: Duel, rival: str) -> str:
@@ -184,14 +220,16 @@ def verdict(backtest: Backtest) -> list[str]:
                 "Without a simple method beside it, this test can not say whether the network was worth its while."
             )
     else:
-        digits = digits_for([result.rival_mae])
-        difference = number(abs(result.rival_mae - result.winner_mae), digits)
-        rival = begin(shown(result.rival))
-        sentences.append(f"{rival} was off by {number(result.rival_mae, digits)}, a difference of {difference}.")
+        level, floor = _no_winner(backtest, result), best_of(backtest, floor=True)
+        if not level:
+            digits = digits_for([result.rival_mae])
+            difference = number(abs(result.rival_mae - result.winner_mae), digits)
+            rival = begin(shown(result.rival))
+            sentences.append(f"{rival} was off by {number(result.rival_mae, digits)}, a difference of {difference}.")
         sentences += _luck(result)
-        if winner in backtest.floors:
+        if floor is not None and (level or winner == floor):
             sentences.append(
-                f"On this evidence use {shown(winner)}: it is simpler, and the network has not shown to be better."
+                f"On this evidence use {shown(floor)}: it is simpler, and the network has not shown to be better."
             )
     return sentences + _quality(backtest, winner)
 
@@ -199,7 +237,9 @@ def verdict(backtest: Backtest) -> list[str]:
 def _luck(result: Duel) -> list[str]:
     if result.windows == 0:
         return []
-    split = f"{begin(shown(result.winner))} was the closer of the two in {result.closer} of {plural(result.windows, 'window')}"
+    apart = " that share no step" if result.overlapping else ""
+    windows = f"{result.closer} of {plural(result.windows, 'window')}{apart}"
+    split = f"{begin(shown(result.winner))} was the closer of the two in {windows}"
     if result.chance > 0.05:
         coin = f"A tossed coin splits that unevenly {percent(result.chance, 0)} of the time"
         if result.chance == 1:  # half of them, or as near to it as an odd number allows
@@ -219,8 +259,8 @@ def _quality(backtest: Backtest, model: str) -> list[str]:
         sentences.append(f"The errors of {shown(model)} add up to {percent(wape)} of the actual volume.")
     if math.isfinite(coverage):
         held = f"Its 80% band held {percent(coverage, 0)} of what happened"
-        windows = len(window_errors(backtest, [model])) if model in backtest.forecasts else 0
-        chance = 2 * math.sqrt(0.8 * 0.2 / max(windows, 1))  # what few windows may differ by
+        cutoffs = window_errors(backtest, [model]).index.unique(1) if model in backtest.forecasts else pd.Index([])
+        chance = 2 * math.sqrt(0.8 * 0.2 / max(len(_apart(backtest, cutoffs)), 1))  # what few windows may differ by
         if coverage < min(0.74, 0.8 - chance):
             held += ": the band is too narrow, plan with more slack than it shows"
         elif coverage > max(0.88, 0.8 + chance):
