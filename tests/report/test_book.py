@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from openbook.plots.cube import ALL_INPUTS, weight_cube
-from openbook.plots.times import Clock
+from openbook.plots.times import Clock, steps_between
 from openbook.report import book
 from openbook.report.book import _beside, book_part
 from openbook.report.payload import page_clock
@@ -95,6 +95,25 @@ def test_lags_name_the_day_before(nasty_folder: Path) -> None:
     source, target, weight = entries[0]["lags"][0]
     assert target - source == 24 * 3_600_000
     assert 0 < weight < 1
+
+
+@pytest.mark.parametrize(("freq", "clock"), [("MS", Clock("month")), ("QS", Clock("quarter")), ("YE", Clock("year"))])
+def test_seven_steps_back_are_one_distance_however_many_days_they_have(freq: str, clock: Clock) -> None:
+    stamps = pd.Series(pd.date_range("2020-01-01", periods=30, freq=freq))
+    cells = [(step, source) for step in range(6) for source in range(24)]
+    frame = pd.DataFrame(
+        {
+            "step": [step + 1 for step, _ in cells],
+            "ds": [stamps[24 + step] for step, _ in cells],
+            "source_ds": [stamps[source] for _, source in cells],
+            "feature": "y",
+            "weight": [0.77 if 24 + step - source == 7 else 0.01 for step, source in cells],
+        }
+    )
+    (source, target, most), (_, _, second), _ = book._top_lags(weight_cube(frame), clock)
+    assert (most, second) == (0.77, 0.01)
+    begin, end = (pd.Series([pd.Timestamp(stamp, unit="ms")]) for stamp in (source, target))
+    assert steps_between(begin, end, clock)[0] == 7
 
 
 def test_worst_best_and_latest_come_first(nasty_folder: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
-from openbook.plots.times import Clock
+from openbook.plots.times import Clock, steps_between
 from openbook.report.payload import counted_numbers, pack, stamp_numbers
 from openbook.report.source import Backtest, explained_pairs, read_weights
 from openbook.report.tables import mapping
@@ -166,7 +166,8 @@ def _top_lags(cube: Cube, clock: Clock) -> list[list[float]]:
     """
     sources, targets = counted_numbers(cube.sources, clock), counted_numbers(cube.targets, clock)
     by_time = cube.weight.sum(2)
-    lag = np.broadcast_to(targets[:, None] - sources[None, :], by_time.shape)
+    step, past = np.indices(by_time.shape).reshape(2, -1)
+    lag = steps_between(cube.sources.iloc[past], cube.targets.iloc[step], clock)
     _, group = np.unique(lag, return_inverse=True)
     group = group.ravel()
     count = np.bincount(group)
