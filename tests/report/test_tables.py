@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 
 from openbook.plots.times import Clock
 from openbook.report import tables
-from openbook.report.source import read_backtest
+from openbook.report.source import Backtest, read_backtest
 from openbook.report.tables import (
     decision_rows,
     fact_rows,
@@ -61,6 +62,49 @@ def test_long_series_tables_keep_both_ends(nasty_folder: Path, monkeypatch: pyte
     assert table is not None
     assert len(table["rows"]) == 2
     assert "lists 2 of 3" in notes[0]
+
+
+def by_series(folder: Path, floors: list[str], errors: dict[str, dict[str, float]]) -> Backtest:
+    """A backtest with the given MASE of every series and model."""
+    read = read_backtest(folder)
+    read.run["floors"] = floors
+    models = list(next(iter(errors.values())))
+    rows = [(name, model, error) for name, each in errors.items() for model, error in each.items()]
+    frame = pd.DataFrame(rows, columns=["unique_id", "model", "mase"])
+    return replace(read, by_series=frame, scores=read.scores[read.scores["model"].isin(models)].reset_index(drop=True))
+
+
+def test_a_loss_against_a_floor_without_error_is_the_worst_of_all(small_folder: Path) -> None:
+    errors = {
+        "fine": {"openbook": 0.5, "ridge": 1.0},
+        "lost": {"openbook": 0.1, "ridge": 0.0},
+        "both": {"openbook": 0.0, "ridge": 0.0},
+        "same": {"openbook": 1.0, "ridge": 1.000001},
+    }
+    table, _ = series_table(by_series(small_folder, ["ridge"], errors))
+    assert table is not None
+    assert [row["id"] for row in table["rows"]] == ["lost", "both", "same", "fine"]
+    assert table["rows"][0]["versus"] == {"name": "versus", "text": "+∞", "tone": "worse"}
+    assert (table["won"], table["count"]) == (1, 4)
+
+
+def test_series_without_any_score_are_counted(small_folder: Path) -> None:
+    nothing = {"openbook": float("nan"), "ridge": float("nan")}
+    errors = {"fine": {"openbook": 0.5, "ridge": 1.0}, "empty": nothing}
+    table, notes = series_table(by_series(small_folder, ["ridge"], errors))
+    assert table is not None
+    assert notes == ["1 series could not be scored; the table by series does not list them."]
+    assert series_table(by_series(small_folder, ["ridge"], {"one": nothing, "two": nothing}))[0] is None
+
+
+def test_floors_alone_are_listed_by_their_own_error(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = {name: {"ridge": error} for name, error in (("a", 0.5), ("b", 2.0), ("c", 1.0))}
+    alone = by_series(small_folder, ["ridge"], errors)
+    table, notes = series_table(alone)
+    assert table is not None
+    assert ([row["id"] for row in table["rows"]], table["won"], notes) == (["b", "c", "a"], None, [])
+    monkeypatch.setattr(tables, "MAX_SERIES_ROWS", 2)
+    assert "the 1 where ridge errs most and the 1 where it errs least" in series_table(alone)[1][0]
 
 
 def test_one_series_needs_no_table(small_folder: Path) -> None:

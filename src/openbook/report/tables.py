@@ -11,7 +11,7 @@ import pandas as pd
 
 from openbook.plots.times import Clock, stamp_label, wall_clock
 from openbook.report.source import Backtest
-from openbook.report.words import best_of, digits_for, number, percent, plural, shown
+from openbook.report.words import best_of, digits_for, number, percent, plural, shown, tied
 
 MAX_SERIES_ROWS = 60
 # Column, heading, what it means, how a value is written (None: with the digits of its column).
@@ -107,13 +107,19 @@ def series_table(backtest: Backtest) -> tuple[dict[str, Any] | None, list[str]]:
     table = backtest.by_series
     if table["unique_id"].nunique() < 2 or not pair:
         return None, []
-    wide = table.pivot_table(index="unique_id", columns="model", values=backtest.metric, aggfunc="first", sort=False)
+    each = table.drop_duplicates(["unique_id", "model"])
+    wide = each.pivot(index="unique_id", columns="model", values=backtest.metric).reindex(each["unique_id"].unique())
     wide = wide.reindex(columns=list(dict.fromkeys([*pair, *wide.columns])))
     kept = wide.dropna(subset=pair)
-    loss = (kept[pair[0]] / kept[pair[-1]].where(kept[pair[-1]] > 0) - 1).sort_values(
-        ascending=False, na_position="last"
-    )
-    won = int((kept[network] < kept[floor]).sum()) if network and floor else None
+    notes = []
+    if len(kept) < len(wide):
+        left = plural(len(wide) - len(kept), "series", "series")
+        notes.append(f"{left} could not be scored; the table by series does not list them.")
+    if kept.empty:
+        return None, notes
+    compared = len(pair) > 1
+    loss = (_loss(kept[pair[0]], kept[pair[1]]) if compared else kept[pair[0]]).sort_values(ascending=False)
+    won = int(((kept[pair[0]] < kept[pair[1]]) & ~tied(kept[pair[0]], kept[pair[1]])).sum()) if compared else None
     half = MAX_SERIES_ROWS // 2
     picked = list(loss.index) if len(loss) <= MAX_SERIES_ROWS else [*loss.index[:half], *loss.index[-half:]]
     digits = digits_for(kept[pair].to_numpy().ravel())
@@ -122,20 +128,32 @@ def series_table(backtest: Backtest) -> tuple[dict[str, Any] | None, list[str]]:
             "id": str(name),
             "closest": shown(str(wide.loc[name].idxmin())),
             "values": [number(float(kept.loc[name, model]), digits) for model in pair],
-            "versus": _cell("versus", float(loss[name]), 1, None, len(pair) < 2),
+            "versus": _versus(float(loss[name])),
         }
         for name in picked
     ]
-    notes = []
     if len(picked) < len(loss):
-        notes.append(
-            f"The table by series lists {len(picked)} of {len(loss):,}: the {half} where the network does worst against "
-            f"the floor and the {half} where it does best; scores_by_series.csv has all."
+        ends = (
+            f"where the network does worst against the floor and the {half} where it does best"
+            if compared
+            else f"where {shown(pair[0])} errs most and the {half} where it errs least"
         )
-    if len(kept) < len(wide):
-        notes.append(f"{plural(len(wide) - len(kept), 'series', 'series')} could not be scored and stand in no table.")
+        notes.insert(
+            0,
+            f"The table by series lists {len(picked)} of {len(loss):,}: the {half} {ends}; scores_by_series.csv has all.",
+        )
     table_facts = {"models": list(map(shown, pair)), "metric": backtest.metric.upper(), "rows": rows}
     return {**table_facts, "won": won, "count": len(kept)}, notes
+
+
+def _loss(error: pd.Series, base: pd.Series) -> pd.Series:
+    """By how much errors exceed those of a floor: without end where the floor makes none."""
+    return (error / base.where(base > 0) - 1).mask(base == 0, np.where(error > 0, np.inf, 0.0))
+
+
+def _versus(loss: float) -> dict[str, str]:
+    cell = _cell("versus", loss, 1, None, False)
+    return cell | {"text": "+∞", "tone": "worse"} if loss == math.inf else cell
 
 
 def protocol_words(backtest: Backtest, clock: Clock) -> str:
