@@ -267,3 +267,20 @@ def test_kernels_are_compiled_beside_the_models_before_them(
     monkeypatch.setattr(module, "compile_ahead", lambda: started.append(1))
     run_backtest(ob.read_table(hourly), Plan(H, n_windows=1, models=models), make_model)
     assert len(started) == expected
+
+
+def scored(**columns: list[float]) -> pd.DataFrame:
+    return pd.DataFrame({"model": ["luong", "ridge"], "coverage_80": 0.8, "mase": [0.5, 1.0], "missing": 0.0} | columns)
+
+
+def test_a_model_that_left_rows_out_is_named() -> None:
+    assert module._warnings(scored(), {}) == []
+    assert module._warnings(scored(missing=[0.12, 0.001]), {}) == [
+        "`luong` gave no forecast for 12 % of the rows: its scores are of the others.",
+        "`ridge` gave no forecast for less than 1 % of the rows: its scores are of the others.",
+    ]
+
+
+def test_a_model_as_good_as_a_floor_does_not_win_by_rounding() -> None:
+    assert module._warnings(scored(mase=[1.0, 1.0 + 1e-9]), {})[0].startswith("A floor does as well: ridge has")
+    assert module._warnings(scored(mase=[1.1, 1.0]), {})[0].startswith("A floor wins: ridge has")

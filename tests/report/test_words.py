@@ -165,3 +165,10 @@ def test_errors_that_differ_by_rounding_are_a_tie(tmp_path: Path) -> None:
         "No winner: openbook and the best simple method, ridge, were both off by 15.0 calls per hour on average"
     )
     assert verdict(test) == ["On this evidence use ridge: it is simpler, and the network has not shown to be better."]
+
+
+def test_a_winner_that_left_rows_out_says_so(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    test = replace(test, scores=test.scores.assign(missing=[0.12, 0.0]))
+    assert "Openbook gave no forecast for 12% of the rows: its scores are of the others." in verdict(test)
+    assert "no forecast" not in " ".join(verdict(replace(test, scores=test.scores.assign(missing=0.0))))

@@ -31,6 +31,7 @@ from openbook.ops.ahead import compile_ahead
 
 ALWAYS = ("seasonal_naive", "ridge")  # no forecast of ours is shown without these two
 SCORED = 80.0  # the level that coverage_80 and pinball need, whatever others are asked for
+_TIE = 1e-6  # errors that differ relatively by less are equal
 _IN_PROCESS = ("naive", *ALWAYS)
 _EXPLAINED_SERIES, _EXPLAINED_CUTOFFS = 12, 7
 
@@ -310,18 +311,23 @@ def _scored(
 
 
 def _warnings(scores: pd.DataFrame, ran: dict[str, _Ran]) -> list[str]:
-    """In words: a floor that wins, models that failed, bands that cover too little or too much."""
+    """In words: a floor that wins, models that failed or left rows out, bands that cover too little or too much."""
     words = [f"{name} failed: {run.failure}" for name, run in ran.items() if run.failure is not None]
     known = scores.dropna(subset=["mase"])
     ours = known[~known["model"].isin(FLOORS)]
     floors = known[known["model"].isin(FLOORS)]
-    if len(ours) and len(floors) and floors["mase"].iloc[0] <= ours["mase"].iloc[0]:
+    if len(ours) and len(floors) and floors["mase"].iloc[0] <= ours["mase"].iloc[0] * (1 + _TIE):
         best, floor = ours.iloc[0], floors.iloc[0]
+        level = best["mase"] <= floor["mase"] * (1 + _TIE)
         words.insert(
             0,
-            f"A floor wins: {floor['model']} has a MASE of {floor['mase']:.3f}, the best model {best['model']} "
-            f"{best['mase']:.3f}. Use the floor, or give the model more history or known-future inputs.",
+            f"{'A floor does as well' if level else 'A floor wins'}: {floor['model']} has a MASE of {floor['mase']:.3f}, "
+            f"the best model {best['model']} {best['mase']:.3f}. Use the floor, or give the model more history or "
+            "known-future inputs.",
         )
+    for _, row in scores[scores["missing"] > 0].iterrows():
+        share = f"{row['missing']:.0%}".replace("%", " %") if row["missing"] >= 0.005 else "less than 1 %"
+        words.append(f"`{row['model']}` gave no forecast for {share} of the rows: its scores are of the others.")
     for _, row in ours.iterrows():
         if np.isfinite(row["coverage_80"]) and abs(row["coverage_80"] - 0.8) > 0.1:
             words.append(f"The 80 % band of {row['model']} covered {row['coverage_80']:.0%} of the truth.")

@@ -255,6 +255,12 @@ def _rarely(chance: float) -> str:
 def _quality(backtest: Backtest, model: str) -> list[str]:
     wape, coverage = backtest.score(model, "wape"), backtest.score(model, "coverage_80")
     sentences = []
+    missing = backtest.score(model, "missing") if "missing" in backtest.scores else 0.0
+    if missing > 0:
+        share = percent(missing, 0) if missing >= 0.005 else "less than 1%"
+        sentences.append(
+            f"{begin(shown(model))} gave no forecast for {share} of the rows: its scores are of the others."
+        )
     if math.isfinite(wape):
         sentences.append(f"The errors of {shown(model)} add up to {percent(wape)} of the actual volume.")
     if math.isfinite(coverage):
