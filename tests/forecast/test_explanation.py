@@ -18,7 +18,7 @@ def test_weights_average_is_the_median_of_the_windows() -> None:
     # The first window lacks its oldest hours: there the others alone count.
     np.testing.assert_allclose(heat.z[:, :10], np.median(looked[1:], axis=0)[:, :10])
     np.testing.assert_allclose(bars.x, [0.5, 0.3, 0.2])
-    assert list(bars.y)[1] == "&lt;b&gt;holiday&lt;/b&gt;"
+    assert list(bars.customdata)[1] == "&lt;b&gt;holiday&lt;/b&gt;"
 
 
 def test_windows_are_picked_with_all_that_is_told_of_them() -> None:
@@ -160,3 +160,14 @@ def test_the_unit_of_time_is_that_of_all_stamps_not_of_two_targets() -> None:
     ds[:, 1] += np.timedelta64(71, "h")  # as from a Friday to a Monday
     text = replace(found, ds=ds).plot(average=True).data[0].customdata[0][0]
     assert "hour" in text
+
+
+def test_inputs_whose_long_names_begin_alike_keep_rows_of_their_own() -> None:
+    names = tuple(f"temperature of the outside air in {city}" for city in ("Berlin", "Bonn", "Bremen"))
+    found = replace(make_explanation("two_stage"), features=names)
+    heat, bars = (figure := found.plot(view="inputs")).data
+    assert list(heat.y) == list(bars.y) == [0, 1, 2]
+    assert figure.layout.yaxis.ticktext[0].startswith("temperature of the outs")
+    average = found.plot(average=True)
+    assert list(average.data[-1].y) == [0, 1, 2]
+    assert len(average.layout.yaxis2.ticktext) == 3

@@ -55,7 +55,7 @@ def plot_average(average: Average, clock: Clock, title: str) -> go.Figure:
     if not alone:
         top = Spread(*(part[:MOST_BARS] for part in average.by_feature))
         figure.add_trace(_bars(names, top), row=1, col=2)
-        figure.update_yaxes(autorange="reversed", row=1, col=2)
+        figure.update_yaxes(**_name_axis(names), row=1, col=2)
         figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=5, row=1, col=2)
     nowhere = f"; {average.memory:.0%} looked nowhere" if average.memory >= 0.005 else ""
     told = f"{escape(title)}: where it looked, {_told(average)}{nowhere}"
@@ -80,15 +80,15 @@ def plot_inputs(
     )  # fmt: skip
     past = _place_words(back_T, clock, back=True)
     figure.add_heatmap(
-        z=alpha_TF.T[order], x=np.arange(len(past)), y=names, **_scale(alpha_TF), showscale=False,
-        customdata=np.broadcast_to(past, (len(names), len(past))),
-        hovertemplate="%{y}, %{customdata}<br>%{z:.1%}<extra></extra>", row=1, col=1,
+        z=alpha_TF.T[order], x=np.arange(len(past)), y=np.arange(len(names)), **_scale(alpha_TF), showscale=False,
+        customdata=np.broadcast_to(past, (len(names), len(past))), text=[[name] * len(past) for name in names],
+        hovertemplate="%{text}, %{customdata}<br>%{z:.1%}<extra></extra>", row=1, col=1,
     )  # fmt: skip
-    bar = {"x": mean[order], "y": names, "orientation": "h", "marker": {"color": _BLUE}}
-    figure.add_bar(**bar, hovertemplate="%{y} %{x:.1%}<extra></extra>", row=1, col=2)
+    bar = {"x": mean[order], "y": np.arange(len(names)), "orientation": "h", "marker": {"color": _BLUE}}
+    figure.add_bar(**bar, customdata=names, hovertemplate="%{customdata} %{x:.1%}<extra></extra>", row=1, col=2)
     figure.update_xaxes(**_place_axis(back_T, clock, back=True), row=1, col=1)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=4, row=1, col=2)
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_yaxes(**_name_axis(names), automargin=True)
     told = f"{escape(title)}: stage one, which inputs it weighed"
     return _finished(figure, told, 190 + 28 * max(4, len(names)), 0.25)
 
@@ -204,6 +204,11 @@ def _names(features: Sequence[str]) -> list[str]:
     return ["all inputs" if name == ALL_INPUTS else escape(name) for name in short]
 
 
+def _name_axis(names: Sequence[str]) -> dict[str, Any]:
+    """An axis of names by position, first on top: long names may look alike once they are cut."""
+    return {"tickvals": np.arange(len(names)), "ticktext": list(names), "autorange": "reversed"}
+
+
 def _place_words(places: np.ndarray, clock: Clock, *, back: bool) -> list[str]:
     """Places in words: distances before the cutoff, or before a step of the forecast."""
     here, before, after = (
@@ -253,10 +258,11 @@ def _bars(names: Sequence[str], found: Spread) -> Any:
     import plotly.graph_objects as go
 
     return go.Bar(
-        x=found.median, y=list(names), orientation="h", marker={"color": _BLUE}, showlegend=False,
+        x=found.median, y=np.arange(len(names)), customdata=list(names), orientation="h",
+        marker={"color": _BLUE}, showlegend=False,
         error_x={"array": found.high - found.median, "arrayminus": found.median - found.low, "color": INK},
         text=[_range_words(*parts) for parts in zip(*found, strict=True)], textposition="none",
-        hovertemplate="%{y} %{text}<extra></extra>",
+        hovertemplate="%{customdata} %{text}<extra></extra>",
     )  # fmt: skip
 
 
