@@ -52,13 +52,42 @@ def test_unknown_choices_are_refused(explanation: pd.DataFrame) -> None:
 def test_forecast_lines_and_band(nasty_folder: Path) -> None:
     frame = pd.read_parquet(nasty_folder / "forecasts.parquet")
     figure = plot_forecast(frame, unique_id=NASTY_IDS[0], cutoff=frame["cutoff"].max(), models=["openbook", "ridge"])
-    assert [trace.name for trace in figure.data] == [None, "80 % band", "actual", "openbook", "ridge"]
-    assert len(figure.data[3].y) == 24
-    assert figure.data[4].line.dash == "dash"
+    assert [trace.name for trace in figure.data] == ["80 % band", "actual", "openbook", "ridge"]
+    assert len(figure.data[2].y) == 24
+    assert len(figure.data[0].y) == 2 * 24 + 1
+    assert figure.data[3].line.dash == "dash"
     assert "<script>" not in json.dumps(figure.to_plotly_json()["layout"]["title"]["text"])
     every = plot_forecast(frame)
     assert {"bahdanau", "seasonal_naive"} <= {trace.name for trace in every.data}
     assert not any("-lo-" in (trace.name or "") for trace in every.data)
+
+
+def windows(step: int) -> pd.DataFrame:
+    """Two windows of three steps, cutoffs ``step`` apart; forecasts tell their window."""
+    ds = [1, 2, 3, 1 + step, 2 + step, 3 + step]
+    frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": [0] * 3 + [step] * 3, "y": np.array(ds) * 10.0})
+    point = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+    return frame.assign(**{"ridge": point, "ridge-lo-80": point - 0.5, "ridge-hi-80": point + 0.5})
+
+
+def test_overlapping_windows_show_the_latest_forecast_of_every_stamp() -> None:
+    band, actual, ridge = plot_forecast(windows(1)).data
+    assert list(ridge.x) == [1, 2, 3, 4]
+    assert list(ridge.y) == [1.0, 2.0, 2.0, 2.0]
+    assert list(actual.y) == [10.0, 20.0, 30.0, 40.0]
+    assert list(band.y) == [0.5, 1.5, 1.5, 1.5, 2.5, 2.5, 2.5, 1.5, None]
+    assert list(plot_forecast(windows(1), cutoff=0).data[-1].y) == [1.0, 1.0, 1.0]
+
+
+def test_no_line_crosses_time_that_was_not_tested() -> None:
+    band, actual, ridge = plot_forecast(windows(5)).data
+    np.testing.assert_array_equal(ridge.y, [1, 1, 1, np.nan, 2, 2, 2])
+    assert np.isnan(actual.y[3])
+    assert list(band.x) == [1, 2, 3, 3, 2, 1, None, 6, 7, 8, 8, 7, 6, None]
+    assert ridge.mode == "lines"
+    assert plot_forecast(windows(5).iloc[[0, 3]]).data[-1].mode == "lines+markers"  # windows of one step
+    adjacent = plot_forecast(windows(3)).data[-1]
+    assert list(adjacent.y) == [1, 1, 1, 2, 2, 2]
 
 
 def test_polars_frames_are_welcome(nasty_folder: Path) -> None:

@@ -130,6 +130,7 @@ def test_nasty_names_draw_and_never_run(tmp_path: Path) -> None:
     assert "looked most at" in words
     assert "1 day before" in words
     assert "Average error in this window: openbook" in words
+    assert "Average error over all windows drawn: openbook" in words
     assert seen["clicked"].startswith("For Wed 14 May 01:00, openbook looked most at ")
     assert "25% of the answer looked nowhere" in seen["clicked"]
     assert "Tue 13 May 01:00 (1 day before; " in seen["clicked"]

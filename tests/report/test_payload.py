@@ -48,6 +48,16 @@ def test_overlapping_windows_share_their_stamps(small_folder: Path) -> None:
     np.testing.assert_array_equal(unpack(series["actual"]), [1.0, 2.0, 3.0, 4.0])
 
 
+def test_time_between_windows_that_do_not_touch_is_a_gap(small_folder: Path) -> None:
+    frame = pd.read_parquet(small_folder / "forecasts.parquet")
+    assert forecast_part(read_backtest(small_folder))[0][0]["gaps"] == []
+    later = frame["cutoff"] > frame["cutoff"].min()
+    for column in ("ds", "cutoff"):
+        frame[column] += later * pd.Timedelta(hours=3)
+    frame.to_parquet(small_folder / "forecasts.parquet")
+    assert forecast_part(read_backtest(small_folder))[0][0]["gaps"] == [4]
+
+
 def test_history_lengthens_the_line_of_actuals(small_folder: Path) -> None:
     first = pd.read_parquet(small_folder / "forecasts.parquet")["ds"].min()
     ds = pd.date_range(end=first, periods=4, freq="h")[:-1]

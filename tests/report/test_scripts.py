@@ -60,3 +60,30 @@ def test_seconds_are_counted_and_written(tmp_path: Path) -> None:
         f"[OB.stamp({stamp}, {clock}), OB.distance({stamp}, {stamp} + 20000, {clock}), OB.steps(9, {clock})]",
     )
     assert said == ["Tue 13 May 14:00:10", "20 seconds before", "1 minute 30 seconds"]
+
+
+def test_lines_break_where_no_window_tested(tmp_path: Path) -> None:
+    point = 'pack([1, 2, 3, 4], "f4", [2, 2])'
+    series = (
+        '{cutoffs: [0, 4], stamps: pack([1, 2, 5, 6], "f8"), actual: pack([1, 2, 3, 4], "f4"), gaps: [2], '
+        f'place: pack([0, 1, 2, 3], "i4", [2, 2]), point: {{a: {point}}}, low: {{a: {point}}}, high: {{a: {point}}}}}'
+    )
+    drawn = answer(tmp_path, f'OB.stretch({series}, [{{name: "a"}}], null)')
+    assert drawn["stamps"] == [1, 2, 3.5, 5, 6]
+    assert drawn["actual"] == drawn["lines"]["a"]["point"] == drawn["lines"]["a"]["low"] == [1, 2, None, 3, 4]
+    assert not drawn["overlap"]
+    assert answer(tmp_path, "[[1, 2, null, 3], [1, 2, null, 3, 4], [1]].map(OB.mode)") == [
+        "lines+markers",
+        "lines",
+        "lines+markers",
+    ]
+    outline = answer(tmp_path, "OB.outline([1, 2, 3.5, 5], [1, 2, null, 3], [2, 3, null, 4])")
+    assert outline == {"x": [1, 2, 2, 1, None, 5, 5, None], "y": [1, 2, 3, 2, None, 3, 4, None]}
+
+
+def test_overlapping_windows_are_told_from_others(tmp_path: Path) -> None:
+    series = (
+        '{cutoffs: [0, 1], stamps: pack([1, 2, 3], "f8"), actual: pack([1, 2, 3], "f4"), gaps: [], '
+        'place: pack([0, 1, 1, 2], "i4", [2, 2]), point: {}, low: {}, high: {}}'
+    )
+    assert answer(tmp_path, f"[null, 1].map((origin) => OB.stretch({series}, [], origin).overlap)") == [True, False]

@@ -21,7 +21,7 @@ from openbook.plots.colors import (
     weight_scale,
 )
 from openbook.plots.cube import Cube, weight_cube
-from openbook.plots.times import Clock, clock_of, distance_words, stamp_label, wall_clock
+from openbook.plots.times import Clock, clock_of, distance_words, gaps_between, stamp_label, wall_clock
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -41,7 +41,8 @@ def plot_forecast(
     """Forecasts of one series against what happened, the first model with its band, floors dashed.
 
     ``frame`` is what ``cross_validation`` or ``predict`` returns (pandas or polars): ``unique_id, ds`` and one column per
-    model, with ``y`` and ``cutoff`` where known. ``unique_id`` defaults to the first series, ``cutoff`` to all origins.
+    model, with ``y`` and ``cutoff`` where known. ``unique_id`` defaults to the first series, ``cutoff`` to all origins: then
+    every stamp shows the latest forecast made for it, and lines break where no window tested.
 
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2], "y": [3.0, 4.0], "ridge": [3.1, 3.9]})
     >>> [trace.name for trace in plot_forecast(frame).data]
@@ -52,23 +53,49 @@ def plot_forecast(
     table = _one_series(_pandas(frame), unique_id)
     if cutoff is not None and "cutoff" in table:
         table = _matching(table, "cutoff", cutoff)
-    table = table.sort_values("ds")
+    table = _freshest(table) if "cutoff" in table and len(table) else table.sort_values("ds")
     columns = [name for name in table.columns if name not in _PLAIN_COLUMNS and not _is_bound(name, table.columns)]
     names = list(columns if models is None else models)
     styles = line_styles(names, set(KNOWN_FLOORS if floors is None else floors))
     figure, x = go.Figure(), wall_clock(table["ds"])
     if names and f"{names[0]}-lo-{level}" in table:
         color = styles[names[0]]["color"]
-        quiet = {"x": x, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-        figure.add_scatter(y=table[f"{names[0]}-lo-{level}"], **quiet)
-        fill = {"fill": "tonexty", "fillcolor": faint(color), "name": f"{level} % band", "showlegend": True}
-        figure.add_scatter(y=table[f"{names[0]}-hi-{level}"], **{**quiet, **fill})
+        ends = [table[f"{names[0]}-{side}-{level}"].to_numpy(float, na_value=np.nan) for side in ("lo", "hi")]
+        quiet = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+        fill = {"fill": "toself", "fillcolor": faint(color), "name": f"{level} % band"}
+        figure.add_scatter(**_outline(list(x), *ends), **quiet, **fill)
     if "y" in table:
-        figure.add_scatter(x=x, y=table["y"], name="actual", mode="lines", line={"color": ACTUAL, "width": 2})
+        figure.add_scatter(x=x, y=table["y"], name="actual", mode=_mode(table["y"]), line={"color": ACTUAL, "width": 2})
     for name in names:
-        figure.add_scatter(x=x, y=table[name], name=escape(name), mode="lines", line={**styles[name], "width": 1.8})
+        line = {**styles[name], "width": 1.8}
+        figure.add_scatter(x=x, y=table[name], name=escape(name), mode=_mode(table[name]), line=line)
     title = escape(str(table["unique_id"].iloc[0])) if len(table) else ""
     return figure.update_layout(**figure_layout(title), hovermode="x unified")
+
+
+def _freshest(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a stamp with the latest forecast of each model, and a row without values wherever time was not tested."""
+    last = table.sort_values(["cutoff", "ds"]).groupby("ds", as_index=False).last()
+    gaps = gaps_between(last["ds"], table)
+    whole = pd.concat([last, last.iloc[gaps][["ds", "unique_id"]]], ignore_index=True)
+    return whole.iloc[np.argsort(np.concatenate([np.arange(len(last)), gaps - 0.5]))]
+
+
+def _mode(values: pd.Series) -> str:
+    """Lines, with dots where a value has no neighbour to draw a line to."""
+    known = np.concatenate([[False], values.notna(), [False]])
+    return "lines+markers" if (known[1:-1] & ~known[:-2] & ~known[2:]).any() else "lines"
+
+
+def _outline(x: list[Any], low: np.ndarray, high: np.ndarray) -> dict[str, list[Any]]:
+    """The outline of a band, one closed shape for every stretch without a gap."""
+    known = np.isfinite(low) & np.isfinite(high)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
+    shape: dict[str, list[Any]] = {"x": [], "y": []}
+    for begin, end in edges.reshape(-1, 2):
+        shape["x"] += [*x[begin:end], *x[begin:end][::-1], None]
+        shape["y"] += [*low[begin:end], *high[begin:end][::-1], None]
+    return shape
 
 
 def plot_weights(

@@ -161,6 +161,22 @@ def steps_between(source: pd.Series, target: pd.Series, clock: Clock) -> np.ndar
     return np.round(seconds / (_SECONDS[clock.unit] * clock.multiple)).astype(np.int64)
 
 
+def gaps_between(stamps: pd.Series, windows: pd.DataFrame) -> np.ndarray:
+    """Positions in the sorted ``stamps`` of one series before which time lies that no window tested.
+
+    ``windows`` holds ``ds`` and ``cutoff`` of every forecast; a cutoff is the stamp just before its window.
+
+    >>> windows = pd.DataFrame({"ds": [1, 2, 5, 6], "cutoff": [0, 0, 4, 4]})
+    >>> gaps_between(windows["ds"], windows)
+    array([2])
+    """
+    first = windows.groupby("cutoff")["ds"].min()
+    place = pd.Index(stamps).get_indexer(first)
+    inner = place > 0
+    before = pd.Index(stamps)[place[inner] - 1]
+    return np.sort(place[inner][before < first.index[inner]])
+
+
 def span_words(steps: int, clock: Clock) -> str:
     """A number of steps as a length of time.
 

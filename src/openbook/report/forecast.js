@@ -25,7 +25,32 @@ OB.stretch = (series, models, origin) => {
     lines[model.name] = { point: lay(series.point[model.name]), ...band };
   }
   const known = Array.from(actual.slice(first, last + 1), (value) => (Number.isNaN(value) ? null : value));
-  return { stamps: Array.from(stamps.slice(first, last + 1)), actual: known, lines };
+  const drawn = { stamps: Array.from(stamps.slice(first, last + 1)), actual: known, lines };
+  drawn.overlap = new Set(cells.map((cell) => place[cell])).size < cells.length;
+  // No line is drawn across time that no window tested: a stamp without values stands in every gap, the last gap first.
+  for (const gap of [...series.gaps].reverse()) {
+    const at = gap - first;
+    if (at <= 0 || at > last - first) continue;
+    drawn.stamps.splice(at, 0, (drawn.stamps[at - 1] + drawn.stamps[at]) / 2);
+    const parts = Object.values(lines).flatMap((line) => Object.values(line));
+    for (const values of [drawn.actual, ...parts]) values.splice(at, 0, null);
+  }
+  return drawn;
+};
+
+/** The outline of a band, one closed shape for every stretch without a gap. */
+OB.outline = (stamps, low, high) => {
+  const [x, y] = [[], []];
+  let begin = 0;
+  for (let end = 0; end <= stamps.length; end += 1) {
+    if (end < stamps.length && low[end] !== null && high[end] !== null) continue;
+    if (end > begin) {
+      x.push(...stamps.slice(begin, end), ...stamps.slice(begin, end).reverse(), null);
+      y.push(...low.slice(begin, end), ...high.slice(begin, end).reverse(), null);
+    }
+    begin = end + 1;
+  }
+  return { x, y };
 };
 
 /** Mean absolute error over the stamps where both are known; null where there are none. */
@@ -61,22 +86,28 @@ OB.faint = (color) => {
   return `rgba(${part(1)},${part(3)},${part(5)},0.15)`;
 };
 
+/** Lines, with dots where a value has no neighbour to draw a line to. */
+OB.mode = (values) => {
+  const none = (value) => value === null || value === undefined;
+  return values.some((value, i) => !none(value) && none(values[i - 1]) && none(values[i + 1])) ? "lines+markers" : "lines";
+};
+
 OB.forecastTraces = (data, drawn, shown, banded) => {
   const traces = [];
   const x = drawn.stamps;
   if (banded && shown.has(banded.name) && drawn.lines[banded.name] && drawn.lines[banded.name].low) {
     const { low, high } = drawn.lines[banded.name];
-    const edge = { x, mode: "lines", line: { width: 0, shape: "linear" }, hoverinfo: "skip", connectgaps: false };
-    traces.push({ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: OB.faint(banded.color) });
+    traces.push({ ...OB.outline(x, low, high), mode: "lines", line: { width: 0 }, hoverinfo: "skip", fill: "toself", fillcolor: OB.faint(banded.color) });
   }
   const hover = (name) => `${OB.plain(name)} %{y:,.${OB.digits(Math.max(...drawn.actual.map((y) => Math.abs(y || 0)))) || 0}f}<extra></extra>`;
   const order = data.models.filter((model) => shown.has(model.name) && drawn.lines[model.name]).reverse();
   for (const model of order) {
     const line = { color: model.color, dash: model.dash, width: model === data.models[0] ? 2.4 : model.floor ? 1.5 : 2 };
-    traces.push({ x, y: drawn.lines[model.name].point, mode: "lines", line, hovertemplate: hover(model.shown) });
+    const y = drawn.lines[model.name].point;
+    traces.push({ x, y, mode: OB.mode(y), line, marker: { color: model.color, size: 4 }, hovertemplate: hover(model.shown) });
   }
   if (shown.has("\u0000actual")) {
-    const mode = x.length <= 80 ? "lines+markers" : "lines";
+    const mode = x.length <= 80 ? "lines+markers" : OB.mode(drawn.actual);
     const style = { line: { color: "#1d1d1f", width: 1.8 }, marker: { color: "#1d1d1f", size: 4 } };
     traces.push({ x, y: drawn.actual, mode, ...style, hovertemplate: hover("what happened") });
   }
@@ -119,7 +150,8 @@ OB.drawForecasts = (data) => {
     if (state.origin !== null && drawn.stamps[0] <= series.cutoffs[state.origin]) {
       layout.annotations.push({ x: marks[0], y: 1, yref: "paper", xanchor: "right", yanchor: "top", text: "forecast made ", showarrow: false, font: { size: 12, color: "#5f6166" } });
     }
-    const where = state.origin === null ? "over all windows of this series" : "in this window";
+    const all = drawn.overlap ? "of the lines drawn, at each stamp the latest forecast" : "over all windows drawn";
+    const where = state.origin === null ? all : "in this window";
     const band = banded && series.low[banded.name] && shown.has(banded.name) ? ` The shaded band is where ${banded.shown} expects four of five values.` : "";
     const joined = state.origin === null && series.cutoffs.length > 1 ? " Dotted lines mark where a new forecast was made; every stamp shows the freshest one." : "";
     document.getElementById("forecast-words").textContent = OB.errorWords(data, drawn, shown, where) + band + joined;

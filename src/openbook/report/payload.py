@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.plots.colors import FONT, WEIGHT_SCALE, line_styles
-from openbook.plots.times import Clock, clock_of, counted, wall_clock
+from openbook.plots.times import Clock, clock_of, counted, gaps_between, wall_clock
 from openbook.report.source import Backtest
 from openbook.report.words import shown, window_errors
 
@@ -160,6 +160,7 @@ def _series_part(
         "id": name,
         "cutoffs": stamp_numbers(pd.Series(cutoffs)).tolist(),
         "stamps": pack(stamp_numbers(known["ds"]), "f8"),
+        "gaps": gaps_between(known["ds"], group).tolist(),
         "actual": pack(known["y"].to_numpy(np.float64, na_value=np.nan), "f4"),
         "place": pack(place, "i4"),
         "point": {model: table(model) for model in models},
