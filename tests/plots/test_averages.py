@@ -53,6 +53,7 @@ def test_places_of_few_lags_are_drawn_by_lag() -> None:
     found = average_of(cells(weight_WHT, 0), np.ones((3, 1)), ("y",), POOL)
     assert (found.axis, found.place_P.tolist()) == ("lag", [24, 3])
     np.testing.assert_allclose(found.median_HP, [[0.25, 0.75]] * 3)
+    assert found.reach == 2
 
 
 def test_padding_counts_for_no_window() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openbook.report.average import average_part
+from openbook.report.average import _evenly_told, average_part
 from openbook.report.payload import page_clock, script_json
 from openbook.report.source import read_backtest, summed_weights
 from report_folders import NASTY_FEATURES, write_folder, write_stages
@@ -100,3 +100,25 @@ def test_an_even_look_up_is_called_even(small_folder: Path) -> None:
     assert all(
         "spread nearly evenly: no place stands out" in entry["words"]["lags"] for entry in entries_of(small_folder)
     )
+
+
+@pytest.mark.parametrize(
+    ("largest", "places", "even"),
+    [(0.5, 2, False), (0.5, 4, False), (0.3, 4, True), (0.01, 100, True), (1.0, 1, False)],
+)
+def test_few_places_are_never_called_even(largest: float, places: int, even: bool) -> None:
+    assert ("nearly evenly" in _evenly_told(np.array([largest, 0.0]), 1.0, places)) is even
+
+
+def test_models_of_few_places_are_not_called_even(small_folder: Path) -> None:
+    frame = pd.read_parquet(small_folder / "explanation.parquet")
+    own = frame[(frame["model"] == "openbook") & (frame["feature"] == "calls")]
+    near = (own["cutoff"] - own["source_ds"]) // pd.Timedelta(hours=1) == 4 - own[
+        "step"
+    ]  # four stamps before each step
+    far = (own["cutoff"] - own["source_ds"]) // pd.Timedelta(hours=1) == 5 - own["step"]
+    weights = own[near | far].assign(weight=np.where(near[near | far], 0.55, 0.45), memory=0.0)
+    weights.to_parquet(small_folder / "explanation.parquet")
+    words = entries_of(small_folder)[0]["words"]["lags"]
+    assert "4 hours before (55.0%)" in words
+    assert "nearly evenly" not in words

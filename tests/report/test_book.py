@@ -165,6 +165,13 @@ def test_whole_number_ids_and_stamps(small_folder: Path) -> None:
     assert entries[0]["targets"] == [8.0, 9.0, 10.0, 11.0]
 
 
+def test_places_without_a_weight_are_out_of_reach() -> None:
+    frame = pd.DataFrame(
+        {"step": [2, 2, 1, 1, 1], "source_ds": [3, 4, 3, 3, 5], "weight": [0.5, 0.5, 0.5, 0.5, float("nan")]}
+    )
+    assert book._reach(frame) == [1, 2]
+
+
 def test_the_share_that_looked_nowhere_is_kept_by_step() -> None:
     frame = pd.DataFrame({"step": [2, 2, 1, 1], "memory": [0.25, 0.25, 0.5, 0.5]})
     assert book._memory(frame) == [0.5, 0.25]

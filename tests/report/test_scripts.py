@@ -87,3 +87,47 @@ def test_overlapping_windows_are_told_from_others(tmp_path: Path) -> None:
         'place: pack([0, 1, 1, 2], "i4", [2, 2]), point: {}, low: {}, high: {}}'
     )
     assert answer(tmp_path, f"[null, 1].map((origin) => OB.stretch({series}, [], origin).overlap)") == [True, False]
+
+
+def entry(weights: list[list[float]], reach: list[int], stamps: int) -> str:
+    """An entry of the book with the three largest weights of the mean and of each step."""
+    count, flat = len(weights), [weight for row in weights for weight in row]
+    shape = f"[{count}, 3]"
+    top = f'source: pack({list(range(3)) * count}, "f8", {shape}), weight: pack({flat}, "f4", {shape}), '
+    top += f'feature: pack({[0] * len(flat)}, "u2", {shape}), share: pack({[1] * len(flat)}, "f4", {shape})'
+    targets = [9 + step for step in range(count - 1)]
+    return (
+        f"{{model: 'm', targets: {targets}, features: ['calls'], stamps: {stamps}, bin: 1, top: {{{top}}}, lags: [], "
+        f"memory: [], parts: [], reach: {reach}}}"
+    )
+
+
+def read(folder: Path, weights: list[list[float]], reach: list[int], stamps: int, step: str) -> str:
+    data = '{models: [], clock: {unit: "step", noun: "step", multiple: 1}}'
+    return str(answer(folder, f"OB.readingWords({data}, {entry(weights, reach, stamps)}, {step})"))
+
+
+def test_places_a_step_could_not_look_at_are_not_counted(tmp_path: Path) -> None:
+    weights = [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.4, 0.35, 0.2]]
+    one = read(tmp_path, weights, [9, 1, 4], 9, "0")
+    assert one.count("%") == 1  # one place, named once
+    assert "the rest" not in one
+    assert "evenly" not in one
+    few = read(tmp_path, weights, [9, 1, 4], 9, "1")
+    assert "the other 1 step shares the rest" in few
+    both = read(tmp_path, weights, [9, 1, 4], 9, "null")
+    assert "evenly" not in both  # each step has its own place, though together they share out the look-up
+
+
+def test_one_place_with_most_of_the_weight_stands_out_and_even_ones_do_not(tmp_path: Path) -> None:
+    weights = [[0.9, 0.05, 0.03], [0.9, 0.05, 0.03]]
+    assert "evenly" not in read(tmp_path, weights, [4, 4], 4, "0")
+    even = [[0.015, 0.014, 0.013]] * 2
+    assert "spread nearly evenly" in read(tmp_path, even, [100, 100], 100, "0")
+    assert "the other 97 steps share the rest" in read(tmp_path, even, [100, 100], 100, "null")
+
+
+def test_an_even_share_is_told_of_places_that_could_be_looked_at(tmp_path: Path) -> None:
+    gaps = entry([[0.5, 0.5, 0.0]] * 3, [9, 2, 2], 9)
+    said = answer(tmp_path, f"[null, 0].map((step) => OB.bookCaption({gaps}, null, step))")
+    assert said == ["", "Spread evenly, every column this step could look at would get 50% (red dotted line)."]

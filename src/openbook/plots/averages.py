@@ -54,7 +54,8 @@ class Average(NamedTuple):
 
     ``axis`` says what ``place_P`` counts, farthest first as in ``lag_L``: steps ``back`` from the cutoff, or the ``lag``
     from each step of the forecast, where that takes fewer columns. Features stand in order of their median, largest first;
-    ``memory`` is the median share of a forecast that looked nowhere.
+    ``memory`` is the median share of a forecast that looked nowhere, ``reach`` the median number of places a step could
+    look at.
     """
 
     axis: str
@@ -67,6 +68,7 @@ class Average(NamedTuple):
     by_feature: Spread
     memory: float
     pool: Pool
+    reach: float
 
 
 class InputsAverage(NamedTuple):
@@ -144,6 +146,7 @@ def average_of(cells: Cells, share_WF: np.ndarray, features: tuple[str, ...], po
         Spread(*(part[order] for part in by_feature)),
         max(0.0, 1 - float(np.median(found_W))),
         pool,
+        float(np.nanmedian(on_grid(np.ones(len(cells.weight)), cells.window, cells.step)[0])),
     )
 
 

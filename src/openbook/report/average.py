@@ -100,7 +100,7 @@ def _weights_entry(average: Average, name: str, clock: Clock) -> dict[str, Any]:
         f"of the look-up (median of {average.pool.words()}).{nowhere}",
         "lags": f"Counted back from each {clock.noun} it forecast, {name} usually looked most {_lags_told(average, clock)}; "
         f"{'the whiskers hold' if len(average.lag_L) <= FEW else 'the band holds'} the middle half of all forecasts."
-        + _evenly_told(average.by_lag.median, 1 - average.memory, len(average.place_P)),
+        + _evenly_told(average.by_lag.median, 1 - average.memory, average.reach),
         "features": "" if alone else f"Of all it looked up, {name} usually drew {_features_told(average, 'from')}.",
     }
     return {
@@ -144,7 +144,7 @@ def _times_entry(average: TimesAverage, name: str, clock: Clock) -> dict[str, An
         else ""
     )
     words = f"Stage two: for each step {name} then looks back, in its forecasts usually most at {told}."
-    reads = _evenly_told(median, 1.0, len(median)) + reads
+    reads = _evenly_told(median, 1.0, int(np.isfinite(average.by_place.median).sum())) + reads
     return {
         "words": words + reads,
         "pool": average.pool.words(),
@@ -202,9 +202,9 @@ def _place_told(back: int, clock: Clock) -> str:
     return f"{span_words(back, clock)} {'earlier' if back > 0 else 'later'}"
 
 
-def _evenly_told(median: np.ndarray, total: float, places: int) -> str:
-    """The warning that the largest share is hardly more than an even one."""
-    even = places > 1 and float(np.nanmax(median)) < 1.6 * total / places
+def _evenly_told(median: np.ndarray, total: float, places: float) -> str:
+    """The warning that the largest share is hardly more than an even one; of a few places all are told already."""
+    even = places > _NAMES_TOLD and float(np.nanmax(median)) < 1.6 * total / places
     return " The look-up is spread nearly evenly: no place stands out." if even else ""
 
 

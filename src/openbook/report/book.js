@@ -46,6 +46,19 @@ OB.partsWords = (data, entry, step) => {
   return ` ${step === null ? "On average the" : "The"} forecast of ${OB.number(skip + attended + repeated + bounded)}${unit} is ${OB.number(skip)} from the linear path, ${signed} from what was looked up and remembered${share}${floors}${held}.`;
 };
 
+/** Whether the largest weights are hardly more than even shares of the places a step could look at; never so of a few places. */
+OB.spreadEvenly = (largest, reach) => {
+  if (reach <= largest.length) return false;
+  const total = largest.reduce((sum, value) => sum + value, 0);
+  return largest[0] < 2 / reach && total < (1.6 * largest.length) / reach;
+};
+
+/** What a column would get of an even look-up; null where the steps drawn together could not look at the same places. */
+OB.evenShare = (entry, step) => {
+  if (step === null && entry.reach.some((count) => count !== entry.stamps)) return null;
+  return 1 / Math.ceil(entry.reach[step === null ? 0 : step + 1] / entry.bin);
+};
+
 /** The sentence naming the three places looked at most; step null means all steps together. */
 OB.readingWords = (data, entry, step) => {
   const row = step === null ? 0 : step + 1;
@@ -58,15 +71,17 @@ OB.readingWords = (data, entry, step) => {
   const noun = data.clock.noun;
   const places = [];
   let total = 0;
-  for (let i = row * width; i < (row + 1) * width; i += 1) {
+  const reach = entry.reach[row];
+  for (let i = row * width; i < row * width + Math.min(width, reach); i += 1) {
     total += weight[i];
     const far = step === null ? "" : `${OB.distance(from[i], to[step], data.clock)}; `;
     const input = !entry.timeOnly && entry.features.length > 1 && share[i] > 0.5 ? `, mostly ${entry.features[feature[i]]}` : "";
     places.push(`${OB.stamp(source[i], data.clock)} (${far}${OB.percent(weight[i])}${input})`);
   }
-  const others = entry.stamps - places.length;
-  const rest = others > 0 ? ` Together that is ${OB.percent(total)} of the look-up; the other ${OB.count(others, noun)} share the rest.` : "";
-  const even = total < (1.6 * places.length) / entry.stamps ? " The look-up is spread nearly evenly: no place stands out." : "";
+  const others = reach - places.length;
+  const rest = others > 0 ? ` Together that is ${OB.percent(total)} of the look-up; the other ${OB.count(others, noun)} share${others > 1 ? "" : "s"} the rest.` : "";
+  const rows = step === null ? entry.targets.map((_, h) => h + 1) : [row];
+  const even = rows.every((one) => OB.spreadEvenly(weight.slice(one * width, (one + 1) * width), entry.reach[one])) ? " The look-up is spread nearly evenly: no place stands out." : "";
   const left = entry.memory.length ? (step === null ? OB.mean(entry.memory) : entry.memory[step]) : 0;
   const memory = left >= 0.005 ? ` ${OB.percent(left)} of the answer looked nowhere: it came from what the network remembered.` : "";
   const made = OB.partsWords(data, entry, step);
@@ -139,7 +154,7 @@ OB.bookLayout = (data, entry, page, state, line) => {
     caption(state.step === null ? "share of the look-up, mean of all steps" : `share of the look-up for ${OB.plain(OB.stamp(entry.targets[state.step], data.clock, true))}`, barTop),
     ...(line ? [caption(`what happened then${OB.plain(unit)}`, 1)] : []),
   ];
-  const even = state.only === null ? 1 / page.sources.length : null;
+  const even = state.only === null ? OB.evenShare(entry, state.step) : null;
   layout.shapes = even === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, yref: "y2", y0: even, y1: even, line: { color: "#b3400a", width: 1, dash: "dot" } }];
   if (state.step !== null) {
     layout.shapes.push({ type: "rect", x0: -0.5, x1: page.sources.length - 0.5, y0: state.step + 0.5, y1: state.step + 1.5, line: { color: "#c2500a", width: 2 } });
@@ -173,14 +188,14 @@ OB.inputBars = (place, entry, shares) => {
   }
 };
 
-OB.bookCaption = (entry, only) => {
+OB.bookCaption = (entry, only, step) => {
   const parts = [];
   if (entry.timeOnly) parts.push("This model divides its attention over time only; it does not say which input it read.");
   if (entry.beside?.length) parts.push(`Only the past of ${entry.features[0]} has a place in this look-up; ${entry.beside.join(", ")} ${entry.beside.length > 1 ? "are" : "is"} read elsewhere in the model.`);
   if (entry.bin > 1) parts.push(`A column adds up ${entry.bin} neighbouring moments.`);
-  const columns = Math.ceil(entry.stamps / entry.bin);
-  parts.push(only === null
-    ? `Spread evenly, every column would get ${OB.percent(1 / columns)} (red dotted line).`
-    : `Only the weight of “${entry.features[only]}” is drawn; the other inputs hold the rest.`);
+  const even = OB.evenShare(entry, step);
+  const column = step !== null && entry.reach[step + 1] < entry.stamps ? "every column this step could look at" : "every column";
+  if (only !== null) parts.push(`Only the weight of “${entry.features[only]}” is drawn; the other inputs hold the rest.`);
+  else if (even !== null) parts.push(`Spread evenly, ${column} would get ${OB.percent(even)} (red dotted line).`);
   return parts.join(" ");
 };

@@ -119,6 +119,7 @@ def _entry(
         "top": _top_places(cube),
         "counted": _counted(cube, bins, clock) if zoned else None,
         "lags": _top_lags(cube, clock),
+        "reach": [len(cube.sources), *_reach(frame)],
         "memory": _memory(frame),
         "parts": _parts(frame),
     }
@@ -127,6 +128,13 @@ def _entry(
         return entry, drawn.size, bins
     entry["time"], entry["input"] = whole_numbers(drawn.sum(2)), whole_numbers(drawn.sum(1))
     return entry, drawn.sum(2).size + drawn.sum(1).size, bins
+
+
+def _reach(frame: pd.DataFrame) -> list[int]:
+    """At how many stamps each forecast step could look, in the order of the steps: those it has weights for."""
+    told = frame[frame["weight"].notna()]
+    steps = np.sort(frame["step"].unique())
+    return [int(count) for count in told.groupby("step")["source_ds"].nunique().reindex(steps, fill_value=0)]
 
 
 def _memory(frame: pd.DataFrame) -> list[float]:

@@ -18,7 +18,7 @@ OB.drawBook = (data) => {
     const line = OB.actualsAt(data, entry, page.sources);
     const largest = weights.reduce((most, row) => row.reduce((top, value) => Math.max(top, value), most), 0);
     document.getElementById("book-words").textContent = OB.readingWords(data, entry, state.step);
-    document.getElementById("book-caption").textContent = OB.bookCaption(entry, state.only);
+    document.getElementById("book-caption").textContent = OB.bookCaption(entry, state.only, state.step);
     OB.ramp(document.getElementById("book-ramp"), data.weightScale, largest);
     OB.inputBars(document.getElementById("book-inputs"), entry, state.step === null ? OB.meanRow(page.byInput) : page.byInput[state.step]);
     return Plotly.react(plot, OB.bookTraces(data, entry, page, weights, bars, line), OB.bookLayout(data, entry, page, state, line), OB.config);
