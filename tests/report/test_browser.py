@@ -61,6 +61,22 @@ frame.addEventListener("load", async () => {
       }
     }
   }
+  const choices = () => [...doc.querySelectorAll("#book-pickers label")];
+  const choice = (name) => choices().find((one) => one.firstChild.textContent === name)?.lastChild;
+  if (choice("Input")) {
+    const chosen = () => choice("Input").selectedOptions[0].textContent;
+    await turn(choice("Input"), 1);
+    seen.chosen = [chosen()];
+    choice("Forecast made after").focus();
+    for (const index of [1, 2]) {
+      await turn(choice("Forecast made after"), index);
+      seen.chosen.push(chosen());
+    }
+    seen.caption = doc.getElementById("book-caption").textContent;
+    seen.focused = doc.activeElement === choice("Forecast made after");
+    await turn(choice("Input"), 0);
+    await turn(choice("Forecast made after"), 0);
+  }
   const plot = doc.getElementById("book-plot");
   if (plot) {
     plot.emit("plotly_click", { points: [{ data: { type: "heatmap" }, y: 2 }] });
@@ -185,3 +201,17 @@ def test_other_calendars_and_missing_files(tmp_path: Path, kind: str) -> None:
     words = " ".join(seen["sentences"])
     assert {"whole numbers": "steps before", "months": "months before", "no book": "Average error"}[kind] in words
     assert not re.search("undefined|NaN|null|Invalid", words)
+
+
+def test_the_chosen_input_and_the_keyboard_stay_when_the_forecast_changes(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, ids=["a"], features=["calls", "holiday", "wind"], h=6, past=12)
+    frame = pd.read_parquet(folder / "explanation.parquet")
+    middle = frame["cutoff"] == frame["cutoff"].sort_values().unique()[1]
+    other = {"calls": "wind", "holiday": "calls", "wind": "holiday"}
+    frame["feature"] = frame["feature"].where(~middle, frame["feature"].replace(other))
+    frame.to_parquet(folder / "explanation.parquet")
+    seen = look(folder)
+    assert seen["errors"] == []
+    assert len(set(seen["chosen"])) == 1
+    assert f"Only the weight of “{seen['chosen'][0]}” is drawn" in seen["caption"]
+    assert seen["focused"]

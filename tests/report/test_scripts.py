@@ -131,3 +131,31 @@ def test_an_even_share_is_told_of_places_that_could_be_looked_at(tmp_path: Path)
     gaps = entry([[0.5, 0.5, 0.0]] * 3, [9, 2, 2], 9)
     said = answer(tmp_path, f"[null, 0].map((step) => OB.bookCaption({gaps}, null, step))")
     assert said == ["", "Spread evenly, every column this step could look at would get 50% (red dotted line)."]
+
+
+def test_an_input_is_found_by_its_name_wherever_it_stands(tmp_path: Path) -> None:
+    entries = '[{cube: 1, features: ["a", "b"]}, {cube: 1, features: ["b", "a", "c"]}, {features: ["b", "a"]}]'
+    said = answer(tmp_path, f'["b", "c", null].map((name) => {entries}.map((entry) => OB.inputPlace(entry, name)))')
+    assert said == [[1, 0, None], [None, 2, None], [None, None, None]]
+
+
+def test_replaced_choices_keep_the_keyboard(tmp_path: Path) -> None:
+    said = answer(
+        tmp_path,
+        """(() => {
+          const place = document.body.appendChild(document.createElement("div"));
+          const offer = (names) => OB.keepFocus(place, () => {
+            place.replaceChildren();
+            for (const name of names) OB.picker(place, name, ["x", "y"], 0, () => {});
+          });
+          offer(["Series", "Input"]);
+          const held = () => document.activeElement === document.body ? null : document.activeElement.parentElement.textContent;
+          const seen = [held()];
+          place.querySelectorAll("select")[1].focus();
+          offer(["Model", "Series", "Input"]);
+          seen.push(held());
+          offer(["Model"]);
+          return [...seen, held()];
+        })()""",
+    )
+    assert said == [None, "Inputxy", None]

@@ -8,7 +8,7 @@ OB.openEntry = (entry) => {
   const grid = (width, value) => Array.from({ length: steps }, (_, h) => Array.from({ length: width }, (_, i) => value(h, i)));
   // Distances across a change of clocks are not those between labels.
   const counted = entry.counted ? Array.from(OB.unpack(entry.counted.sources)) : sources;
-  const page = { sources, counted, hasCube: Boolean(entry.cube) };
+  const page = { sources, counted };
   if (!entry.cube) {
     const [time, input] = [real(entry.time), real(entry.input)];
     page.byTime = () => grid(sources.length, (h, t) => time[h * sources.length + t]);
@@ -186,6 +186,12 @@ OB.inputBars = (place, entry, shares) => {
     const rest = order.slice(16).reduce((total, f) => total + shares[f], 0);
     place.append(OB.element("p", `${OB.count(order.length - 16, "further input")}: ${OB.percent(rest)} together.`));
   }
+};
+
+/** Where an input stands among those of an entry; null for all of them, and where the entry can not show it alone. */
+OB.inputPlace = (entry, name) => {
+  const place = entry.cube && !entry.timeOnly && entry.features.length > 1 ? entry.features.indexOf(name) : -1;
+  return place < 0 ? null : place;
 };
 
 OB.bookCaption = (entry, only, step) => {

@@ -4,7 +4,7 @@ OB.drawBook = (data) => {
   const plot = document.getElementById("book-plot");
   if (!plot || !data.book.length) return Promise.resolve();
   const place = document.getElementById("book-pickers");
-  const state = { model: data.book[0].model, id: data.book[0].id, cutoff: null, step: null, only: null };
+  const state = { model: data.book[0].model, id: data.book[0].id, cutoff: null, step: null, input: null };
   const unique = (values) => [...new Set(values)];
   const nameOf = (name) => (data.models.find((model) => model.name === name) || { shown: name }).shown;
   const find = () => data.book.find((entry) => entry.model === state.model && entry.id === state.id && entry.cutoff === state.cutoff);
@@ -13,18 +13,21 @@ OB.drawBook = (data) => {
   const draw = () => {
     const entry = find();
     const page = OB.openEntry(entry);
-    const weights = page.byTime(page.hasCube ? state.only : null);
+    const only = OB.inputPlace(entry, state.input); // entries order their inputs by weight, each its own
+    const weights = page.byTime(only);
     const bars = state.step === null ? OB.meanRow(weights) : weights[state.step];
     const line = OB.actualsAt(data, entry, page.sources);
     const largest = weights.reduce((most, row) => row.reduce((top, value) => Math.max(top, value), most), 0);
     document.getElementById("book-words").textContent = OB.readingWords(data, entry, state.step);
-    document.getElementById("book-caption").textContent = OB.bookCaption(entry, state.only, state.step);
+    document.getElementById("book-caption").textContent = OB.bookCaption(entry, only, state.step);
     OB.ramp(document.getElementById("book-ramp"), data.weightScale, largest);
     OB.inputBars(document.getElementById("book-inputs"), entry, state.step === null ? OB.meanRow(page.byInput) : page.byInput[state.step]);
-    return Plotly.react(plot, OB.bookTraces(data, entry, page, weights, bars, line), OB.bookLayout(data, entry, page, state, line), OB.config);
+    return Plotly.react(plot, OB.bookTraces(data, entry, page, weights, bars, line), OB.bookLayout(data, entry, page, { step: state.step, only }, line), OB.config);
   };
 
-  const offer = () => {
+  const offer = () => OB.keepFocus(place, choices);
+
+  const choices = () => {
     place.replaceChildren();
     const again = () => {
       offer();
@@ -33,7 +36,7 @@ OB.drawBook = (data) => {
     const models = unique(data.book.map((entry) => entry.model));
     if (models.length > 1) {
       OB.picker(place, "Model", models.map(nameOf), models.indexOf(state.model), (index) => {
-        [state.model, state.only] = [models[index], null];
+        [state.model, state.input] = [models[index], null];
         again();
       });
     }
@@ -63,8 +66,8 @@ OB.drawBook = (data) => {
     });
     if (entry.cube && !entry.timeOnly && entry.features.length > 1) {
       const inputs = ["All inputs", ...entry.features];
-      OB.picker(place, "Input", inputs, state.only === null ? 0 : state.only + 1, (index) => {
-        state.only = index === 0 ? null : index - 1;
+      OB.picker(place, "Input", inputs, (OB.inputPlace(entry, state.input) ?? -1) + 1, (index) => {
+        state.input = index === 0 ? null : entry.features[index - 1];
         draw();
       });
     }

@@ -144,6 +144,16 @@ OB.picker = (place, title, options, chosen, onPick) => {
   return select;
 };
 
+/** Replaces the choices in a place; the one that had the keyboard has it again, if there still is one of its name. */
+OB.keepFocus = (place, replace) => {
+  const name = (label) => label.firstChild.textContent;
+  const labels = () => [...place.querySelectorAll("label")];
+  const held = labels().find((label) => label.contains(document.activeElement));
+  replace();
+  const again = held && labels().find((label) => name(label) === name(held));
+  if (again) again.lastChild.focus();
+};
+
 OB.dashes = { solid: "", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4", longdashdot: "11 3 2 3" };
 
 /** A short line in the colour and dash of a model. */
