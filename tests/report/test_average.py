@@ -12,7 +12,7 @@ import pytest
 from openbook.report.average import _evenly_told, average_part
 from openbook.report.payload import page_clock, script_json
 from openbook.report.source import read_backtest, summed_weights
-from report_folders import NASTY_FEATURES, write_folder, write_stages
+from report_folders import NASTY_FEATURES, RUN, write_folder, write_stages
 
 
 def unpack(packed: dict[str, Any]) -> np.ndarray:
@@ -100,6 +100,15 @@ def test_an_even_look_up_is_called_even(small_folder: Path) -> None:
     assert all(
         "spread nearly evenly: no place stands out" in entry["words"]["lags"] for entry in entries_of(small_folder)
     )
+
+
+def test_the_target_is_called_by_its_own_name(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, ids=["a"], features=["y", "holiday"], h=4, past=12, run={**RUN, "target": "sold"})
+    write_stages(folder, "bahdanau")
+    plain, two = entries_of(folder)
+    assert [row[0] for row in plain["features"]] == ["sold", "holiday"]
+    assert "from sold" in plain["words"]["features"]
+    assert [panel["name"] for panel in two["inputs"]["panels"]] == ["sold", "holiday"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,29 @@ def test_inputs_without_a_place_in_the_look_up_are_named() -> None:
     assert _beside(["calls", "holiday"], inputs) == []
     assert _beside([ALL_INPUTS], inputs) == []
     assert _beside(["calls"], {}) == []
+
+
+def rerun(folder: Path, **facts: Any) -> None:
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    (folder / "run.json").write_text(json.dumps(run | facts), encoding="utf-8")
+
+
+def test_the_target_is_called_by_its_own_name(small_folder: Path) -> None:
+    frame = pd.read_parquet(small_folder / "explanation.parquet")
+    frame["feature"] = frame["feature"].replace({"calls": "y"})
+    frame.to_parquet(small_folder / "explanation.parquet")
+    rerun(small_folder, target="sold")
+    entries, _ = opened(small_folder)
+    assert {name for entry in entries for name in entry["features"]} == {"sold", "holiday", ALL_INPUTS}
+
+
+def test_the_only_input_there_is_has_a_name(small_folder: Path) -> None:
+    rerun(small_folder, target="sold", inputs={"futr": [], "hist": [], "stat": ["area"]})
+    alone = next(entry for entry in opened(small_folder)[0] if entry["model"] == "bahdanau")
+    assert (alone["features"], alone["timeOnly"], alone["beside"]) == (["sold"], False, [])
+    rerun(small_folder, inputs={"futr": ["holiday"], "hist": []})
+    several = next(entry for entry in opened(small_folder)[0] if entry["model"] == "bahdanau")
+    assert (several["features"], several["timeOnly"]) == ([ALL_INPUTS], True)
 
 
 def test_lags_name_the_day_before(nasty_folder: Path) -> None:

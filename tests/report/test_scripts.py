@@ -127,6 +127,13 @@ def test_one_place_with_most_of_the_weight_stands_out_and_even_ones_do_not(tmp_p
     assert "the other 97 steps share the rest" in read(tmp_path, even, [100, 100], 100, "null")
 
 
+def test_a_model_without_weights_by_input_is_not_said_to_have_read_several(tmp_path: Path) -> None:
+    said = answer(
+        tmp_path, "OB.bookCaption({timeOnly: true, features: [''], stamps: 4, reach: [4], bin: 1}, null, null)"
+    )
+    assert said.startswith("The weights of this model tell moments, not inputs: it weighs time alone, or")
+
+
 def test_an_even_share_is_told_of_places_that_could_be_looked_at(tmp_path: Path) -> None:
     gaps = entry([[0.5, 0.5, 0.0]] * 3, [9, 2, 2], 9)
     said = answer(tmp_path, f"[null, 0].map((step) => OB.bookCaption({gaps}, null, step))")

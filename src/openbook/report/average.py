@@ -23,7 +23,7 @@ from openbook.plots.stages import FEW, MOST_BARS, MOST_PANELS
 from openbook.plots.times import Clock, span_ticks, span_words, steps_between
 from openbook.report.book import whole_numbers
 from openbook.report.payload import pack
-from openbook.report.source import Backtest, summed_weights
+from openbook.report.source import Backtest, summed_weights, target_name
 from openbook.report.words import percent, shown
 
 _WINDOW = ["model", "unique_id", "cutoff"]
@@ -38,8 +38,11 @@ def average_part(backtest: Backtest, clock: Clock) -> list[dict[str, Any]]:
     shares = summed_weights(backtest.explanation, [*_WINDOW, "feature"])
     if cells.empty:
         return []
+    own_name = {"y": target_name(backtest.run)}
+    shares["feature"] = shares["feature"].replace(own_name)
     keys = [*_WINDOW, "stage", "step", "source_ds", "feature"]
     stages = pd.DataFrame(columns=keys) if backtest.stages is None else summed_weights(backtest.stages, keys)
+    stages["feature"] = stages["feature"].replace(own_name)
     rank = {model: place for place, model in enumerate(backtest.scores["model"])}
     entries = []
     for model in sorted(set(cells["model"]), key=lambda name: (rank.get(name, len(rank)), name)):

@@ -196,7 +196,7 @@ OB.inputPlace = (entry, name) => {
 
 OB.bookCaption = (entry, only, step) => {
   const parts = [];
-  if (entry.timeOnly) parts.push("This model divides its attention over time only; it does not say which input it read.");
+  if (entry.timeOnly) parts.push("The weights of this model tell moments, not inputs: it weighs time alone, or it reads one input only.");
   if (entry.beside?.length) parts.push(`Only the past of ${entry.features[0]} has a place in this look-up; ${entry.beside.join(", ")} ${entry.beside.length > 1 ? "are" : "is"} read elsewhere in the model.`);
   if (entry.bin > 1) parts.push(`A column adds up ${entry.bin} neighbouring moments.`);
   const even = OB.evenShare(entry, step);

@@ -10,7 +10,7 @@ import pandas as pd
 from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
 from openbook.plots.times import Clock, steps_between
 from openbook.report.payload import counted_numbers, pack, stamp_numbers
-from openbook.report.source import Backtest, explained_pairs, read_weights
+from openbook.report.source import Backtest, explained_pairs, read_weights, target_name
 from openbook.report.tables import mapping
 from openbook.report.words import plural, shown, window_errors
 
@@ -42,6 +42,8 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
         for model in filter(by_model.__contains__, models):
             entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model], clock)
             entry["tag"] = tag
+            entry["features"] = _named(entry["features"], backtest.run)
+            entry["timeOnly"] = entry["features"] == [ALL_INPUTS]
             entry["beside"] = _beside(entry["features"], mapping(backtest.run.get("inputs")))
             book.append(entry)
             used, merged, margins = used + cells, max(merged, bins), margins or "cube" not in entry
@@ -92,6 +94,14 @@ def _bit_reversed(index: int) -> int:
     return int(f"{index:08b}"[::-1], 2)
 
 
+def _named(features: list[str], run: dict[str, Any]) -> list[str]:
+    """Inputs as the page names them: the target by its own name, which is also that of the only input there is."""
+    inputs = run.get("inputs")
+    if features == [ALL_INPUTS] and isinstance(inputs, dict) and not inputs.get("futr") and not inputs.get("hist"):
+        return [target_name(run)]
+    return [target_name(run) if name == "y" else name for name in features]
+
+
 def _beside(features: list[str], inputs: dict[str, Any]) -> list[str]:
     """Inputs without a place in a look-up of one series' past alone."""
     if len(features) > 1 or features == [ALL_INPUTS]:
@@ -115,7 +125,6 @@ def _entry(
         "stamps": len(cube.sources),
         "bin": bins,
         "features": cube.features,
-        "timeOnly": cube.features == [ALL_INPUTS],
         "top": _top_places(cube),
         "counted": _counted(cube, bins, clock) if zoned else None,
         "lags": _top_lags(cube, clock),

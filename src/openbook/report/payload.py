@@ -13,7 +13,7 @@ import pandas as pd
 
 from openbook.plots.colors import FONT, WEIGHT_SCALE, line_styles
 from openbook.plots.times import Clock, clock_of, counted, gaps_between, wall_clock
-from openbook.report.source import Backtest
+from openbook.report.source import Backtest, target_name
 from openbook.report.words import shown, window_errors
 
 MAX_SERIES = 40
@@ -68,7 +68,7 @@ def common_part(backtest: Backtest, clock: Clock) -> dict[str, Any]:
     """Names, colours and units every figure needs."""
     models = list(backtest.scores["model"])
     styles = line_styles(models, backtest.floors)
-    target = str(backtest.run.get("target") or "y")
+    target = target_name(backtest.run)
     return {
         "clock": {"unit": clock.unit, "multiple": clock.multiple, "noun": clock.noun, "withYear": clock.with_year},
         "target": target,

@@ -147,6 +147,11 @@ def summed_weights(path: Path, keys: Sequence[str]) -> pd.DataFrame:
     return whole.groupby(list(keys), sort=False, as_index=False)["weight"].sum()
 
 
+def target_name(run: dict[str, Any]) -> str:
+    """What the table calls its target; explanations call it y."""
+    return str(run.get("target") or "y")
+
+
 def clean_text(value: Any) -> Any:
     """The value with every text in it encodable: lone surrogates become question marks."""
     if isinstance(value, str):
