@@ -86,6 +86,7 @@ def test_a_loss_against_a_floor_without_error_is_the_worst_of_all(small_folder: 
     assert [row["id"] for row in table["rows"]] == ["lost", "both", "same", "fine"]
     assert table["rows"][0]["versus"] == {"name": "versus", "text": "+∞", "tone": "worse"}
     assert (table["won"], table["count"]) == (1, 4)
+    assert [row["closest"] for row in table["rows"]] == ["ridge", "openbook, ridge", "openbook, ridge", "openbook"]
 
 
 def test_series_without_any_score_are_counted(small_folder: Path) -> None:

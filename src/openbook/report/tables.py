@@ -126,7 +126,7 @@ def series_table(backtest: Backtest) -> tuple[dict[str, Any] | None, list[str]]:
     rows = [
         {
             "id": str(name),
-            "closest": shown(str(wide.loc[name].idxmin())),
+            "closest": _closest(wide.loc[name]),
             "values": [number(float(kept.loc[name, model]), digits) for model in pair],
             "versus": _versus(float(loss[name])),
         }
@@ -144,6 +144,11 @@ def series_table(backtest: Backtest) -> tuple[dict[str, Any] | None, list[str]]:
         )
     table_facts = {"models": list(map(shown, pair)), "metric": backtest.metric.upper(), "rows": rows}
     return {**table_facts, "won": won, "count": len(kept)}, notes
+
+
+def _closest(errors: pd.Series) -> str:
+    """The model of least error; all of them where they differ by rounding alone."""
+    return ", ".join(shown(str(name)) for name in errors.index[tied(errors, errors.min())])
 
 
 def _loss(error: pd.Series, base: pd.Series) -> pd.Series:
