@@ -484,3 +484,9 @@ def test_stamps_with_a_time_zone_are_told_on_its_clock() -> None:
     assert "03:00" in _only(inspect_table(night), "F37").message
     days = pd.date_range("2024-05-01", periods=100, freq="D", tz="Asia/Seoul")
     assert inspect_table(_clean().head(100).assign(ds=days)).start == "2024-05-01 00:00:00"
+
+
+def test_a_straight_line_has_no_season_and_no_warning() -> None:
+    for step in (1.0, 0.1):
+        table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=200), "y": step * np.arange(200)})
+        assert {finding.code for finding in inspect_table(table).findings} == {"F01-frequency", "F20-trend"}

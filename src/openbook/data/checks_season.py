@@ -90,8 +90,8 @@ def _echo(view: View, usual: int) -> np.ndarray | None:
             values = pd.Series(values).rolling(width, min_periods=max(1, width // 2)).mean().to_numpy()
         changes = values[width:] - values[:-width]
         known = np.isfinite(changes)
-        if known.sum() < max(4 * usual, 40) or not np.nanstd(changes):
-            continue
+        if known.sum() < max(4 * usual, 40) or np.nanstd(changes) <= 1e-12 * np.nanmax(np.abs(values)):
+            continue  # a straight line: its changes differ by rounding
         spread = 1.4826 * np.median(np.abs(changes[known] - np.median(changes[known]))) or np.std(changes[known])
         echoes.append(_autocorrelation(np.clip(changes, -6 * spread, 6 * spread)))
     if not echoes:
