@@ -490,3 +490,16 @@ def test_a_straight_line_has_no_season_and_no_warning() -> None:
     for step in (1.0, 0.1):
         table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=200), "y": step * np.arange(200)})
         assert {finding.code for finding in inspect_table(table).findings} == {"F01-frequency", "F20-trend"}
+
+
+def test_the_advice_to_join_a_clock_names_the_columns_of_the_table() -> None:
+    days = pd.date_range("2024-01-01", periods=30).repeat(2)
+    table = pd.DataFrame({"unique_id": "a", "day": days, "clock": ["00:00", "12:00"] * 30, "load": np.arange(60.0)})
+    told = {finding.code: finding.fix for finding in inspect_table(table, time_col="day", target_col="load").findings}
+    assert "df['day'].astype(str)" in told["F05-conflicting-stamps"]
+
+
+def test_a_promotion_is_known_ahead_whatever_stands_before_it() -> None:
+    table = _clean().assign(onpromotion=np.arange(len(_clean())) % 7 == 0)
+    roles = {column.name: column.role for column in inspect_table(table).columns}
+    assert roles["onpromotion"] == "futr"

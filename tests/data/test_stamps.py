@@ -208,3 +208,13 @@ def test_offsets_of_two_digits_are_time_zones() -> None:
     assert parse_stamps(pd.Series(["2024-03-31T01+01", "2024-03-31T03+02"]))[0].dt.hour.tolist() == [0, 1]
     with pytest.raises(DataError, match="some stamps name their offset"):
         parse_stamps(pd.Series([winter, "2024-03-31 03:00:00"]))
+
+
+def test_capital_names_of_months_are_no_offsets() -> None:
+    told, _ = parse_stamps(pd.Series(["30-SEP-2024", "01-OCT-2024", "05-AUG-2024"]))
+    assert told.dt.month.tolist() == [9, 10, 8]
+
+
+def test_thirteen_periods_a_year_are_numbers() -> None:
+    periods = [year * 100 + period for year in (2023, 2024) for period in range(1, 14)]
+    assert parse_stamps(pd.Series(periods))[0].tolist() == periods

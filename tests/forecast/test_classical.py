@@ -139,3 +139,10 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "statsforecast.models", None)
     with pytest.raises(MissingDependencyError, match=r"openbook\[stats\]"):
         Classical("auto_ets", 2).fit_panel(daily())
+
+
+def test_a_model_without_a_season_reads_all_of_a_short_table() -> None:
+    months = pd.date_range("2022-01-01", periods=20, freq="MS")
+    table = pd.DataFrame({"unique_id": "a", "ds": months, "y": np.arange(20.0)})
+    told = ob.Floor("auto_ets", 3, season_length=12).fit(table).predict(table.iloc[1:10], level=[80])
+    assert told["auto_ets-lo-80"].notna().all()

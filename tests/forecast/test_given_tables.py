@@ -54,10 +54,12 @@ def test_id_time_and_target_are_no_inputs_by_the_names_they_have(column: str) ->
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-@pytest.mark.parametrize("work", ["filtered", "sorted"])
+@pytest.mark.parametrize("work", ["filtered", "sorted", "joined"])
 def test_the_index_of_a_filtered_or_sorted_frame_is_no_input(tmp_path: Path, work: str, suffix: str) -> None:
     whole = daily(120)
-    table = whole[whole["ds"] >= "2024-02-01"] if work == "filtered" else whole.sort_values("ds", ascending=False)
+    joined = pd.concat([whole, daily(120, name="b")])
+    parts = {"filtered": whole[whole["ds"] >= "2024-02-01"], "sorted": whole.sort_values("ds", ascending=False)}
+    table = parts.get(work, joined)
     path = tmp_path / f"part.{suffix}"
     table.to_parquet(path) if suffix == "parquet" else table.to_csv(path)
     told = ob.read_table(path)
@@ -68,6 +70,26 @@ def test_the_index_of_a_filtered_or_sorted_frame_is_no_input(tmp_path: Path, wor
     assert model.predict(table).equals(ob.Forecaster(4, **LUONG).fit(table).predict(table))
 
 
+@pytest.mark.parametrize("text", ["day,\n{0},5\n{1},9\n{2},5\n", "ds,,y\n{0},3,5\n{1},8,9\n{2},1,5\n"])
+def test_an_unnamed_column_behind_others_is_data(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text.format("2024-01-01", "2024-01-02", "2024-01-03"))
+    told = ob.read_table(tmp_path / "t.csv")
+    assert told["y"].tolist() == [5, 9, 5]
+    assert not any("row numbers" in note for note in told.attrs["notes"])
+    assert len(told.columns) == (3 if text.startswith("day") else 4)
+
+
+def test_an_unnamed_column_that_names_series_or_time_stays(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        ",store,ds,y\n1,n,2024-01-01,5\n2,n,2024-01-01,7\n1,n,2024-01-02,6\n2,n,2024-01-02,8\n"
+    )
+    told = ob.read_table(tmp_path / "t.csv", id_col="store,column_1")
+    assert sorted(told["unique_id"].unique()) == ["n/1", "n/2"]
+    years = pd.DataFrame({"y": np.arange(3.0), "due": pd.date_range("2024", periods=3)}, index=[1980, 1981, 1983])
+    years.to_parquet(tmp_path / "years.parquet")
+    assert ob.read_table(tmp_path / "years.parquet", time_col="index")["ds"].tolist() == [1980, 1981, 1983]
+
+
 def test_an_unnamed_column_that_is_the_time_stays(tmp_path: Path) -> None:
     years = pd.DataFrame({"y": np.arange(40.0)}, index=range(1980, 2020))
     years.to_csv(tmp_path / "years.csv")
@@ -76,6 +98,25 @@ def test_an_unnamed_column_that_is_the_time_stays(tmp_path: Path) -> None:
     named = years.rename_axis("year")
     named.to_parquet(tmp_path / "years.parquet")
     assert ob.read_table(tmp_path / "years.parquet", time_col="year")["ds"].tolist() == told["ds"].tolist()
+
+
+def test_text_and_categories_of_digits_are_no_inputs_unless_named() -> None:
+    table = daily().assign(zip="00501", shop=pd.Categorical(np.arange(90) % 3))
+    table.loc[::2, "zip"] = "10001"
+    assert ob.Forecaster(4, **LUONG).fit(table).decisions["hist_exog_list"].value == ("price",)
+
+
+@pytest.mark.parametrize("work", ["fit", "cross_validation"])
+def test_rows_that_a_column_tells_apart_are_told_so_everywhere(work: str) -> None:
+    table = pd.concat([daily().assign(sku="x"), daily().assign(sku="y", y=5.0)])
+    with pytest.raises(DataError, match="column 'sku' tells"):
+        getattr(ob.Floor("naive", 7), work)(table)
+
+
+def test_an_input_that_was_guessed_to_be_a_target_is_told_how_to_be_none() -> None:
+    table = daily().rename(columns={"y": "load", "price": "temp"}).drop(columns="unique_id")
+    with pytest.raises(UsageError, match="name the targets with target_col"):
+        ob.Forecaster(4, **LUONG, futr_exog_list=["temp"]).fit(table)
 
 
 def test_whole_numbers_in_a_column_of_objects_name_series_that_keep_their_static_text() -> None:
@@ -208,3 +249,15 @@ def test_a_long_horizon_borrows_no_more_residuals_than_it_needs() -> None:
     bands = step_bands(residual)
     assert bands.sorted_residual.shape == (500, 365)
     assert (bands.half_width(80) == 401).all()
+
+
+@pytest.mark.parametrize(
+    "config", [{"attention": False}, {"attention": False, "book": 0}, {"attention": False, "book": 4}]
+)
+def test_the_default_model_trains_without_its_look_ups(config: dict[str, Any]) -> None:
+    model = ob.Forecaster(
+        4, model=ob.OpenBookConfig(**config, n_models=1), train=ob.TrainConfig(max_steps=20, budget_s=8)
+    )
+    model.fit(daily(200))
+    assert model.training_ is not None
+    assert model.training_.skipped == []

@@ -65,3 +65,11 @@ def test_of_several_look_ups_of_a_step_the_mean_entropy_counts() -> None:
         assert attention_entropy(one.expand(1, 1, rows, 4)).item() == pytest.approx(math.log(4), rel=1e-6)
     half = torch.full((1, 1, 2, 2), 0.125)  # half of one look-up went nowhere
     assert attention_entropy(half).item() == pytest.approx(0.5 * math.log(8) + 0.5 * math.log(2), rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.125, 0.25, 0.5])
+def test_the_entropy_has_a_gradient_whatever_was_looked_up(weight: float) -> None:
+    weights = torch.full((2, 3, 2, 2), weight, requires_grad=True)
+    attention_entropy(weights).backward()
+    assert weights.grad is not None
+    assert weights.grad.isfinite().all()

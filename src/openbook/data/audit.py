@@ -210,7 +210,7 @@ def _view(
     codes, times, numbers = codes[order], times[order], numbers.iloc[order]
     keep, twice = _unique_rows(
         codes, times, numbers, lambda row: f"series {names[codes[row]]!r}, {stamp_text(times[row], utc_of)}",
-        lambda: tell_apart(table, own[ID], [ID, TIME], [TARGET]),
+        lambda: (tell_apart(table, own[ID], [ID, TIME], [TARGET]) or "").replace(f"df[{TIME!r}]", f"df[{own[TIME]!r}]"),
     )  # fmt: skip
     findings.extend(twice)
     if np.issubdtype(times.dtype, np.datetime64) and timezone is None:

@@ -16,8 +16,8 @@ _SAMPLE, _PROBE = 20_000, 64
 _MOST_FOR_TRIPLES, _MOST_FOR_PAIRS = 40, 200
 # Some at the beginning of a word only: what is unplanned is not known ahead.
 _KNOWN_AHEAD = re.compile(
-    r"(?:^|[^a-z])(?:holi|event|promo|fore_|planned|schedul)"
-    r"|holiday|forecast|fcst|calendar|school|campaign|휴일|공휴일|명절|행사|예보|예정|계획"
+    r"(?:^|[^a-z])(?:holi|event|fore_|planned|schedul)"
+    r"|promo|holiday|forecast|fcst|calendar|school|campaign|휴일|공휴일|명절|행사|예보|예정|계획"
 )
 _INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 

@@ -81,7 +81,8 @@ def number_columns(table: pa.Table, names: Sequence[str] = ()) -> tuple[pd.DataF
         elif reading == "comma":
             notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read with a decimal comma")
         columns[name] = _text(table[name]) if reading == "text" else _convert(table[name], reading)
-        if columns[name].dtype == object and name not in reasons and _plain(_known(table[name])):
+        text = not pd.api.types.is_numeric_dtype(columns[name].dtype)
+        if text and name not in reasons and _plain(_known(table[name])):
             reasons[name] = "zeros in front, or more digits than a number holds, are those of names and dates"
     frame = pd.DataFrame(columns)
     frame.attrs[STAYS_TEXT] = reasons

@@ -132,14 +132,14 @@ def _parquet(path: Path, data: bytes) -> pd.DataFrame:
         frame = pq.read_table(io.BytesIO(data)).to_pandas()
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise _damaged(path, "Parquet", error) from error
-    notes = []
+    unnamed = []
     if not isinstance(frame.index, pd.RangeIndex):
-        numbered = frame.index.names == [None] and pd.api.types.is_integer_dtype(frame.index.dtype)
-        frame = frame.reset_index(drop=numbered)
-        notes += [_ROW_NUMBERS] if numbered else []
+        before, numbered = set(frame.columns), frame.index.names == [None]
+        frame = frame.reset_index()
+        unnamed = [str(name) for name in frame.columns if numbered and name not in before]
     if frame.empty:
         raise _empty(path, f"{len(frame)} rows and {frame.shape[1]} columns")
-    frame.attrs = {"notes": notes}
+    frame.attrs = {"notes": [], "unnamed": unnamed}
     return frame
 
 

@@ -131,7 +131,8 @@ def _compact_dates(numbers: pd.Series) -> tuple[pd.Series, tuple[str, ...]] | No
     dates = pd.to_datetime(_iso(pieces), format="ISO8601", errors="coerce") + pd.to_timedelta(
         late.astype(int), unit="D"
     )
-    if dates.notna().mean() < _MOSTLY:
+    thirteen = width == 6 and texts[dates.isna()].str.fullmatch(r"\d{4}(?:13|00)").all() and dates.isna().any()
+    if dates.notna().mean() < _MOSTLY or thirteen:  # periods of four weeks: thirteen a year
         return None
     notes = [f"numbers such as {texts.iloc[0]} are read as dates"] + ([_MIDNIGHT] if late.any() else [])
     return pd.Series(dates.to_numpy("datetime64[ns]"), index=numbers.to_numpy()), tuple(notes)
@@ -200,7 +201,7 @@ def _read(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
 
 
 def _iso_texts(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]] | None:
-    zoned = texts.str.contains(_ZONED) & texts.str.contains(":|T")
+    zoned = texts.str.contains(_ZONED) & texts.str.contains(r":|\dT\d")
     if zoned.any() and not zoned.all():
         like_first = (zoned == zoned.iloc[0]).to_numpy(bool)
         raise _bad(texts, like_first, f"{where}: some stamps name their offset, others do not")

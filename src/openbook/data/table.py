@@ -63,7 +63,8 @@ def read_table(
     frame, where = _frame(source, encoding, id_col)
     notes = [*frame.attrs.get("notes", ())] if where != "table" else []
     asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else target_col))
-    unnamed = [name for name in frame.attrs.get("unnamed", ()) if name not in asked]
+    parts = {name.strip() for column in asked for name in column.split(",")}
+    unnamed = [name for name in frame.attrs.get("unnamed", ()) if name not in parts]
     frame = _without_row_numbers(plain_header(frame, asked, where, notes), unnamed, time_col, notes)
     roles = _find_roles(frame, id_col, time_col, target_col, where, notes)
     stamps, time_notes = parse_stamps(frame[roles.time], f"{where}, column {roles.time!r}")
@@ -192,13 +193,17 @@ def plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: l
 
 
 def _without_row_numbers(frame: pd.DataFrame, unnamed: Sequence[str], time_col: str, notes: list[str]) -> pd.DataFrame:
-    """Leave out unnamed columns of whole numbers, as exports of filtered tables have, where another column is the time."""
-    others = frame.drop(columns=list(unnamed))
-    if not unnamed or not (time_col in others or any(looks_like_dates(others[name]) for name in others)):
+    """Leave out an unnamed first column that numbers the rows, where another column is the time: whole numbers, each once as in
+    exports of filtered or sorted tables, or counted anew in every part as in those of joined ones."""
+    first = str(frame.columns[0])
+    others = frame.drop(columns=first)
+    if first not in unnamed or not pd.api.types.is_integer_dtype(frame[first].dtype):
         return frame
-    left = [name for name in unnamed if pd.api.types.is_integer_dtype(frame[name].dtype)]
-    notes.extend("the unnamed column of row numbers is left out" for _ in left)
-    return frame.drop(columns=left)
+    counts = frame[first].is_unique or (frame[first].diff().iloc[1:] == 1).mean() > 0.9
+    if not counts or not (time_col in others or any(looks_like_dates(others[name]) for name in others)):
+        return frame
+    notes.append("the unnamed column of row numbers is left out")
+    return others
 
 
 def _find_roles(
@@ -299,7 +304,7 @@ def _guess_targets(
     frame: pd.DataFrame, id_name: str | None, time: str, where: str, notes: list[str]
 ) -> tuple[str, ...]:
     others = [name for name in frame.columns if name not in (id_name, time)]
-    numeric = [name for name in others if _holds_numbers(frame[name])]
+    numeric = [name for name in others if holds_numbers(frame[name])]
     if len(numeric) == 1 or (numeric and id_name is None):
         left = [name for name in others if name not in numeric]
         one = f"the target is {numeric[0]!r}, the only column of numbers"
@@ -316,7 +321,7 @@ def _guess_targets(
     )
 
 
-def _holds_numbers(column: pd.Series) -> bool:
+def holds_numbers(column: pd.Series) -> bool:
     """Numbers by their type, also decimals as databases give them; text is none."""
     if column.dtype != object:
         return pd.api.types.is_numeric_dtype(column.dtype)

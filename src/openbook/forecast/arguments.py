@@ -69,8 +69,16 @@ def check_inputs(**lists: Sequence[str]) -> None:
 
 def check_own(inputs: Sequence[Sequence[str]], table: pd.DataFrame) -> None:
     """Refuse inputs that are the id, the time or a target of a canonical table, by the names that these had."""
-    own = set(table.attrs.get("own", ()))
+    own, targets = set(table.attrs.get("own", ())), table.attrs.get("targets", ())
     for column in (column for columns in inputs for column in columns if column in own):
+        if len(targets) > 1 and column in targets:
+            raise UsageError(
+                "reserved_column",
+                expected="targets, and inputs beside them",
+                got=f"{column!r} as both, of the targets {', '.join(map(repr, targets[:5]))}",
+                where="exogenous lists",
+                fix="name the targets with target_col: all columns of numbers are, where none is named",
+            )
         raise UsageError(
             "reserved_column",
             expected="input columns other than id, time and target",

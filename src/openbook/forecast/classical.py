@@ -60,17 +60,19 @@ class Classical:
         self._seasons = [1]
         self._models: dict[object, Any] = {}
         self._begin: dict[object, Any] = {}  # the stamp of the first value that a series was fitted on
+        self._season_of: dict[object, int] = {}  # and the first of its seasons, 1 where none fitted into it
 
     def fit_panel(self, panel: Panel) -> None:
         """Choose and fit one model per series."""
         library = _library()
         self._seasons = self._sensible_seasons(panel)
-        self._models, self._begin, reason = {}, {}, f"fewer than {_FEWEST_VALUES} values in every series"
+        self._models, self._begin, self._season_of = {}, {}, {}
+        reason = f"fewer than {_FEWEST_VALUES} values in every series"
         for number, identity in enumerate(panel.ids):
             history, begin = self._history(panel, number, int(panel.offsets[number + 1]))
             if len(history) < _FEWEST_VALUES:
                 continue
-            self._begin[identity] = panel.times[begin]
+            self._begin[identity], self._season_of[identity] = panel.times[begin], _fitting(self._seasons, len(history))
             try:
                 with warnings.catch_warnings(), np.errstate(all="ignore"):
                     warnings.simplefilter("ignore")
@@ -99,7 +101,7 @@ class Classical:
             model = self._models.get(panel.ids[series])
             if model is not None:  # its seasonal states are those of the phase it was fitted from
                 late = _steps_between(self._begin[panel.ids[series]], panel.times[begin], panel.freq)
-                history = history[-late % self._seasons[0] :]
+                history = history[-late % self._season_of[panel.ids[series]] :]
             answer = None if model is None else self._forward(model, history, sorted(bands))
             if answer is None:
                 continue
@@ -170,10 +172,15 @@ def _library() -> ModuleType:
     return library
 
 
+def _fitting(seasons: Sequence[int], rows: int) -> int:
+    """The first season that fits twice into so many rows, 1 where none does."""
+    return next((season for season in seasons if 1 < season and 2 * season < rows), 1)
+
+
 def _new(library: ModuleType, name: str, seasons: Sequence[int], rows: int) -> Any:
     """A fresh model with the seasons that fit twice into the series."""
     fitting = [season for season in seasons if 1 < season and 2 * season < rows]
-    season = fitting[0] if fitting else 1
+    season = _fitting(seasons, rows)
     if name == "mstl" and fitting:
         return library.MSTL(season_length=fitting, trend_forecaster=library.AutoETS(model="ZZN"))
     if name in ("mstl", "auto_ets"):

@@ -12,6 +12,7 @@ from openbook.data.calendar import calendar_columns, calendar_names
 from openbook.data.frequency import season_length, step_seconds
 from openbook.data.holidays import holiday_names
 from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers
+from openbook.data.table import holds_numbers
 from openbook.windows.scaling import Scaling
 
 MOST_STEPS = 720
@@ -125,7 +126,9 @@ def decide_hist(table: pd.DataFrame, taken: Sequence[str]) -> Decision:
 
 
 def _numbers_that_vary(column: pd.Series) -> bool:
-    """As an audit reads columns: decimals and truth values with gaps are numbers too."""
+    """Numbers by their type, decimals and truth values with gaps among them: text and categories may be names."""
+    if not holds_numbers(column):
+        return False
     numbers, wrong = as_numbers(column)
     return not wrong.any() and numbers.nunique() > 1
 

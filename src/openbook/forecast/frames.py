@@ -188,7 +188,7 @@ class FrameForecaster(ABC):
 
     def _before(self, table: pd.DataFrame, tested: int) -> pd.DataFrame:
         """The rows of a table before the newest ``tested`` steps of every series; absent rows are steps, too."""
-        grid = self._panel(table[[ID, TIME, TARGET]], self.freq)
+        grid = self._panel(table, self.freq)
         first = grid.times[np.maximum(grid.offsets[1:] - tested, grid.offsets[:-1])]
         owner = pd.Index(grid.ids).get_indexer(plain_ids(table[ID]))
         return table[grid.own_times(table[TIME]) < first[owner]]

@@ -68,5 +68,6 @@ def attention_entropy(weight_BHTF: Tensor) -> Tensor:
     total_BH = weight_BHTF.sum((-1, -2))
     nowhere_BH = (1 - total_BH).clamp(min=0)
     places = -(weight_BHTF * weight_BHTF.clamp(min=smallest).log()).sum((-1, -2))
-    places = torch.where(total_BH > 1.5, places / total_BH, places)  # one look-up adds up to one, but for rounding
+    # One look-up adds up to one, but for rounding; nothing looked up to zero, whose gradient is one as well.
+    places = torch.where(total_BH > 1.5, places / total_BH.clamp(min=1), places)
     return (places - nowhere_BH * nowhere_BH.clamp(min=smallest).log()).mean()
