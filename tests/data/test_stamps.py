@@ -218,3 +218,10 @@ def test_capital_names_of_months_are_no_offsets() -> None:
 def test_thirteen_periods_a_year_are_numbers() -> None:
     periods = [year * 100 + period for year in (2023, 2024) for period in range(1, 14)]
     assert parse_stamps(pd.Series(periods))[0].tolist() == periods
+
+
+@pytest.mark.parametrize("odd", [202413, 202400])
+def test_one_odd_month_among_many_is_refused(odd: int) -> None:
+    months = [year * 100 + month for year in range(2020, 2030) for month in range(1, 13)]
+    with pytest.raises(DataError, match=str(odd)):
+        parse_stamps(pd.Series([*months, odd]))

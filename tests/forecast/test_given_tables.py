@@ -54,12 +54,19 @@ def test_id_time_and_target_are_no_inputs_by_the_names_they_have(column: str) ->
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-@pytest.mark.parametrize("work", ["filtered", "sorted", "joined"])
+@pytest.mark.parametrize("work", ["filtered", "sorted", "joined", "joined and sorted", "short parts", "weekdays"])
 def test_the_index_of_a_filtered_or_sorted_frame_is_no_input(tmp_path: Path, work: str, suffix: str) -> None:
     whole = daily(120)
     joined = pd.concat([whole, daily(120, name="b")])
-    parts = {"filtered": whole[whole["ds"] >= "2024-02-01"], "sorted": whole.sort_values("ds", ascending=False)}
-    table = parts.get(work, joined)
+    weekdays = joined[joined["ds"].dt.dayofweek < 5]
+    table = {
+        "filtered": whole[whole["ds"] >= "2024-02-01"],
+        "sorted": whole.sort_values("ds", ascending=False),
+        "joined": joined,
+        "joined and sorted": joined.sort_values("ds", kind="stable"),
+        "short parts": pd.concat([daily(8, name=str(part)) for part in range(30)] + [whole]),
+        "weekdays": weekdays,
+    }[work]
     path = tmp_path / f"part.{suffix}"
     table.to_parquet(path) if suffix == "parquet" else table.to_csv(path)
     told = ob.read_table(path)
@@ -77,6 +84,40 @@ def test_an_unnamed_column_behind_others_is_data(tmp_path: Path, text: str) -> N
     assert told["y"].tolist() == [5, 9, 5]
     assert not any("row numbers" in note for note in told.attrs["notes"])
     assert len(told.columns) == (3 if text.startswith("day") else 4)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_an_index_of_parts_within_named_ones_is_no_input(tmp_path: Path, suffix: str) -> None:
+    parts = {name: daily(60, name=name).drop(columns="unique_id") for name in ("a", "b")}
+    table = pd.concat(parts, names=["unique_id"])
+    path = tmp_path / f"parts.{suffix}"
+    table.to_parquet(path) if suffix == "parquet" else table.to_csv(path)
+    assert sorted(ob.read_table(path).columns) == ["ds", "price", "unique_id", "y"]
+
+
+def test_an_index_that_is_a_column_as_well_is_read_once(tmp_path: Path) -> None:
+    daily().set_index("ds", drop=False).to_parquet(tmp_path / "t.parquet")
+    assert sorted(ob.read_table(tmp_path / "t.parquet").columns) == ["ds", "price", "unique_id", "y"]
+
+
+def test_stamps_ahead_may_come_with_row_numbers(tmp_path: Path) -> None:
+    whole = daily(94)
+    model = ob.Forecaster(4, **LUONG, hist_exog_list=[]).fit(whole[:90])
+    ahead = whole.loc[whole["ds"] > whole["ds"][89], ["unique_id", "ds"]]
+    for suffix in ("parquet", "csv"):
+        path = tmp_path / f"ahead.{suffix}"
+        ahead.to_parquet(path) if suffix == "parquet" else ahead.to_csv(path)
+        pd.testing.assert_frame_equal(model.predict(futr_df=path), model.predict(), check_dtype=False)
+
+
+def test_tables_without_columns_and_with_numbers_for_names(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        ob.read_table(pd.DataFrame(index=range(3)))
+    (tmp_path / "none.csv").write_text('""\n0\n1\n2\n')
+    with pytest.raises(DataError):
+        ob.read_table(tmp_path / "none.csv")
+    wide = pd.DataFrame({"ds": pd.date_range("2024", periods=3), 0: [1, 2, 3], 1: [4, 5, 6]})
+    assert ob.read_table(wide, target_col=[0, 1])["y"].tolist() == [1, 2, 3, 4, 5, 6]  # type: ignore[list-item]
 
 
 def test_an_unnamed_column_that_names_series_or_time_stays(tmp_path: Path) -> None:

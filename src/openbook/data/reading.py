@@ -133,10 +133,12 @@ def _parquet(path: Path, data: bytes) -> pd.DataFrame:
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise _damaged(path, "Parquet", error) from error
     unnamed = []
+    again = [place for place, name in enumerate(frame.index.names) if name is not None and name in frame.columns]
+    frame = frame.reset_index(level=again, drop=True) if again else frame
     if not isinstance(frame.index, pd.RangeIndex):
-        before, numbered = set(frame.columns), frame.index.names == [None]
+        levels = frame.index.names
         frame = frame.reset_index()
-        unnamed = [str(name) for name in frame.columns if numbered and name not in before]
+        unnamed = [str(name) for name, told in zip(frame.columns, levels, strict=False) if told is None]
     if frame.empty:
         raise _empty(path, f"{len(frame)} rows and {frame.shape[1]} columns")
     frame.attrs = {"notes": [], "unnamed": unnamed}

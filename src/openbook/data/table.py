@@ -62,7 +62,7 @@ def read_table(
             )
     frame, where = _frame(source, encoding, id_col)
     notes = [*frame.attrs.get("notes", ())] if where != "table" else []
-    asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else target_col))
+    asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else map(str, target_col)))
     parts = {name.strip() for column in asked for name in column.split(",")}
     unnamed = [name for name in frame.attrs.get("unnamed", ()) if name not in parts]
     frame = _without_row_numbers(plain_header(frame, asked, where, notes), unnamed, time_col, notes)
@@ -193,17 +193,22 @@ def plain_header(frame: pd.DataFrame, asked: Sequence[str], where: str, notes: l
 
 
 def _without_row_numbers(frame: pd.DataFrame, unnamed: Sequence[str], time_col: str, notes: list[str]) -> pd.DataFrame:
-    """Leave out an unnamed first column that numbers the rows, where another column is the time: whole numbers, each once as in
-    exports of filtered or sorted tables, or counted anew in every part as in those of joined ones."""
-    first = str(frame.columns[0])
-    others = frame.drop(columns=first)
-    if first not in unnamed or not pd.api.types.is_integer_dtype(frame[first].dtype):
+    """Leave out unnamed columns that number the rows, as exports of tables have, where another column is the time."""
+    counting = [name for name in unnamed if name in frame.columns and _counts(frame[name], name == frame.columns[0])]
+    others = frame.drop(columns=counting)
+    if not counting or not (time_col in others or any(looks_like_dates(others[name]) for name in others)):
         return frame
-    counts = frame[first].is_unique or (frame[first].diff().iloc[1:] == 1).mean() > 0.9
-    if not counts or not (time_col in others or any(looks_like_dates(others[name]) for name in others)):
-        return frame
-    notes.append("the unnamed column of row numbers is left out")
+    notes.extend("the unnamed column of row numbers is left out" for _ in counting)
     return others
+
+
+def _counts(column: pd.Series, first: bool) -> bool:
+    """Whether whole numbers count rows: one by one, anew in every part, in whatever order; the first column also with gaps."""
+    if not pd.api.types.is_integer_dtype(column.dtype):
+        return False
+    turn = column.groupby(column).cumcount()
+    steps = column.groupby(turn).diff().abs().dropna()
+    return bool(first and column.is_unique) or (len(steps) > 0 and (steps <= (3 if first else 1)).mean() > 0.9)
 
 
 def _find_roles(

@@ -19,6 +19,8 @@ from openbook.forecast.targets import for_every_target
 def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> pd.DataFrame:
     """futr_df with canonical id and time columns; a table without ids is meant for a single series."""
     frame = read_file(futr_df, names=id_parts(names.id)) if is_path(futr_df) else as_input(futr_df)[0]
+    read = {*id_parts(names.id), names.time, *known}
+    frame = frame.drop(columns=[name for name in frame.attrs.get("unnamed", ()) if name not in read])
     frame = plain_header(frame, (names.id, names.time), "futr_df", [])
     frame = renamed(_clear_of(frame, names), {names.id: ID, names.time: TIME})
     if names.time == TIME and TIME not in frame.columns:  # found by itself when learning, and so here
