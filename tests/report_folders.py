@@ -1,13 +1,24 @@
-"""Makes small backtest folders for the tests of the report."""
+"""Makes small backtest folders for the tests of the report, and says whether there is a browser to open pages in."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+CHROMIUM = os.environ.get("OPENBOOK_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+BROWSER = [  # marks of tests that open the page
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the path; set OPENBOOK_CHROMIUM"),
+]
 NASTY_IDS = ["</script><script>alert(1)</script>", "\"'<b>{{7*7}}", "서울 콜센터 🙂\u2028&amp;"]
 NASTY_FEATURES = ["calls", "<img src=x onerror=alert(2)>", "온도 🌡", "holiday"]
 FLOORS = ["ridge", "seasonal_naive"]

@@ -1,4 +1,4 @@
-"""The exceptions of openbook: one tree, every message says expected, got, where and fix; and the check all share."""
+"""The exceptions of openbook: one tree, every message says expected, got, where and fix; and what all share."""
 
 from __future__ import annotations
 
@@ -91,3 +91,14 @@ def whole_number(name: str, value: Any, *, least: int) -> int:
             fix="pass one",
         )
     return number
+
+
+def reserved_column(column: str) -> UsageError:
+    """The error of an input that is the id, the time or the target."""
+    return UsageError(
+        "reserved_column",
+        expected="input columns other than id, time and target",
+        got=repr(column),
+        where="exogenous lists",
+        fix="leave it out: past values of the target are always used",
+    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,9 @@ import pandas as pd
 import pytest
 
 from openbook.report import build_page
-from report_folders import NASTY_FEATURES, NASTY_IDS, RUN, write_folder, write_stages
+from report_folders import BROWSER, CHROMIUM, NASTY_FEATURES, NASTY_IDS, RUN, write_folder, write_stages
 
-CHROMIUM = os.environ.get("OPENBOOK_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the path; set OPENBOOK_CHROMIUM"),
-]
+pytestmark = BROWSER
 
 # A page around the page: it waits for the figures, turns every picker and switch, clicks, prints, and writes down what it saw.
 HARNESS = """<!DOCTYPE html><meta charset="utf-8"><iframe id="page" style="width:%(width)dpx;height:3000px;border:0"></iframe>

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import openbook.report
+from report_folders import BROWSER, CHROMIUM
 
-CHROMIUM = os.environ.get("OPENBOOK_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the path; set OPENBOOK_CHROMIUM"),
-]
+pytestmark = BROWSER
 SCRIPTS = ("units.js", "forecast.js", "book.js", "average.js")
 
 

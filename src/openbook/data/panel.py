@@ -13,7 +13,7 @@ from openbook.data.conventions import STAYS_TEXT
 from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid, step_seconds
 from openbook.data.ids import plain_ids, tell_apart
 from openbook.data.stamps import parse_stamps, stamp_text
-from openbook.errors import DataError, UsageError
+from openbook.errors import DataError, reserved_column
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
 _DAY = 86_400
@@ -187,13 +187,7 @@ def make_panel(
 def _check_roles(hist: Sequence[str], futr: Sequence[str]) -> None:
     for column in (*hist, *futr):
         if column in (ID, TIME, TARGET):
-            raise UsageError(
-                "reserved_column",
-                expected="input columns other than id, time and target",
-                got=repr(column),
-                where="exogenous lists",
-                fix="leave it out: past values of the target are always used",
-            )
+            raise reserved_column(column)
 
 
 def _check_columns(frame: pd.DataFrame, needed: Sequence[str]) -> None:

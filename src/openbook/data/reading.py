@@ -34,7 +34,7 @@ _WESTERN = set("ŒœŠšŽžŸ°µ²³€£¥§±·ºª½¼¾×÷®©")
 # But for those that stand between plain letters or spaces.
 _MARKS = re.compile(r"(?<=[\x00-\x7f])[–—‘’“”„…](?=[\x00-\x7f])")
 _SAMPLE_ROWS, _SAMPLE_LETTERS = 200, 500_000
-_ROW_NUMBERS = "the unnamed column of row numbers is left out"
+ROW_NUMBERS = "the unnamed column of row numbers is left out"
 _ENCODED = "read it with openbook.read_table(path, encoding=...)"
 
 
@@ -302,7 +302,7 @@ def _named(table: pa.Table, path: Path) -> tuple[pa.Table, list[str], list[str]]
             if pc.all(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py():
                 continue
             if _counts_rows(values):
-                notes.append(_ROW_NUMBERS)
+                notes.append(ROW_NUMBERS)
                 continue
             names[place] = f"column_{place + 1}"
             unnamed.append(names[place])

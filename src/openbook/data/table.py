@@ -16,7 +16,7 @@ import pandas as pd
 from openbook.data.conventions import STAYS_TEXT
 from openbook.data.ids import check_one_series, id_parts, join_ids
 from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert
-from openbook.data.reading import read_file
+from openbook.data.reading import ROW_NUMBERS, read_file
 from openbook.data.stamps import looks_like_dates, parse_stamps
 from openbook.errors import DataError, UsageError
 
@@ -198,7 +198,7 @@ def _without_row_numbers(frame: pd.DataFrame, unnamed: Sequence[str], time_col: 
     others = frame.drop(columns=counting)
     if not counting or not (time_col in others or any(looks_like_dates(others[name]) for name in others)):
         return frame
-    notes.extend("the unnamed column of row numbers is left out" for _ in counting)
+    notes.extend(ROW_NUMBERS for _ in counting)
     return others
 
 

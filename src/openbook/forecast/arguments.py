@@ -9,7 +9,7 @@ import pandas as pd
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import ID, TARGET, TIME
-from openbook.errors import UsageError, whole_number
+from openbook.errors import UsageError, reserved_column, whole_number
 
 Restore = Callable[[pd.DataFrame], Any]
 # Columns of results: as names of id, time or target they would stand there twice.
@@ -79,13 +79,7 @@ def check_own(inputs: Sequence[Sequence[str]], table: pd.DataFrame) -> None:
                 where="exogenous lists",
                 fix="name the targets with target_col: all columns of numbers are, where none is named",
             )
-        raise UsageError(
-            "reserved_column",
-            expected="input columns other than id, time and target",
-            got=repr(column),
-            where="exogenous lists",
-            fix="leave it out: past values of the target are always used",
-        )
+        raise reserved_column(column)
 
 
 def plain_freq(freq: Any) -> Freq | None:
