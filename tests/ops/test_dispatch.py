@@ -11,6 +11,7 @@ import time
 import types
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -134,3 +135,16 @@ def test_a_slow_first_call_says_so_on_a_terminal(monkeypatch: pytest.MonkeyPatch
         with dispatch._said_if_slow(after=10):
             pass
         assert screen.getvalue().count("compiling") == int(said)
+
+
+def test_half_precision_takes_the_plain_path_but_where_autocast_hands_on_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernels for GPUs are float32: powers of keys overflow in float16."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    told = {
+        dtype: SimpleNamespace(is_cuda=True, dtype=dtype) for dtype in (torch.float16, torch.bfloat16, torch.float64)
+    }
+    assert not any(dispatch._serves("triton", tensor) for tensor in told.values())  # type: ignore[arg-type]
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: True)
+    assert [dispatch._serves("triton", tensor) for tensor in told.values()] == [True, True, False]  # type: ignore[arg-type]

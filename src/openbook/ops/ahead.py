@@ -66,13 +66,14 @@ def running() -> bool:
 def wait() -> None:
     """Return once no kernels are being compiled; at once where none are."""
     global _process
-    if _process is None:
+    process = _process  # another thread may be the first to return
+    if process is None:
         return
     try:
-        _process.wait(_MOST_S)
+        process.wait(_MOST_S)
     except subprocess.TimeoutExpired:
-        _process.kill()
-        _process.wait()
+        process.kill()
+        process.wait()
     _process = None
 
 

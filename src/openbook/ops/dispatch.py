@@ -74,7 +74,10 @@ def _serves(kind: str, tensor: Tensor) -> bool:
     if kind == "numba":
         return tensor.device.type == "cpu" and tensor.dtype == torch.float32
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    return (tensor.is_cuda or (interpreted and tensor.device.type == "cpu")) and tensor.dtype != torch.float64
+    if not (tensor.is_cuda or (interpreted and tensor.device.type == "cpu")):
+        return False
+    half = tensor.dtype in (torch.float16, torch.bfloat16)  # which autocast hands on as float32, and nothing else does
+    return tensor.dtype == torch.float32 or (half and tensor.is_cuda and torch.is_autocast_enabled("cuda"))
 
 
 def _load(op: str, kind: str) -> ModuleType | None:
@@ -85,7 +88,7 @@ def _load(op: str, kind: str) -> ModuleType | None:
             getattr(module, "reach", lambda: None)()
             _modules[op, kind] = module
         except Exception as error:  # whatever keeps a compiler from working is no reason to fail
-            told = any(other == kind and module is None for (_, other), module in _modules.items())
+            told = any(other == kind and module is None for (_, other), module in list(_modules.items()))
             _modules[op, kind] = None
             if not told:
                 warnings.warn(

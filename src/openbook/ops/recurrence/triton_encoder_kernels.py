@@ -162,6 +162,7 @@ def _weigh_backward(
         f = first + tl.arange(0, BF)
         grad = tl.load(slope + f, mask=f < F, other=0.0)
         steep = tl.load(alpha + f, mask=f < F, other=0.0) * (grad - mean)
+        tl.debug_barrier()  # a warp may read these cells once more for the sum: none is written before all have read
         tl.store(slope + f, steep, mask=f < F)
         here = (f < F)[:, None] & (a < A)[None, :]
         r, rest = key_parts(key, power, f[:, None] * A + a[None, :], here, asked, factor, is_wide)
