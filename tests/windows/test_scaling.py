@@ -107,12 +107,23 @@ def test_a_window_may_be_scaled_by_its_newest_steps() -> None:
 
 
 def test_windows_may_begin_before_their_context_is_whole() -> None:
-    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(40), "y": 1.0}))
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(70), "y": 1.0}))
     first = [
         int(split_windows(panel, WindowShape(20, 2, least_context=least), validation_size=4).train.end_W[0])
         for least in (0, 5)
     ]
     assert first == [20, 5]
+
+
+def test_a_longer_history_never_leaves_fewer_windows() -> None:
+    """Once its only windows of 60 months were that with a whole context of 36: one, where 59 months had thirty."""
+    shape, counts = WindowShape(36, 12), []
+    for length in range(20, 200):
+        panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(length), "y": 1.0}))
+        counts.append(len(split_windows(panel, shape, validation_size=0).train.end_W))
+    assert (np.diff(counts) >= 0).all()
+    assert counts[59 - 20] == 59 - 12 - 6 - (59 - 12 - 36) * 30 // 72 + 1
+    assert counts[-1] == 199 - 12 - 36 + 1  # whole contexts where there are plenty
 
 
 def test_a_window_leans_on_the_usual_spread_the_less_the_more_it_saw() -> None:

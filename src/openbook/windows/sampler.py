@@ -239,10 +239,7 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
             fix="leave it open, or 0 to hold nothing out",
         )
     stop = lengths - held
-    whole = shape.least_context or shape.input_size
-    first = np.where(stop >= whole + h, whole, np.minimum(max(1, h // 2), stop - h))
-    first = np.where(stop > h, np.maximum(first, 1), stop + 1)
-    train = _spans(panel, first, stop - h)
+    train = _spans(panel, _first_origins(stop - h, shape), stop - h)
     validation = _spans(panel, np.where(held > 0, stop, lengths + 1), lengths - h)
     train, validation = (part.take(_tells(panel, part, shape)) for part in (train, validation))
     if validation or len(panel) < _SERIES_TO_SPARE or validation_size == 0:
@@ -250,6 +247,18 @@ def split_windows(panel: Panel, shape: WindowShape, *, validation_size: int | No
     spared = np.unique(train.series_W, return_inverse=True)[1] % 5 == 4  # of the series that have windows
     held_out = train.take(np.flatnonzero(spared))
     return Split(train.take(np.flatnonzero(~spared)), held_out, 0, len(np.unique(held_out.series_W)))
+
+
+def _first_origins(last_N: np.ndarray, shape: WindowShape) -> np.ndarray:
+    """Where the context of each series' first training window ends, [N], of where that of its last one does.
+
+    A whole context where the history is three times as long; half a horizon where it is no longer than one context; between
+    the two ever more of it, so that a longer history never leaves fewer windows.
+    """
+    whole = shape.least_context or shape.input_size
+    short = min(whole, max(1, shape.h // 2))
+    first = np.clip(short + (whole - short) * (last_N - whole) // (2 * whole), short, whole)
+    return np.where(last_N > 0, np.maximum(np.minimum(first, last_N), 1), last_N + 1)
 
 
 def _spans(panel: Panel, first_N: np.ndarray, last_N: np.ndarray) -> WindowIndex:
