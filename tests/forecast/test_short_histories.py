@@ -16,7 +16,7 @@ from openbook.errors import UsageError
 from openbook.forecast import widening as module
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.origins import Origins
-from openbook.forecast.widening import widening_of
+from openbook.forecast.widening import saved_widening, widening_of
 from openbook.windows.sampler import WindowIndex, WindowShape
 
 STAMPS = pd.date_range("2024-01-01", periods=600, freq="h")
@@ -132,7 +132,8 @@ def test_bands_stay_as_wide_as_they_were_calibrated_where_the_held_out_rows_are_
 
 
 def test_a_band_is_wider_by_what_its_window_saw() -> None:
-    fitted = SimpleNamespace(widening=((1, 4.0, 3.0), (4, 2.0, 1.0)), windows=WindowShape(16, 2, scale_steps=8))
+    widening = saved_widening([[1, 4.0, 3.0], [4, 2.0, 1.0]], 8)  # of a file from before there were four levels
+    fitted = SimpleNamespace(widening=widening, windows=WindowShape(16, 2, scale_steps=8))
     y = [1.0, np.nan, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(12), "y": y}))
     origins = Origins(np.zeros(5, np.int64), np.array([1, 2, 5, 9, 10]))
@@ -140,6 +141,8 @@ def test_a_band_is_wider_by_what_its_window_saw() -> None:
     np.testing.assert_allclose(widening_of(fitted, panel, origins, 80)[:, 0], [4, 4, 2, 2 * seven, 0])
     np.testing.assert_allclose(widening_of(fitted, panel, origins, 95)[:, 0], [3, 3, 1, seven, 0])
     np.testing.assert_allclose(widening_of(fitted, panel, origins, 90)[0], 4 - 10 / 15)
+    fitted.widening = ((1.0, 1.0, 2.0, 3.0, 5.0), (8.0, 0.0, 0.0, 0.0, 0.0))
+    assert [widening_of(fitted, panel, origins, level)[0, 0] for level in (50, 65, 80, 97, 99)] == [1, 1.5, 2, 4, 5]
     fitted.widening = ()
     assert widening_of(fitted, panel, origins, 80).tolist() == [[0.0]] * 5
 
@@ -149,7 +152,7 @@ def test_what_a_band_lacks_is_how_far_truths_lie_outside_it(monkeypatch: pytest.
     truth = np.linspace(0.0, 10.0, 101)
     panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(201), "y": np.append(np.zeros(100), truth)}))
     quantile = np.tile([-1.0, 0.0, 1.0], (101, 1, 1))
-    known = np.array([[0.0]] * 20)
+    known = np.array([[0.0]] * 20)  # truths that calibrated
     fitted = SimpleNamespace(
         windows=WindowShape(3, 1, settled=1),
         shape=SimpleNamespace(h=1),
@@ -164,4 +167,25 @@ def test_what_a_band_lacks_is_how_far_truths_lie_outside_it(monkeypatch: pytest.
     monkeypatch.setattr(module, "forecasts", told)
     found = module.widenings(fitted, panel, WindowIndex(np.zeros(101, np.int64), np.arange(100, 201)))
     assert [set(lengths) for lengths in asked] == [{2}, {3}]  # one and two steps, and the horizon
-    assert found == ((1.0, pytest.approx(7.0), pytest.approx(8.5)), (2.0, pytest.approx(7.0), pytest.approx(8.5)))
+    lacks = (*map(pytest.approx, (4.0, 7.0, 8.5, 8.9)),)
+    assert found == ((1.0, *lacks), (2.0, *lacks), (3.0, 0.0, 0.0, 0.0, 0.0))
+
+
+def test_windows_in_which_nothing_was_observed_widen_no_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries count the values that windows hold, not their steps, and the last tells what those that calibrated held."""
+    y = np.where(np.arange(300) % 3 == 0, 1.0, np.nan)  # every third step
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(300), "y": y}))
+    fitted = SimpleNamespace(windows=WindowShape(30, 1, settled=4), shape=SimpleNamespace(h=1))
+    held: list[np.ndarray] = []
+
+    def outside(fitted: object, cut: Panel, end_W: np.ndarray) -> list[float]:
+        held.append(np.add.reduceat(np.isfinite(cut.target), cut.offsets[:-1]) - np.isfinite(cut.target[end_W]))
+        return [1.0, 2.0, 3.0, 4.0]
+
+    monkeypatch.setattr(module, "_outside", outside)
+    found = module.widenings(fitted, panel, WindowIndex(np.zeros(120, np.int64), np.arange(100, 220)))
+    assert min(seen.min() for seen in held) == 1
+    assert [entry[0] for entry in found] == pytest.approx(
+        [1, 4 / 3, 8 / 3, 16 / 3, 10]
+    )  # one step, then 4, 8, 16 and 30
+    assert found[-1][1:] == (0.0, 0.0, 0.0, 0.0)

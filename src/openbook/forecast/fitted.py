@@ -19,7 +19,7 @@ class Fitted:
     """Everything a trained forecaster needs to forecast: weights, sizes, scalers, calibration, what was decided.
 
     ``config`` is the model's, with what was decided of it. ``learned_until``: the last stamp it learned from, as a whole
-    number; bands follow what came after it. ``widening``: how much wider bands are where few steps were seen, by their number.
+    number; bands follow what came after it. ``widening``: how much wider bands are where few values were seen, by their number.
     ``spread`` [h, Q]: what distances of the quantiles from their middle are multiplied by; empty for one.
     """
 

@@ -25,6 +25,7 @@ from openbook.forecast.choice import Choice
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision
 from openbook.forecast.frames import Inputs
+from openbook.forecast.widening import saved_widening
 from openbook.models.base import ModelShape
 from openbook.models.registry import build_model, config_from_dict, config_to_dict
 from openbook.training.loop import TrainConfig
@@ -239,13 +240,13 @@ def _rebuild(
     forecaster.decisions = {
         name: Decision(_plain(value["value"]), value["why"]) for name, value in config["decisions"].items()
     }
-    forecaster.history_ = history
+    forecaster.history_, windows = history, WindowShape(**config["windows"])
     forecaster.fitted_ = Fitted(
         model.eval(),
         made,
         shape,
         layout,
-        WindowShape(**config["windows"]),
+        windows,
         ColumnScaler(arrays["columns.mean"], arrays["columns.std"]),
         Calibration(
             shape.quantiles, arrays["calibration.quantile"], arrays["calibration.truth"], config["independent"]
@@ -255,7 +256,7 @@ def _rebuild(
         config["lower_bound"],
         _choice(config["choice"]),
         config.get("learned_until"),
-        tuple(map(tuple, config.get("widening", ()))),
+        saved_widening(config.get("widening", ()), windows.scale_steps or windows.input_size),
         tuple(map(tuple, config.get("spread", ()))),
     )
     return forecaster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,27 +11,44 @@ from openbook.data.panel import Panel
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
 from openbook.forecast.running import forecasts
-from openbook.windows.sampler import WindowIndex, peaks, spread
+from openbook.windows.sampler import WindowIndex, blind, peaks, spread
 
 _WINDOWS = 200
-_LEVELS = (80.0, 95.0)
+_LEVELS = (50.0, 80.0, 95.0, 99.0)
 
 
 def widenings(fitted: Fitted, panel: Panel, windows: WindowIndex) -> tuple[tuple[float, ...], ...]:
-    """By how many steps a window saw, how far the edges of its 80 % and 95 % bands are moved out, in scaled units.
+    """By how many values a window saw, how far the edges of its 50, 80, 95 and 99 % bands are moved out, in scaled units.
 
     Measured on windows whose history is taken away but for the newest steps, as if their series began there: the ``level``
-    quantile of how far their truths lie outside the calibrated band. Windows that saw all their steps need nothing.
+    quantile of how far their truths lie outside the calibrated band. Windows that saw as much as those that calibrated it
+    need nothing. Where steps are not observed, values are fewer than steps: each entry tells how many its windows held.
     """
     size, half = fitted.windows.scale_steps or fitted.windows.input_size, max(1, fitted.windows.settled)
     counts = sorted({n for n in (1, half // 2, half, 2 * half, 4 * half) if 1 <= n < size})
-    some, found = spread(windows, _WINDOWS), []
+    some = spread(windows, _WINDOWS)
+    found: list[tuple[float, ...]] = []
+    usual = float(np.mean(_seen(panel, some, size))) if some else float(size)
     for count in counts:
         whole = some.take(some.end_W - panel.offsets[some.series_W] >= count)
-        if whole:
+        whole = whole.take(~blind(panel, whole, count))  # what saw nothing has no level to be scaled by
+        seen = float(np.mean(_seen(panel, whole, count))) if whole else usual
+        if seen < usual and (not found or seen > found[-1][0]):
             cut = _cut(panel, whole, count, fitted.shape.h)
-            found.append((float(count), *_outside(fitted, cut, cut.offsets[:-1] + count)))
-    return tuple(found)
+            found.append((seen, *_outside(fitted, cut, cut.offsets[:-1] + count)))
+    return (*found, (usual, *[0.0] * len(_LEVELS))) if found else ()
+
+
+def saved_widening(entries: Sequence[Sequence[float]], size: int) -> tuple[tuple[float, ...], ...]:
+    """What a model file tells; older files have the margins of 80 and 95 % alone, and zeros at a whole window are meant.
+
+    >>> saved_widening([[1, 4.0, 3.0]], size=8)
+    ((1, 4.0, 4.0, 3.0, 3.0), (8.0, 0.0, 0.0, 0.0, 0.0))
+    """
+    if not entries or len(entries[0]) == len(_LEVELS) + 1:
+        return tuple(map(tuple, entries))
+    wider = [(seen, at_80, at_80, at_95, at_95) for seen, at_80, at_95 in entries]
+    return (*wider, (float(size), *[0.0] * len(_LEVELS)))
 
 
 def widening_of(fitted: Fitted, panel: Panel, origins: Origins, level: float) -> np.ndarray:
@@ -38,11 +56,16 @@ def widening_of(fitted: Fitted, panel: Panel, origins: Origins, level: float) ->
     if not fitted.widening:
         return np.zeros((len(origins.end), 1))
     size = fitted.windows.scale_steps or fitted.windows.input_size
-    seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
-    count_W = seen[origins.end] - seen[np.maximum(origins.end - size, panel.offsets[origins.series])]
-    known, *margins = np.array([*fitted.widening, (size, *np.zeros(len(_LEVELS)))]).T
+    count_W = _seen(panel, WindowIndex(origins.series, origins.end), size)
+    known, *margins = np.array(fitted.widening).T
     margin = [np.interp(level, _LEVELS, at) for at in np.transpose(margins)]
     return np.interp(np.log(np.maximum(count_W, 1)), np.log(known), margin)[:, None]
+
+
+def _seen(panel: Panel, windows: WindowIndex, size: int) -> np.ndarray:
+    """How many values of the target each window's newest ``size`` steps hold, [W]."""
+    seen = np.concatenate([[0], np.cumsum(np.isfinite(panel.target))])
+    return seen[windows.end_W] - seen[np.maximum(windows.end_W - size, panel.offsets[windows.series_W])]
 
 
 def _cut(panel: Panel, windows: WindowIndex, count: int, h: int) -> Panel:
