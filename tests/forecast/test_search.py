@@ -164,6 +164,10 @@ def test_a_given_skip_window_is_taken_and_holds_out_what_training_does() -> None
     assert model.decisions["skip_window"].value == model.fitted().config.skip_window == 66
     assert model.decisions["validation_size"].value == 48
     assert np.isfinite(float(model.decisions["penalty"].why.split()[2]))
+    short = Forecaster(4, model=OpenBookConfig(skip_window=20), train=FAST).fit(make_frame(5).drop(columns="warm"))
+    assert (
+        short.decisions["input_size"].value <= short.decisions["skip_window"].value == 20
+    )  # no less than was asked for
 
 
 def test_nothing_of_what_follows_is_reached() -> None:

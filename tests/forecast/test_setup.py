@@ -30,16 +30,23 @@ def test_a_loss_measures_by_rows_before_the_held_out_ones() -> None:
 
 
 def test_a_loss_counts_every_series_in_a_unit_that_is_neither_zero_nor_next_to_it() -> None:
-    """One series that never changes, one that repeats itself but for a rounding, one that wanders."""
+    """Two series that never change, one that repeats itself but for a rounding, one that wanders."""
     step = np.arange(40)
-    values = {"flat": 0.0 * step, "repeats": step % 2 + 1e-9 * step, "wanders": np.cumsum(step % 3 - 1.0)}
+    values = {
+        "flat": 0.0 * step,
+        "repeats": step % 2 + 1e-9 * step,
+        "stuck": 20.0 + 0.0 * step,
+        "wanders": np.cumsum(step % 3 - 1.0),
+    }
     panel = make_panel(pd.concat([pd.DataFrame({"unique_id": name, "ds": step, "y": y}) for name, y in values.items()]))
     split = Split(WindowIndex(*np.zeros((2, 0), np.int64)), WindowIndex(*np.zeros((2, 0), np.int64)), held_out=0)
-    flat, repeats, wanders = loss_scale(panel, split, 2, "pinball")
-    assert flat == np.median([repeats, wanders])
+    flat, repeats, stuck, wanders = loss_scale(panel, split, 2, "pinball")
+    assert flat == stuck == np.median([repeats, wanders])
     assert repeats == pytest.approx(0.005)
     assert wanders == pytest.approx(float(np.abs(values["wanders"][2:] - values["wanders"][:-2]).mean()))
-    assert np.isnan(loss_scale(panel, split, 2, "mase")[0])
+    of_mase = loss_scale(panel, split, 2, "mase")
+    assert np.isnan(of_mase[0])
+    assert of_mase[2] == 20.0  # as that score is defined: its mean absolute value
 
 
 @pytest.mark.parametrize(("loss", "halfway"), [("pinball", True), ("mse", True), ("mase", False), ("lag_mase", False)])

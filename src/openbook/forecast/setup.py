@@ -139,7 +139,7 @@ def _decide_gaps(panel: Panel, gaps: tuple[int, ...], period: int, asked: Asked)
 
 def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarray:
     """What errors of each series are measured by, [N], from its rows before the held-out tail; that of the typical series
-    where nothing moves.
+    where nothing moves: the level of a sensor that stands still says nothing about its errors.
 
     For squared errors the standard deviation, else the in-sample seasonal naive error, as in MASE, but at least a hundredth
     of the deviation: so every series counts by how well it could be forecast, not by its size, and all windows of a series
@@ -151,7 +151,8 @@ def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarr
         seen = seen[np.isfinite(seen)]
         spread[series] = seen.std() if len(seen) > 1 else 0.0
     if loss != "mse":
-        spread = np.fmax(error_scale(panel, season, Origins(np.arange(len(panel)), stop)), _LEAST_UNIT * spread)
+        naive = np.fmax(error_scale(panel, season, Origins(np.arange(len(panel)), stop)), _LEAST_UNIT * spread)
+        spread = np.where(spread > 0, naive, 0.0)
     known = spread[spread > 0]
     return np.where(spread > 0, spread, np.median(known) if len(known) else 1.0)
 

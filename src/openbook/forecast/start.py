@@ -15,7 +15,7 @@ import torch
 
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
-from openbook.forecast.bands import error_scale
+from openbook.forecast.bands import lagged, mean_before
 from openbook.forecast.budget import Budget
 from openbook.forecast.closed_form import (
     Averaged,
@@ -153,9 +153,14 @@ def choose_start(
     Tried from the usual one outwards, two fifths of the time budget at most; where two thirds are gone, one map has to do.
     """
     error, shape, season = error_of(train.loss), made.shape, made.season
-    sizes = [config.window] if config.window else window_candidates(panel, shape.h, season)
+    sizes, most = window_candidates(panel, shape.h, season), config.skip_window
+    if most:  # the recurrence reads no farther back than the linear path is asked to
+        sizes = [size for size in sizes if size <= most] or [most]
+    sizes = [config.window] if config.window else sizes
     # One unit for all windows says nothing where series differ in size; static inputs have no differences.
-    changes = error_scale(panel, 1, Origins(np.arange(len(panel)), panel.offsets[1:]))
+    moved = np.abs(panel.target - lagged(panel, 1))
+    changes = mean_before(panel, moved, Origins(np.arange(len(panel)), panel.offsets[1:]))
+    changes = np.where(changes > 0, changes, np.nan)  # a series that stands still is of no size
     alike = bool(np.nanmax(changes) <= _ALIKE * np.nanmin(changes)) if np.isfinite(changes).any() else False
     # A target that stands alone has no inputs that could be read in levels: both are the same there.
     steps: tuple[Scaling, ...] = COMMON if shape.n_variables > 1 else ("difference",)

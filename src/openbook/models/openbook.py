@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openbook.errors import whole_number
+from openbook.errors import UsageError, whole_number
 from openbook.models.base import (
     FREE,
     AttentionMap,
@@ -84,6 +84,14 @@ class OpenBookConfig:
         check_share("dropout", self.dropout)
         if self.year_jitter is not None:
             check_amount("year_jitter", self.year_jitter)
+        if self.window and self.skip_window and self.skip_window < self.window:
+            raise UsageError(
+                "skip_window",
+                expected=f"at least the window of {self.window} steps",
+                got=str(self.skip_window),
+                where="OpenBookConfig.skip_window",
+                fix="give a larger one or a smaller window, or leave one of them open",
+            )
 
 
 class Sizes(NamedTuple):
