@@ -97,7 +97,9 @@ def test_explain(files: Path, tmp_path: Path, suffix: str) -> None:
     told = json.loads(ran.stdout)
     assert {*told["features"], *told["not_looked_up"]} == {"y", "promo", "wind"}
     assert all(share > 0 for share in told["features"].values())
-    assert told["attended_size"] >= 0
+    parts = ob.load(files / "calls.ob").explain(futr_df=files / "next.csv").parts_frame()
+    attended = parts["attended"].abs().sum() / parts["forecast"].abs().sum()
+    assert told["attended_size"] == pytest.approx(attended, rel=1e-4)
     if suffix == ".parquet":
         frame = pd.read_parquet(out)
         assert frame.groupby(["unique_id", "step"])["weight"].sum().between(0.999, 1.001).all()
@@ -210,8 +212,9 @@ _FREED = """
 import sys
 import numpy as np
 from openbook import cli
+import os
 def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 def app(**_):
     before = resident()
     blocks = [np.ones(2**17) for _ in range(200)]  # of a megabyte each

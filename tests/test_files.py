@@ -135,7 +135,9 @@ real = files._sync
 def slow(path):
     global count
     count += 1
-    if count > 5:                # some files are new already, this one is half done
+    if count == 5:                # two files are new already, their folder synced too; this one's draft is half done
+        with open(path, "r+b") as file:
+            file.truncate(10)
         Path(sys.argv[2]).touch()
         time.sleep(30)
     real(path)
@@ -176,8 +178,13 @@ def test_kill_9_during_a_backtest_leaves_every_file_whole(tmp_path: Path) -> Non
     frame = pd.DataFrame({"model": ["old"] * 1000, "mae": 2.0})
     target = write_backtest(BacktestResult(*([frame] * 6), {"old": True}), tmp_path / "out")
     killed_in_the_middle(BACKTESTS, target, tmp_path / "sign")
-    for file in target.glob("*.csv"):
-        assert len(pd.read_csv(file)) == 1000
+    told = {file.name: pd.read_csv(file) for file in target.glob("*.csv")}
+    assert {name: set(frame["model"]) for name, frame in told.items()} == {
+        "scores.csv": {"new"},
+        "scores_by_series.csv": {"new"},
+        "scores_by_step.csv": {"old"},
+    }
+    assert all(len(frame) == 1000 for frame in told.values())
     for file in target.glob("*.parquet"):
         assert len(pd.read_parquet(file)) == 1000
     assert json.loads((target / "run.json").read_text()) == {"old": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,26 @@ def imported(file: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         names: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.relative_to(SOURCE)} imports relatively"
+            whole = node.module == "openbook"  # "from openbook import plots"
+            names = [f"openbook.{alias.name}" for alias in node.names] if whole else [str(node.module)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         found |= {name.split(".")[1] for name in names if name.startswith("openbook.")}
     return found
+
+
+def test_what_is_no_code_is_installed_too() -> None:
+    """Whoever installs openbook from a wheel has the report's template, style and script."""
+    told = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "openbook"
+    ]
+    others = [
+        file for file in SOURCE.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc", ".nbi", ".nbc")
+    ]
+    assert len(others) > 3
+    assert [str(file) for file in others if not any(file.relative_to(SOURCE).match(glob) for glob in told)] == []
 
 
 def test_imports_only_point_down() -> None:

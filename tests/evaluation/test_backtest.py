@@ -122,7 +122,9 @@ def test_a_failing_or_slow_floor_is_reported_and_stops_nothing(
     assert "limit" in slow.run["failed"]["auto_ets"]
 
 
-def test_a_model_of_ours_that_fails_is_a_row_too(hourly: pd.DataFrame) -> None:
+def test_a_model_of_ours_that_fails_is_a_row_too(hourly: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
     def broken(name: str) -> ob.Forecaster:
         made = make_model(name)
         made.train = ob.TrainConfig(max_steps=1, device="cuda") if name == "bahdanau" else made.train
@@ -130,8 +132,23 @@ def test_a_model_of_ours_that_fails_is_a_row_too(hourly: pd.DataFrame) -> None:
 
     plan = Plan(H, n_windows=1, models=("bahdanau", "luong"))
     found = run_backtest(ob.read_table(hourly), plan, broken)
-    assert "GPU" in found.run["failed"].get("bahdanau", "GPU")
+    assert "GPU" in found.run["failed"]["bahdanau"]
     assert "luong" in found.forecasts
+    assert "bahdanau" not in found.forecasts
+    last = found.scores.iloc[-1]
+    assert (last["model"], bool(np.isnan(last["mase"]))) == ("bahdanau", True)
+
+
+def test_the_history_ends_where_the_test_begins(hourly: pd.DataFrame) -> None:
+    table = hourly.assign(y=hourly["y"].ffill())
+    found = run_backtest(ob.read_table(table), Plan(H, n_windows=2, step_size=3, models=("naive",)), make_model)
+    first = found.forecasts.groupby("unique_id")["cutoff"].min()
+    assert found.history.groupby("unique_id")["ds"].max().equals(first.rename("ds"))
+    told = found.history.merge(
+        table[["unique_id", "ds", "y"]], on=["unique_id", "ds"], suffixes=("", "_table")
+    ).dropna()
+    assert len(told) > 100
+    assert (told["y"] == told["y_table"]).all()
 
 
 def test_only_when_everything_fails_is_it_an_error(hourly: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:

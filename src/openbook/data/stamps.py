@@ -100,7 +100,7 @@ def _whole_numbers(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str,
     known = numbers.dropna()
     whole = (known % 1 == 0) & (known.abs() < 2**63)
     if known.empty or not whole.all():
-        fine = numbers.isna().to_numpy()
+        fine = numbers.isna().to_numpy(copy=True)
         fine[np.flatnonzero(numbers.notna())[whole.to_numpy(bool)]] = True
         raise _bad(stamps, fine, where)
     found = _compact_dates(pd.Series(pd.unique(known.astype("int64"))))

@@ -43,8 +43,8 @@ class TrainConfig:
     gradients together; ``loss`` is one of those of the models' page, ``device`` ``cpu``, ``cuda`` or ``auto``.
     ``budget_s`` ends training after that many seconds; left open, ``openbook`` has 300, its decisions included, and other
     models have no limit but ``max_steps``. ``stop_after`` ends it after that many steps of a schedule laid out
-    for ``max_steps``. ``gap`` is how many steps back ``lag_mase`` compares with (None: a season). ``mixed_precision`` applies
-    to GPUs only.
+    for ``max_steps`` (``openbook``: for that many). ``gap`` is how many steps back ``lag_mase`` compares with (None: a
+    season). ``mixed_precision`` applies to GPUs only.
 
     >>> TrainConfig(max_steps=10).batch_size
     64
