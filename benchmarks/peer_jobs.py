@@ -64,7 +64,7 @@ def calendar(panel: Panel) -> np.ndarray:
     if np.issubdtype(panel.times.dtype, np.integer):
         return np.empty((len(panel.times), 0))
     clock = pd.Series(panel.wall_clock()).dt
-    columns = np.stack([clock.hour + clock.minute / 60, clock.dayofweek, clock.month], axis=1).astype(float)
+    columns = np.stack([clock.hour + clock.minute / 60, clock.day_of_week, clock.month], axis=1).astype(float)
     return columns[:, np.ptp(columns, axis=0) > 0]
 
 

@@ -54,7 +54,7 @@ def test_the_calendar_is_the_clock_on_the_wall_and_holds_what_varies(module: Cal
     calendar = module("peer_jobs").calendar
     stamps = pd.date_range("2024-03-30", periods=72, freq="h", tz="Europe/Vienna")  # summer begins on the 31st
     found = calendar(make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": 1.0}), freq="h"))
-    np.testing.assert_array_equal(found, np.stack([stamps.hour, stamps.dayofweek, stamps.month], axis=1))
+    np.testing.assert_array_equal(found, np.stack([stamps.hour, stamps.day_of_week, stamps.month], axis=1))
     day = calendar(
         make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps[:20].tz_localize(None), "y": 1.0}), freq="h")
     )

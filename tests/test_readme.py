@@ -62,7 +62,7 @@ def put_tables(folder: Path) -> None:
     rng, days, parts = np.random.default_rng(1), pd.date_range("2024-01-01", periods=214), []
     for number, store in enumerate(("north", "south")):
         promo = (rng.random(214) < 0.1).astype(int)
-        sold = (1 + number) * (50 + 20 * (days.dayofweek >= 5) + 15 * promo + rng.normal(0, 3, 214).round(1))
+        sold = (1 + number) * (50 + 20 * (days.day_of_week >= 5) + 15 * promo + rng.normal(0, 3, 214).round(1))
         parts.append(pd.DataFrame({"store": store, "day": days, "sold": sold, "price": 9.5 - promo, "promo": promo}))
     demand = pd.concat(parts)
     demand[demand["day"] < days[200]].to_csv(folder / "demand.csv", index=False)

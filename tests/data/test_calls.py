@@ -24,7 +24,7 @@ def centres(calls: SimulatedCalls) -> list[pd.DataFrame]:
 
 def unusual(rows: pd.DataFrame) -> np.ndarray:
     """Calls against the usual ones of that hour of the week, in shares of the mean; missing hours count as usual."""
-    hour_of_week = rows["ds"].dt.dayofweek * 24 + rows["ds"].dt.hour
+    hour_of_week = rows["ds"].dt.day_of_week * 24 + rows["ds"].dt.hour
     rest = rows["y"] - rows["y"].groupby(hour_of_week).transform("mean")
     return (rest / rows["y"].mean()).fillna(0).to_numpy()
 
@@ -121,7 +121,7 @@ def test_mailings_are_rare_irregular_and_arrive_at_all_hours(calls: SimulatedCal
         assert set(weekly.iloc[:-1]) == {1, 2, 3}
         assert sent["mailing"].between(8, 20).all()
         assert sent["ds"].dt.hour.nunique() >= 22
-        assert sent["ds"].dt.dayofweek.nunique() == 7
+        assert sent["ds"].dt.day_of_week.nunique() == 7
 
 
 def test_arrivals_stand_out_at_night(calls: SimulatedCalls) -> None:
@@ -147,7 +147,7 @@ def test_noise_columns_tell_nothing(calls: SimulatedCalls) -> None:
 def test_planted_rhythm_holidays_and_temperature(calls: SimulatedCalls) -> None:
     rows = calls.frame.merge(calls.truth.components, on=["unique_id", "ds"])
     rows["share"] = rows["base"] / rows.groupby("unique_id")["base"].transform("mean")
-    day = rows["ds"].dt.dayofweek
+    day = rows["ds"].dt.day_of_week
     noon = rows["ds"].dt.hour.between(9, 17)
     plain = rows["holiday"] == 0
     by_day = rows[plain].groupby(day)["share"].mean()

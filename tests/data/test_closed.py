@@ -24,7 +24,7 @@ def told(frame: pd.DataFrame, freq: str = "D") -> object:
 def test_nothing_is_said_of_what_is_sometimes_open() -> None:
     frame = shop()
     assert told(frame) is None
-    closed = frame[frame["ds"].dt.dayofweek < 6]
+    closed = frame[frame["ds"].dt.day_of_week < 6]
     assert told(pd.concat([closed, frame.iloc[[6]]]).sort_values("ds")) is None  # one Sunday was open
     assert told(closed[:36]) is None  # six weeks
     assert told(frame.assign(y=np.nan)) is None
@@ -34,7 +34,7 @@ def test_nothing_is_said_of_what_is_sometimes_open() -> None:
 
 def test_days_and_hours_are_named() -> None:
     frame = shop()
-    frame.loc[frame["ds"].dt.dayofweek >= 5, "y"] = np.nan
+    frame.loc[frame["ds"].dt.day_of_week >= 5, "y"] = np.nan
     both = pd.concat([shop().assign(unique_id="mall"), frame])
     assert told(both) == (1, "Saturdays, Sundays", 19, 1)
     hourly = shop(freq="h")
@@ -46,7 +46,7 @@ def test_it_is_said_before_and_when_learning(caplog: pytest.LogCaptureFixture) -
     frame = shop()
     ob.Floor("seasonal_naive", 7).fit(frame)
     assert not caplog.records
-    frame = frame[frame["ds"].dt.dayofweek < 6]
+    frame = frame[frame["ds"].dt.day_of_week < 6]
     ob.Floor("seasonal_naive", 7, freq="D").fit(frame)
     assert "series shop has no value in 19 weeks on Sundays" in caplog.text
     found = [finding for finding in inspect_table(frame, freq="D").findings if finding.code == "F37-closed-times"]

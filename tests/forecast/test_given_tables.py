@@ -58,7 +58,7 @@ def test_id_time_and_target_are_no_inputs_by_the_names_they_have(column: str) ->
 def test_the_index_of_a_filtered_or_sorted_frame_is_no_input(tmp_path: Path, work: str, suffix: str) -> None:
     whole = daily(120)
     joined = pd.concat([whole, daily(120, name="b")])
-    weekdays = joined[joined["ds"].dt.dayofweek < 5]
+    weekdays = joined[joined["ds"].dt.day_of_week < 5]
     table = {
         "filtered": whole[whole["ds"] >= "2024-02-01"],
         "sorted": whole.sort_values("ds", ascending=False),
@@ -188,7 +188,7 @@ def test_part_of_the_series_may_look_as_if_they_had_another_frequency(make: Any)
     weeks = make().fit(pd.concat([sundays, mondays]))
     whole = weeks.predict().query("unique_id == 'a'").reset_index(drop=True)
     pd.testing.assert_frame_equal(weeks.predict(sundays), whole, check_dtype=False)
-    shop = daily(120, name="b").loc[lambda rows: rows["ds"].dt.dayofweek < 5]
+    shop = daily(120, name="b").loc[lambda rows: rows["ds"].dt.day_of_week < 5]
     days = make().fit(pd.concat([daily(120), shop]))
     assert days.predict(shop)["ds"].iloc[0] == shop["ds"].iloc[-1] + pd.Timedelta(days=1)
     with pytest.raises(DataError, match="apart") as refused:

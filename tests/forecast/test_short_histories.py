@@ -113,7 +113,7 @@ def test_bands_stay_as_wide_as_they_were_calibrated_where_the_held_out_rows_are_
     stamps = pd.date_range("2023-01-01", periods=420)
     frames = [
         pd.DataFrame(
-            {"unique_id": n, "ds": stamps, "y": 1000 * week[stamps.dayofweek] * (1 + 0.05 * rng.normal(size=420))}
+            {"unique_id": n, "ds": stamps, "y": 1000 * week[stamps.day_of_week] * (1 + 0.05 * rng.normal(size=420))}
         )
         for n in range(3)
     ]

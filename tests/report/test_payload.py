@@ -53,7 +53,7 @@ def test_time_between_windows_that_do_not_touch_is_a_gap(small_folder: Path) -> 
     assert forecast_part(read_backtest(small_folder))[0][0]["gaps"] == []
     later = frame["cutoff"] > frame["cutoff"].min()
     for column in ("ds", "cutoff"):
-        frame[column] += later * pd.Timedelta(hours=3)
+        frame[column] += later.astype(int) * pd.Timedelta(hours=3)
     frame.to_parquet(small_folder / "forecasts.parquet")
     assert forecast_part(read_backtest(small_folder))[0][0]["gaps"] == [4]
 

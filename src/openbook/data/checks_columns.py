@@ -142,14 +142,14 @@ def _calendar_field(values: np.ndarray, view: View) -> str | None:
     stamps = pd.DatetimeIndex(view.times[rows])
     fields = {
         "hour": stamps.hour,
-        "weekday": stamps.dayofweek,
+        "weekday": stamps.day_of_week,
         "month": stamps.month,
         "quarter": stamps.quarter,
         "year": stamps.year,
         "day of the month": stamps.day,
         "time of day": stamps.hour * 60 + stamps.minute,
         "week": stamps.isocalendar().week.to_numpy(),
-        "day of the year": stamps.dayofyear,
+        "day of the year": stamps.day_of_year,
     }
     codes = np.unique(seen, return_inverse=True)[1]
     for field, parts in fields.items():

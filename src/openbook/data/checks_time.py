@@ -158,12 +158,12 @@ def _clock_changes(view: View) -> Iterator[Finding]:
     if view.before is None or seconds is None or seconds > 3600 or view.timezone is not None or not view.dated:
         return
     after = pd.DatetimeIndex(view.times)
-    night = (after.dayofweek == 6) & (after.hour >= 1) & (after.hour <= 3) & (after.minute * 60 < seconds)
+    night = (after.day_of_week == 6) & (after.hour >= 1) & (after.hour <= 3) & (after.minute * 60 < seconds)
     lost = night & (view.before == round(3600 / seconds))
     for season, months in (("spring", (3, 4)), ("spring (south)", (9, 10))):
         found = lost & after.month.isin(months)
         years = set(after.year[found])
-        covered = set(after.year[(after.dayofweek == 6) & after.month.isin(months) & (after.hour < 4)])
+        covered = set(after.year[(after.day_of_week == 6) & after.month.isin(months) & (after.hour < 4)])
         if years and len(years) >= 0.5 * len(covered):
             yield Finding(
                 "F16-daylight-saving",
@@ -178,7 +178,7 @@ def _clock_changes(view: View) -> Iterator[Finding]:
 
 def check_repeated_hour(twice: pd.DatetimeIndex) -> Iterator[Finding]:
     """Daylight saving seen in duplicate stamps: the hour that an autumn Sunday night has twice."""
-    doubled = twice[(twice.dayofweek == 6) & (twice.hour <= 3) & twice.month.isin((3, 4, 10, 11))]
+    doubled = twice[(twice.day_of_week == 6) & (twice.hour <= 3) & twice.month.isin((3, 4, 10, 11))]
     if len(doubled) and len(doubled) >= 0.5 * len(twice):
         yield Finding(
             "F16-daylight-saving",
@@ -226,7 +226,7 @@ def _sundays(times: pd.DatetimeIndex, month: int, which: int) -> list[pd.Timesta
     days = []
     for year in range(times[0].year, times[-1].year + 1):
         month_days = pd.date_range(pd.Timestamp(year, month, 1), periods=31, freq="D")
-        sundays = [day for day in month_days if day.month == month and day.dayofweek == 6]
+        sundays = [day for day in month_days if day.month == month and day.day_of_week == 6]
         days.append(sundays[which - 1 if which > 0 else which])
     return days
 

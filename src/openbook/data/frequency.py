@@ -173,9 +173,9 @@ def _alias(times: pd.DatetimeIndex, steps: np.ndarray, step: int) -> str:
         return str(pd.tseries.frequencies.to_offset(pd.Timedelta(step)).freqstr)
     if days >= 28 and ((times.day == 1).all() or times.is_month_end.all() or (steps % step != 0).any()):
         return _month_alias(times, round(days / 30.4))
-    if days == 7 and (times.dayofweek == times.dayofweek[0]).all():
-        return f"W-{_WEEKDAYS[times.dayofweek[0]]}"
-    if days == 1 and len(times) > 9 and not (times.dayofweek >= 5).any() and (steps == 3 * _DAY_NS).any():
+    if days == 7 and (times.day_of_week == times.day_of_week[0]).all():
+        return f"W-{_WEEKDAYS[times.day_of_week[0]]}"
+    if days == 1 and len(times) > 9 and not (times.day_of_week >= 5).any() and (steps == 3 * _DAY_NS).any():
         return "B"
     return "D" if days == 1 else f"{days}D"
 

@@ -40,6 +40,8 @@ def parse_stamps(stamps: pd.Series, where: str = "time column") -> tuple[pd.Seri
     [5, 6]
     """
     parsed, notes = _parse(stamps.reset_index(drop=True), where)
+    if pd.api.types.is_datetime64_any_dtype(parsed.dtype) and parsed.dt.unit != "ns":
+        parsed = _nanoseconds(parsed, where)  # pandas 3 reads microseconds
     return parsed.set_axis(stamps.index).rename(stamps.name), notes
 
 
@@ -87,8 +89,9 @@ def looks_like_dates(values: pd.Series) -> bool:
 
 
 def _nanoseconds(stamps: pd.Series, where: str) -> pd.Series:
+    zoned = isinstance(stamps.dtype, pd.DatetimeTZDtype)
     try:
-        return stamps.astype("datetime64[ns]")
+        return stamps.dt.as_unit("ns") if zoned else stamps.astype("datetime64[ns]")
     except (ValueError, OverflowError) as error:
         years = stamps.dt.year
         raise _bad(stamps, ((years >= 1678) & (years <= 2261)).to_numpy(), where) from error

@@ -91,7 +91,7 @@ def _of_freq(freq: object, long: bool) -> Clock | None:
         return None
     if offset is None:
         return None
-    name = offset.name.split("-")[0]  # 'QS-JAN' is a quarter
+    name = offset.rule_code.split("-")[0]  # 'QS-JAN' is a quarter
     if name == "B":
         return Clock("day", 1, long) if offset.n == 1 else None
     for unit, names in _NAMES.items():
