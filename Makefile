@@ -42,12 +42,13 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.main_job $(FORCE)
+	$(BIN)/python -m benchmarks.reference $(FORCE)
 	$(BIN)/python -m benchmarks.tables
 
 # SUITE: one of benchmarks/suites.py, all where it is left out; ARGS: further arguments of benchmarks.accuracy.
 bench-accuracy: $(STAMP)
-	$(BIN)/python -m benchmarks.accuracy $(if $(SUITE),--suite $(SUITE)) $(ARGS)
+	$(BIN)/python -m benchmarks.accuracy $(if $(SUITE),--suite $(SUITE)) $(ARGS) $(FORCE)
 	$(BIN)/python -m benchmarks.tables
 
 # No speed is told while a kernel is wrong. Nothing else should run meanwhile.

@@ -18,31 +18,32 @@ from benchmarks.targets import Case, Target, percent, spread
 from openbook.forecast.budget import BUDGET_S
 from openbook.forecast.floors import FLOORS
 
-INTRODUCTION = """Every model of a suite learns from the rows before the test part and forecasts every window of it;
-what is left open is decided on validation rows by the library, alike for every suite and horizon; what seconds a
-training was given stands in the tables (300 unless told otherwise). A protocol's window is that of the recurrence
-and of the linear path; the long book of `openbook` reads farther back, how far stands beside the window, which
-published networks and the ridge do not. Published figures stand in the tables for orientation, with their window
-where it was looked up. Results stand with the commit they were made on: budgets are in seconds, so what else ran on
-the machine moves them. Where a protocol has validation rows, networks that are published do not learn them, and
-neither does `openbook`; floors do, as they need none (but the ridge of the one-step suites). What a user gets, and
-the fair opponent of such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard
-deviation over the seeds; a mean over the cases is told only where all of them were measured. A difference below two
-standard deviations is no difference. The price data hold three of the five markets that the papers average over.
-Other libraries (peers) forecast the same windows in an environment of their own (`make bench-peers`): LightGBM with
-the lags of seven seasons, calendar and inputs, levels or differences and 100 or 500 trees by validation; NHITS,
-PatchTST and LSTM of neuralforecast with their defaults, windows scaled one by one, the suite's kind of error, ended
-after as many seconds as ours if they are not done by then: the steps stand beside their names, and a GPU would make
-more. Validation rows are learned by all of them, as by floors. They make no bands here, and where a peer has no row
-it was not measured. The reference models (`luong`, `bahdanau`, `darnn`, `day_to_day`) learn with one seed within
-the same seconds, at the first case of a suite as a rule."""
+INTRODUCTION = """Every model of a suite learns from the rows before the test part and forecasts every window of it; what
+is left open is decided on validation rows by the library, alike for every suite and horizon; what seconds a training was given
+stands in the tables (300 unless told otherwise). The window is that of the recurrence; the linear path of `openbook`
+may read farther back, and its long book does: how far stands beside the window (a protocol's window binds the path,
+not the book). Published networks and the ridge read their window alone. Published figures stand in the tables for
+orientation, with their window where it was looked up. Results stand with the commit they were made on: budgets are in
+seconds, so what else ran on the machine moves them. Where a protocol has validation rows, networks that are published
+do not learn them, and neither does `openbook`; floors do, as they need none. What a user gets, and the fair opponent
+of such a floor, is the row `learned again`: the same with the validation rows. Mean ± standard deviation over the
+seeds; targets are judged by the mean alone, and marked where one seed or less than two deviations to the limit leave
+it open. A mean over the cases is told only where all of them were measured. A difference below two standard
+deviations is no difference. The price data hold three of the five markets that the papers average over. Other
+libraries (peers) forecast the same windows in an environment of their own (`make bench-peers`): LightGBM with the
+lags of seven seasons, calendar and inputs, levels or differences and 100 or 500 trees by validation; NHITS, PatchTST
+and LSTM of neuralforecast with their defaults, windows scaled one by one, the suite's kind of error, ended after the
+seconds that the tables tell (300; ours had fewer on some suites) if they are not done by then: the steps stand beside
+their names, and a GPU would make more. Validation rows are learned by all of them, as by floors. They make no bands
+here, and where a peer has no row it was not measured. The reference models (`luong`, `bahdanau`, `darnn`,
+`day_to_day`) learn with one seed within seconds that the tables tell too, at the first case of a suite as a rule."""
 PEER_LABELS = tuple(peer.label for peer in PEERS.values())
 NETWORKS = tuple(peer.label for peer in PEERS.values() if peer.network)
 _WORDS = {False: "**missed**", None: "not measured", True: "met"}
 _DIGITS = {"mse": 4, "rmse": 4, "mae": 4}
 
 
-# The papers' protocols, in which `darnn` is set as there and not left at its defaults, by suite of the same windows.
+# The papers' protocols, for which `darnn` has the one of a few settings that validates best, by suite of the same windows.
 _PAPERS = {"sml2010_forecast": "sml2010_forecast", "sml2010_nowcast": "sml2010_nowcast", "pm25": "beijing_pm25"}
 Cases = Mapping[str, Case]
 
@@ -108,7 +109,8 @@ def lost(found: Results, cases: Cases | None = None) -> list[str]:
     if mine and theirs and fmean(theirs) < fmean(mine):
         tie = ", a tie" if tied(mine, theirs) else ""
         told = f"{spread(theirs, 4)} against {spread(mine, 4)}{tie}"
-        lines.append(f"**Lost:** {found.suite}: darnn, set as in its paper, beats {OURS} in {NAMES[metric]} ({told}).")
+        who = "darnn, in the setting that validates best (below, under its paper's protocol),"
+        lines.append(f"**Lost:** {found.suite}: {who} beats {OURS} in {NAMES[metric]} ({told}).")
     return lines
 
 
@@ -127,8 +129,23 @@ def suite_section(found: Results) -> str:
             f" Peers: commit {other.facts('commit')}; {other.facts('machine', 'threads')} threads on "
             f"{other.facts('machine', 'processor')}."
         )
-    shell = f"```sh\nmake bench-accuracy SUITE={suite.name}\n```"
-    return "\n\n".join([f"### Suite {suite.name}", suite.about, shell, facts, score_table(found)])
+    return "\n\n".join([f"### Suite {suite.name}", suite.about, _shell(found), facts, score_table(found)])
+
+
+def _shell(found: Results) -> str:
+    """The commands that measure ours again as it was measured, a line for each number of seconds and threads."""
+    groups: dict[str, list[str]] = {}
+    for case in found.cases:
+        for run in found.of(OURS, case):
+            options = " ".join(re.findall(r"--(?:budget-s|threads) \S+", str(run.get("command"))))
+            if case not in groups.setdefault(options, []):
+                groups[options].append(case)
+    lines = []
+    for options, cases in groups.items():
+        some = len(groups) > 1 and len(cases) < len(found.cases)
+        given = " ".join([*(f"--case {case}" for case in cases if some), options]).strip()
+        lines.append(f"make bench-accuracy SUITE={found.suite}" + (f' ARGS="{given}"' if given else ""))
+    return "```sh\n" + "\n".join(lines or [f"make bench-accuracy SUITE={found.suite}"]) + "\n```"
 
 
 def score_table(found: Results) -> str:
@@ -210,12 +227,28 @@ def _worth_of_attention(suites: Sequence[Results]) -> str:
 
 
 def _windows(found: Results, label: str) -> str:
-    """The windows of a model, and how far back the long book of ours reads beyond them, in steps."""
+    """The windows of a model, and how far back the linear path and the long book of ours read beyond them, in steps."""
     place = ("decisions", "window") if label in FLOORS else ("decisions", "input_size", "value")
     told = found.case(label).facts(*(("settings", "window") if label in PEER_LABELS else place))
     books = [_book(run) for run in found.of(label)]
-    read = f" (book {min(filter(None, books)):,}–{max(books):,})".replace(f"{max(books):,}–", "") if any(books) else ""
-    return "–" if told == "?" else told + read
+    paths = [_path(run) for run in found.of(label)]
+    farther = {"path": paths, "book": books}
+    read = [f"{name} {_range([steps for steps in reach if steps])}" for name, reach in farther.items() if any(reach)]
+    return "–" if told == "?" else told + (f" ({', '.join(read)})" if read else "")
+
+
+def _range(steps: Sequence[int]) -> str:
+    least, most = min(steps), max(steps)
+    return f"{most:,}" if least == most else f"{least:,}–{most:,}"
+
+
+def _path(run: Mapping[str, Any]) -> int:
+    """Steps back that the linear path of a result reads where that is farther than the recurrence does, else 0."""
+    told = run.get("decisions", {})
+    path, window = (told.get(name, {}) for name in ("skip_window", "input_size"))
+    if not isinstance(path, Mapping) or not isinstance(window, Mapping) or "value" not in path or "value" not in window:
+        return 0
+    return int(path["value"]) if int(path["value"]) > int(window["value"]) else 0
 
 
 def _book(run: Mapping[str, Any]) -> int:

@@ -145,6 +145,7 @@ def train_openbook(series: Series, seed: int, train: TrainConfig) -> dict[str, A
         "seconds_per_step": round(history.seconds / history.steps, 4),
         "scaling": model.decisions["scaling"].value,
         "forecast": model.decisions["forecast"].value,
+        **{name: model.decisions[name].value for name in ("book", "skip_window") if name in model.decisions},
         "parameters": sum(weight.numel() for weight in model.fitted().model.parameters()),
         "yardstick_ms": [before, yardstick_ms()],
     }
@@ -211,7 +212,7 @@ def main() -> None:
     parser.add_argument("--budget-s", type=float, default=BUDGET_S, help="seconds after which a peer is stopped")
     parser.add_argument("--force", action="store_true", help="measure again what has a result")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    told = parser.parse_args()
+    told, failed = parser.parse_args(), False
     pairs = [
         (name, seed)
         for name in told.case or (*PEERS, *OURS)
@@ -223,9 +224,11 @@ def main() -> None:
         elif len(pairs) > 1 and name not in PEERS:  # a process each, so that memory and caches are its own
             again = ["--case", name, "--seed", str(seed), "--out", str(told.out), *(["--force"] if told.force else [])]
             line = [sys.executable, "-m", "benchmarks.end_to_end", *again]
-            subprocess.run(line, check=False, env=os.environ | environment(THREADS))
+            failed |= subprocess.run(line, check=False, env=os.environ | environment(THREADS)).returncode != 0
         else:
             measure(name, seed, told)
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -163,5 +163,5 @@ def one_step_job(task: Task, *, season: int, loss: Loss) -> Job:
         loss=loss,
         input_size=task.input_size,
         nowcast=task.nowcast,
-        points={"ridge": lambda: ridge(task)},
+        points={"ridge": lambda: ridge(task, refit=True)},
     )

@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--force", action="store_true", help="measure again what has a result")
-    asked = parser.parse_args()
+    asked, failed = parser.parse_args(), False
     for name in asked.case or CASES:
         key = f"{name}-{asked.seed}"
         if (RESULTS / f"{key}.json").exists() and not asked.force:
@@ -216,7 +216,7 @@ def main() -> None:
             continue
         if len(asked.case or CASES) > 1:  # a process each, so that memory and caches are its own
             again = ["--case", name, "--seed", str(asked.seed), *(["--force"] if asked.force else [])]
-            subprocess.run([sys.executable, "-m", "benchmarks.main_job", *again], check=False)
+            failed |= subprocess.run([sys.executable, "-m", "benchmarks.main_job", *again], check=False).returncode != 0
             continue
         result = CASES[name](asked.seed)
         if "skipped" in result:
@@ -224,6 +224,8 @@ def main() -> None:
             continue
         write_result(key, result)
         print(f"{key}: done")
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,17 @@ def tied(values: Sequence[float], best: Sequence[float]) -> bool:
     return behind <= 0 or behind < 2 * max(stdev(each) if len(each) > 1 else 0.0 for each in (values, best))
 
 
+def doubt(values: Sequence[float], limit: float) -> str:
+    """What keeps the mean from telling on which side of a limit a model is; empty where nothing does.
+
+    >>> doubt([1.0, 1.2], 1.2), doubt([1.0], 1.2), doubt([1.0, 1.01], 1.2)
+    ('; within two deviations of the limit', '; one seed', '')
+    """
+    if len(values) < 2:
+        return "; one seed" if values else ""
+    return "; within two deviations of the limit" if abs(fmean(values) - limit) < 2 * stdev(values) else ""
+
+
 def late_exponent(runs: Sequence[Mapping[str, Any]], model: str) -> str:
     """The power of T that a model's step grows with between the two longest books, where what every step costs counts least.
 

@@ -139,8 +139,11 @@ def forecast(model: torch.nn.Module, resident: Resident, windows: WindowIndex, c
     return np.concatenate(parts)
 
 
-def ridge(task: Task) -> np.ndarray:
-    """ARX ridge of the next difference on the differences of the window, penalty chosen on validation; test forecasts."""
+def ridge(task: Task, *, refit: bool = False) -> np.ndarray:
+    """ARX ridge of the next difference on the differences of the window, penalty chosen on validation; test forecasts.
+
+    ``refit``: with that penalty the validation rows are learned as well, as other floors learn them.
+    """
     panel = task.panel()
     windows = windows_of(panel, task.bounds(panel), task.input_size)
     inputs = np.concatenate([panel.hist, panel.futr], axis=1)
@@ -162,15 +165,19 @@ def ridge(task: Task) -> np.ndarray:
     x = features(windows.train)
     mean, std = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
     design = [np.column_stack([(features(part) - mean) / std, np.ones(len(part.end_W))]) for part in windows]
-    best: tuple[float, np.ndarray] | None = None
+    best: tuple[float, float, np.ndarray] | None = None
     gram, moment = design[0].T @ design[0], design[0].T @ change(windows.train)
     for penalty in PENALTIES:
         weight = np.linalg.solve(gram + penalty * np.eye(len(gram)), moment)
         error = float(np.mean((design[1] @ weight - change(windows.validation)) ** 2))
         if best is None or error < best[0]:
-            best = (error, weight)
+            best = (error, penalty, weight)
     assert best is not None
-    return target[windows.test.end_W - 1] + design[2] @ best[1]
+    _, penalty, weight = best
+    if refit:
+        gram, moment = gram + design[1].T @ design[1], moment + design[1].T @ change(windows.validation)
+        weight = np.linalg.solve(gram + penalty * np.eye(len(gram)), moment)
+    return target[windows.test.end_W - 1] + design[2] @ weight
 
 
 def truth(task: Task) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from benchmarks.accuracy_results import Results
+from benchmarks.measures import doubt
 from benchmarks.suites import SUITES
 from benchmarks.targets import Case, Target, percent, spread
 from openbook.forecast.floors import FLOORS
@@ -103,7 +104,8 @@ def _limit(found: Results, metric: str, limit: float, digits: int) -> Target:
     values = found.mean(OURS, metric)
     if not values:
         return Target(found.case(OURS), asked)
-    return Target(found.case(OURS), asked, spread(values, max(3, digits)), fmean(values) <= limit)
+    told = spread(values, max(3, digits)) + doubt(values, limit)
+    return Target(found.case(OURS), asked, told, fmean(values) <= limit)
 
 
 def _never_worse_than_repeating(found: Results) -> Target:

@@ -40,7 +40,8 @@ Step = Callable[[], object]
 
 
 def in_turn(steps: Mapping[str, Step], rounds: int, few: Mapping[str, int] | None = None) -> dict[str, float]:
-    """Median seconds of each, one after the other, round by round; slow ones may take part in the first ``few`` rounds only.
+    """Median seconds of each, one after the other, round by round; slow ones may take part in the first ``few`` rounds only
+    (then their median is of these, that of the others of all).
 
     In its turn each is called twice and timed the second time, as steps of a training follow each other: else one pays for
     the memory and the caches of who came before it.
@@ -243,7 +244,7 @@ def length(seed: int) -> dict[str, Any]:
 def latency(seed: int) -> dict[str, Any]:
     """Milliseconds of one forecast of one window with its weights, T 200, H 24, 5 variables, on one core.
 
-    ``openbook`` as it is at its largest on hourly data: three members, a week as window, and 28 days of long book.
+    ``openbook`` as it often is on hourly data: three members, a week as window, and 28 days of long book, in one scaling.
     """
     torch.set_num_threads(1)
     found = {}

@@ -102,9 +102,7 @@ def score_table(case: Case, scores: Scores) -> str:
     rows = []
     for model, values in scores.items():
         cells = [spread(values.get(metric, []), 3) for metric, _ in METRICS]
-        covered = [
-            case.coverage(model, level) or (values.get("coverage_80", []) if level == 80 else []) for level in (80, 95)
-        ]
+        covered = [case.coverage(model, level) or values.get(f"coverage_{level}", []) for level in (80, 95)]
         name = f"{model} (floor)" if model in FLOORS else f"**{model}**"
         rows.append([name, *cells[:6], *map(percent, covered), *cells[6:]])
     titles = [title for _, title in METRICS]

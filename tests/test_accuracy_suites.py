@@ -306,3 +306,17 @@ def without_seconds(decisions: dict[str, Any]) -> dict[str, Any]:
         name: value["value"] if isinstance(value, dict) and "value" in value else value
         for name, value in decisions.items()
     }
+
+
+def test_the_ridge_of_the_one_step_suites_may_learn_the_validation_rows(module: Callable[[str], Any]) -> None:
+    """What an input is worth changes where the validation rows begin: who learns them knows half of it, the other nothing."""
+    one_step, rng = module("one_step"), np.random.default_rng(0)
+    x = np.cumsum(rng.normal(size=600))
+    change = np.diff(x, prepend=0.0) * np.where(np.arange(600) < 300, 1.0, 3.0)
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(600), "y": np.cumsum(change), "x": x})
+    task = one_step.Task(frame, (300, 500), True, freq=1)
+    truth = one_step.truth(task)["test"]
+    alone, both = (np.abs(one_step.ridge(task, refit=refit) - truth).mean() for refit in (False, True))
+    assert both < 0.8 * alone
+    job = module("jobs").one_step_job(task, season=24, loss="mse")
+    np.testing.assert_array_equal(job.points["ridge"](), one_step.ridge(task, refit=True))

@@ -192,7 +192,7 @@ def test_the_default_against_the_better_of_two(
 
 
 def test_the_defaults_validation_rows_are_out_of_reach(modules: dict[str, ModuleType]) -> None:
-    series, train = made_up(modules), TrainConfig(max_steps=4, batch_size=4, val_every=2, budget_s=60)
+    series, train = made_up(modules), TrainConfig(max_steps=4, batch_size=4, val_every=2, budget_s=600)
     found = modules["end_to_end"].train_openbook(series, 1, train)
     assert found["test_mae"] < 2
     assert found["steps"] == 4

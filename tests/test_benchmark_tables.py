@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import platform
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -235,3 +236,13 @@ def test_results_name_the_processor_where_linux_tells(tmp_path: Path, tables: Mo
     assert processor(told) == f"{platform.machine()} (Some Processor, family 25, model 17)"
     told.write_text("Hardware\t: a board\n")
     assert processor(told) == processor(tmp_path / "absent") == platform.machine()
+
+
+def test_the_pages_tell_what_the_results_hold(tables: ModuleType, tmp_path: Path) -> None:
+    """Neither a result without its tables, nor a figure that was written by hand."""
+    shutil.copytree(ROOT / "benchmarks" / "results", tmp_path / "benchmarks" / "results")
+    (tmp_path / "docs").mkdir()
+    for name in tables.READMES:
+        shutil.copy(ROOT / name, tmp_path / name)
+    for written in tables.generate(tmp_path):
+        assert written.read_text(encoding="utf-8") == (ROOT / written.relative_to(tmp_path)).read_text(encoding="utf-8")

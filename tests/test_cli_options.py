@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from openbook import cli
+import openbook as ob
+from openbook import cli, demo
 from openbook.cli import main
 
 
@@ -123,3 +125,29 @@ def test_a_reader_that_stops_reading_is_no_bug(
     monkeypatch.setattr(cli, "load_model", closed)
     assert run(monkeypatch, "predict", tmp_path / "m.ob") == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_the_demo_of_a_real_record_ends_with_a_forecast_and_a_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Carbon dioxide, weekly: nothing is known ahead, and the forecast begins where the record ends."""
+    pytest.importorskip("statsmodels", reason="the record comes with statsmodels (openbook[stats])")
+    whole = demo.demo_case
+
+    def little(name: str, *, seed: int) -> demo.DemoCase:
+        case = whole(name, seed=seed)
+        assert (case.max_steps, case.n_windows) == (600, 10)
+        return replace(case, n_windows=1, models=("luong", "naive"), max_steps=4, budget_s=4.0)
+
+    monkeypatch.setattr(demo, "demo_case", little)
+    assert run(monkeypatch, "demo", "--data", "co2", "--out", tmp_path / "co2", "--quiet") == 0
+    forecast, record = (
+        pd.read_csv(tmp_path / "co2" / f"{name}.csv", parse_dates=["ds"]) for name in ("forecast", "co2")
+    )
+    assert len(forecast) == 26
+    assert forecast["ds"].iloc[0] == record["ds"].iloc[-1] + pd.Timedelta(weeks=1)
+    assert (forecast["OpenBook"] - record["y"].iloc[-1]).abs().max() < 15
+    assert len(ob.load(tmp_path / "co2" / "model.ob").predict()) == 26
+    assert "report.html" in {file.name for file in (tmp_path / "co2").iterdir()}
+    assert not (tmp_path / "co2" / "tomorrow.csv").exists()

@@ -9,6 +9,7 @@ from openbook.errors import UsageError
 from openbook.forecast.floor import Floor
 from openbook.forecast.floors import FLOORS, Naive, SeasonalNaive, choose_season, make_floor, residual_origins
 from openbook.forecast.origins import Origins, extend_panel, last_origins, rolling_origins
+from panels import writable
 
 
 def hourly(days: int, week: float, drift: float = 0.0, seed: int = 0) -> Panel:
@@ -65,7 +66,7 @@ def test_constant_series_has_bands_without_width() -> None:
 
 @pytest.mark.parametrize("name", ["naive", "seasonal_naive"])
 def test_future_rows_change_nothing(name: str) -> None:
-    panel = hourly(30, week=5.0)
+    panel = writable(hourly(30, week=5.0))
     origins = Origins(np.array([0, 0]), np.array([500, 600]))
     floor = make_floor(name, 24)
     floor.fit_panel(panel.until(np.array([480])))

@@ -17,6 +17,7 @@ import torch
 import openbook as ob
 from openbook.errors import DataError, ModelFileError, OpenBookError, UsageError
 from openbook.forecast.origins import Origins, extend_panel, last_origins
+from panels import writable
 
 QUICK = ob.TrainConfig(max_steps=12, val_every=6, batch_size=16)
 H, T = 6, 24
@@ -89,7 +90,7 @@ def test_known_future_inputs_matter_and_row_order_does_not(fitted: ob.Forecaster
 def test_the_future_is_out_of_reach(fitted: ob.Forecaster, hourly: pd.DataFrame) -> None:
     """Targets, past-only inputs and their masks from the origin on are tampered with: same bits."""
     table = ob.read_table(hourly)
-    panel = fitted.panel_like_history(table)
+    panel = writable(fitted.panel_like_history(table))
     origins = Origins(np.array([0, 1, 2]), panel.offsets[1:] - 40)
     before = fitted.predict_origins(panel, origins, [80])
     rows = np.concatenate([np.arange(end, stop) for end, stop in zip(origins.end, panel.offsets[1:], strict=True)])
@@ -375,6 +376,29 @@ REFUSALS = {
 }
 
 
+CODES = {  # what a program reads, by what was wrong
+    "missing future": "missing_future",
+    "future stamps": "missing_future",
+    "future column": "missing_columns",
+    "level": "bad_level",
+    "horizon": "bad_number",
+    "step size": "bad_windows",
+    "reserved name": "reserved_name",
+    "text ahead": "non_numeric",
+    "two futures": "duplicate_stamps",
+    "other frequency": "other_frequency",
+    "short to explain": "too_short",
+    "unknown plot": "unknown_forecast",
+    "model": "unknown_model",
+    "not fitted": "not_fitted",
+    "windows": "too_short",
+    "loss": "bad_choice",
+    "rate": "out_of_range",
+    "too few held out": "validation_size",
+    "heads over time": "idle_option",
+}
+
+
 @pytest.mark.parametrize("name", REFUSALS)
 def test_refusals_say_what_where_and_how_to_mend(name: str, fitted: ob.Forecaster, hourly: pd.DataFrame) -> None:
     kind, words, act = REFUSALS[name]
@@ -383,6 +407,7 @@ def test_refusals_say_what_where_and_how_to_mend(name: str, fitted: ob.Forecaste
     error = caught.value
     assert isinstance(error, OpenBookError)
     assert all((error.code, error.expected, error.got, error.where, error.fix))
+    assert error.code == CODES.get(name, error.code)
 
 
 def test_extended_panels_forecast_like_predict(fitted: ob.Forecaster, hourly: pd.DataFrame) -> None:

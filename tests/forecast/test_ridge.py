@@ -9,6 +9,7 @@ from openbook.errors import DataError, UsageError
 from openbook.forecast.floors import SeasonalNaive
 from openbook.forecast.origins import Origins, extend_panel, last_origins, rolling_origins
 from openbook.forecast.ridge import Ridge, candidate_windows, split_origins
+from panels import writable
 
 
 def demand(hours: int = 900, seed: int = 0, series: int = 1) -> Panel:
@@ -96,7 +97,7 @@ def test_weights_are_those_of_the_plain_ridge_equations() -> None:
 
 
 def test_future_rows_change_nothing_but_known_inputs_do() -> None:
-    panel = demand(series=2)
+    panel = writable(demand(series=2))
     ridge = Ridge(24)
     ridge.fit_panel(panel.until(np.array([700, 700])))
     origins = Origins(np.array([0, 1, 0]), np.array([720, 900 + 750, 740]))
@@ -125,7 +126,7 @@ def test_forecasts_follow_shift_and_scale(factor: float, shift: float) -> None:
 
 
 def test_gaps_in_target_and_inputs_are_survived() -> None:
-    panel = demand()
+    panel = writable(demand())
     rng = np.random.default_rng(5)
     panel.target[rng.choice(700, 20, replace=False)] = np.nan
     panel.hist[rng.choice(900, 90, replace=False)] = np.nan
@@ -138,7 +139,7 @@ def test_gaps_in_target_and_inputs_are_survived() -> None:
 
 
 def test_targets_are_bridged_where_hardly_a_window_is_complete() -> None:
-    panel = demand()
+    panel = writable(demand())
     panel.target[::7] = np.nan
     ridge = Ridge(12)
     ridge.fit_panel(panel)

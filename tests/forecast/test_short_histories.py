@@ -20,7 +20,7 @@ from openbook.forecast.widening import saved_widening, widening_of
 from openbook.windows.sampler import WindowIndex, WindowShape
 
 STAMPS = pd.date_range("2024-01-01", periods=600, freq="h")
-QUICK = ob.TrainConfig(max_steps=60, val_every=30, budget_s=30)
+QUICK = ob.TrainConfig(max_steps=60, val_every=30, budget_s=300)
 
 
 def waves(level: float, rows: int, seed: int = 0, name: str = "s") -> pd.DataFrame:

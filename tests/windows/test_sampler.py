@@ -20,6 +20,7 @@ from openbook.windows.sampler import (
     spread,
 )
 from openbook.windows.scaling import Usual, fit_columns, window_scale
+from panels import writable
 
 
 def panel_of(*lengths: int, gap: int | None = None) -> Panel:
@@ -139,7 +140,7 @@ def test_the_tail_lasts_28_horizons_or_seven_seasons_where_a_sixth_of_the_series
 
 
 def test_windows_without_truth_or_past_are_not_used() -> None:
-    panel = panel_of(40)
+    panel = writable(panel_of(40))
     panel.target[20:30] = np.nan
     split = split_windows(panel, WindowShape(5, 4), validation_size=4)
     ends = set(split.train.end_W.tolist())
