@@ -104,7 +104,7 @@ def _phase(stamps: np.ndarray, cycle: str) -> np.ndarray:
     if cycle == "year":
         years = stamps.astype("datetime64[Y]")
         start = years.astype("datetime64[ms]").astype(np.int64)
-        end = (years + 1).astype("datetime64[ms]").astype(np.int64)
+        end = (years + np.timedelta64(1, "Y")).astype("datetime64[ms]").astype(np.int64)
         return (stamps.astype(np.int64) - start) / (end - start)
     period = _DAY_MS if cycle == "hour" else 7 * _DAY_MS
     # The epoch, 1 January 1970, was a Thursday: three days after a Monday.

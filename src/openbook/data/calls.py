@@ -161,14 +161,15 @@ def _remembering(white: np.ndarray, memory: float) -> np.ndarray:
 def _holidays(times: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Hours of a holiday, and hours of an ordinary day after one, [H] each."""
     first, last = times[0].astype("datetime64[D]"), times[-1].astype("datetime64[D]")
-    days = np.arange(first - 1, last + 1)
+    one = np.timedelta64(1, "D")
+    days = np.arange(first - one, last + one, one)
     months = days.astype("datetime64[M]")
     month_day = (months.astype(np.int64) % 12 + 1) * 100 + (days - months).astype(np.int64) + 1
     free = np.isin(month_day, _FIXED_HOLIDAYS)
     for year in np.unique(days.astype("datetime64[Y]")):
         moves = np.random.default_rng([seed, _HOLIDAY, int(str(year))]).integers(0, 29, len(_MOVABLE_HOLIDAYS))
         for earliest, move in zip(_MOVABLE_HOLIDAYS, moves, strict=True):
-            free |= np.isin(days, np.datetime64(f"{year}-{earliest}") + move + np.arange(3))
+            free |= np.isin(days, np.datetime64(f"{year}-{earliest}") + (move + np.arange(3)) * one)
     after = ~free[1:] & free[:-1]
     day = (times.astype("datetime64[D]") - first).astype(np.int64)
     return free[1:][day], after[day]

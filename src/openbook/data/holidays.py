@@ -57,7 +57,7 @@ def holiday_column(times: np.ndarray, name: str) -> np.ndarray:
     (array([0., 1., 0.], dtype=float32), array([1., 1., 0.], dtype=float32))
     """
     kind, _, country = name.partition("_")
-    days = times.astype("datetime64[D]") + (1 if kind == "eve" else 0)
+    days = times.astype("datetime64[D]") + np.timedelta64(1 if kind == "eve" else 0, "D")
     if not days.size:
         return np.zeros(days.shape, np.float32)
     first, last = (int(day.astype("datetime64[Y]").astype(int)) + 1970 for day in (days.min(), days.max()))
