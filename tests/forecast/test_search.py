@@ -164,10 +164,15 @@ def test_a_given_skip_window_is_taken_and_holds_out_what_training_does() -> None
     assert model.decisions["skip_window"].value == model.fitted().config.skip_window == 66
     assert model.decisions["validation_size"].value == 48
     assert np.isfinite(float(model.decisions["penalty"].why.split()[2]))
-    short = Forecaster(4, model=OpenBookConfig(skip_window=20), train=FAST).fit(make_frame(5).drop(columns="warm"))
-    assert (
-        short.decisions["input_size"].value <= short.decisions["skip_window"].value == 20
-    )  # no less than was asked for
+    bare = make_frame(5).drop(columns="warm")
+    short = Forecaster(4, model=OpenBookConfig(skip_window=20), train=FAST).fit(bare)
+    window = short.decisions["input_size"]  # neither reads farther back than was asked for
+    assert window.value <= short.decisions["skip_window"].value == 20
+    assert "histories allow" not in window.why
+    for told in ({"input_size": 24}, {}):  # a config that is only saved or loaded may say so
+        config = OpenBookConfig(window=None if told else 24, skip_window=20)
+        with pytest.raises(UsageError, match="at least the window's 24 steps"):
+            Forecaster(4, model=config, train=FAST, **told).fit(bare)
 
 
 def test_nothing_of_what_follows_is_reached() -> None:

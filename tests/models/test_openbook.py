@@ -354,12 +354,6 @@ def test_shapes_without_calendar_have_no_cycle_and_compare_days_by_liking_alone(
     assert net.long_book.facts is None
 
 
-def test_the_linear_path_can_not_be_asked_to_read_less_than_the_recurrence() -> None:
-    with pytest.raises(UsageError, match="at least the window of 168 steps"):
-        OpenBookConfig(window=168, skip_window=48)
-    assert OpenBookConfig(window=48, skip_window=48).skip_window == OpenBookConfig(skip_window=48).skip_window
-
-
 @pytest.mark.parametrize("wrong", [-1.0, float("inf"), float("nan"), True, False, "", "60"])
 def test_days_of_noise_that_can_not_be_are_refused(wrong: object) -> None:
     with pytest.raises(UsageError, match="year_jitter"):

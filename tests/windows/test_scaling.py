@@ -126,6 +126,14 @@ def test_a_longer_history_never_leaves_fewer_windows() -> None:
     assert counts[-1] == 199 - 12 - 36 + 1  # whole contexts where there are plenty
 
 
+def test_what_a_model_can_not_do_without_it_has_where_one_window_can_have_it() -> None:
+    """``day_to_day`` reads days: a window that ends before its nearest gap would have none."""
+    shape = WindowShape(672, 24, scale_steps=24, least_context=168)
+    for length, first in ((1000, 168), (420, 168), (192, 168), (191, 12)):
+        panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(length), "y": 1.0}))
+        assert split_windows(panel, shape, validation_size=0).train.end_W[0] == first
+
+
 def test_a_window_leans_on_the_usual_spread_the_less_the_more_it_saw() -> None:
     value = torch.tensor([[10.0, 10.2, NAN, NAN], [10.0, 10.2, 10.0, NAN], [10.0, 10.2, 10.0, 10.2]]).double()[
         ..., None

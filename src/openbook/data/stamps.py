@@ -94,7 +94,7 @@ def _nanoseconds(stamps: pd.Series, where: str) -> pd.Series:
         return stamps.dt.as_unit("ns") if zoned else stamps.astype("datetime64[ns]")
     except (ValueError, OverflowError) as error:
         years = stamps.dt.year
-        raise _bad(stamps, ((years >= 1678) & (years <= 2261)).to_numpy(), where) from error
+        raise _bad(stamps, (years.isna() | years.between(1678, 2261)).to_numpy(bool), where) from error
 
 
 def _whole_numbers(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:

@@ -95,7 +95,7 @@ def _units_of(loss: Loss) -> str:
 
 
 def _window_of(config: OpenBookConfig, asked: Asked) -> int | None:
-    """The window that was told, in the config or as ``input_size``; refuses two of them."""
+    """The window that was told, in the config or as ``input_size``; refuses two of them, and a linear path that reads less."""
     if config.window and asked.input_size and config.window != asked.input_size:
         raise UsageError(
             "two_windows",
@@ -104,7 +104,16 @@ def _window_of(config: OpenBookConfig, asked: Asked) -> int | None:
             where="Forecaster",
             fix="leave one of them open",
         )
-    return config.window or asked.input_size
+    window = config.window or asked.input_size
+    if config.skip and window and config.skip_window and config.skip_window < window:
+        raise UsageError(
+            "two_windows",
+            expected=f"a skip_window of at least the window's {window} steps",
+            got=f"skip_window={config.skip_window}",
+            where="OpenBookConfig",
+            fix="give a larger one or a smaller window, or leave one of them open",
+        )
+    return window
 
 
 def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> Learnt:

@@ -105,8 +105,7 @@ def recent_of(fitted: Fitted, panel: Panel, origins: Origins) -> Recent | None:
     clock = clock_of(panel, fitted.learned_until, fitted.shape.h, fitted.season)
     if clock is None or not len(origins.end):
         return None
-    least = fitted.windows.least_context or fitted.windows.input_size
-    windows = windows_since(panel, clock, origins, fitted.shape.h, least)
+    windows = windows_since(panel, clock, origins, fitted.shape.h, fitted.windows.whole)
     windows = windows.take(~blind(panel, windows, fitted.windows.input_size))
     if not windows:
         return None

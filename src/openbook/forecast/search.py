@@ -101,7 +101,7 @@ def windows_of(bench: Bench, config: OpenBookConfig) -> WindowShape:
     """The windows a config needs: as far back as skip path and long book read, scaled by the recurrent part alone."""
     assert config.window is not None
     reach = reach_of(config, bench.shape.season)
-    return replace(bench.start.windows, input_size=reach, scale_steps=config.window, least_context=config.window)
+    return replace(bench.start.windows, input_size=reach, scale_steps=config.window)
 
 
 def usual(train: TrainConfig, window: int, count: int) -> TrainConfig:

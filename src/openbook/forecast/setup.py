@@ -32,6 +32,7 @@ from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_s
 
 _SETTLED = 8  # steps that tell a spread where half a season is shorter
 _LEAST_UNIT = 1e-2  # of a series' deviation: one that repeats itself nearly exactly would outweigh all others
+_STILL = 1e-9  # changes this much smaller than the level are rounding
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 Decided = Callable[[str, Decision], Any]
 
@@ -149,7 +150,8 @@ def series_unit(panel: Panel, split: Split, season: int, loss: Loss) -> np.ndarr
     for series, (begin, end) in enumerate(zip(panel.offsets[:-1], stop, strict=True)):
         seen = panel.target[begin:end]
         seen = seen[np.isfinite(seen)]
-        spread[series] = seen.std() if len(seen) > 1 else 0.0
+        moves = len(seen) > 1 and np.ptp(seen) > _STILL * np.abs(seen).max()  # the mean of equal numbers may be rounded
+        spread[series] = seen.std() if moves else 0.0
     if loss != "mse":
         naive = np.fmax(error_scale(panel, season, Origins(np.arange(len(panel)), stop)), _LEAST_UNIT * spread)
         spread = np.where(spread > 0, naive, 0.0)

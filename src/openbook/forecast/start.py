@@ -153,15 +153,17 @@ def choose_start(
     Tried from the usual one outwards, two fifths of the time budget at most; where two thirds are gone, one map has to do.
     """
     error, shape, season = error_of(train.loss), made.shape, made.season
-    sizes, most = window_candidates(panel, shape.h, season), config.skip_window
-    if most:  # the recurrence reads no farther back than the linear path is asked to
-        sizes = [size for size in sizes if size <= most] or [most]
+    sizes, most, only = window_candidates(panel, shape.h, season), config.skip_window if config.skip else None, _ALL
+    if most and max(sizes) > most:  # the recurrence reads no farther back than the linear path is asked to
+        sizes, only = [size for size in sizes if size <= most] or [most], "no farther back than skip_window"
     sizes = [config.window] if config.window else sizes
     # One unit for all windows says nothing where series differ in size; static inputs have no differences.
     moved = np.abs(panel.target - lagged(panel, 1))
     changes = mean_before(panel, moved, Origins(np.arange(len(panel)), panel.offsets[1:]))
     changes = np.where(changes > 0, changes, np.nan)  # a series that stands still is of no size
-    alike = bool(np.nanmax(changes) <= _ALIKE * np.nanmin(changes)) if np.isfinite(changes).any() else False
+    alike = len(panel) == 1
+    if np.isfinite(changes).any():
+        alike = bool(np.nanmax(changes) <= _ALIKE * np.nanmin(changes))
     # A target that stands alone has no inputs that could be read in levels: both are the same there.
     steps: tuple[Scaling, ...] = COMMON if shape.n_variables > 1 else ("difference",)
     common = steps if alike and not shape.n_static else ()
@@ -210,7 +212,7 @@ def choose_start(
     averaged = averaged._replace(solved=with_own(averaged.solved, own, judged, error))
     segment = config.segment or segment_of(size, season)
     decisions = {
-        "input_size": Decision(size, why if len(sizes) > 1 else "as given" if config.window else _ALL),
+        "input_size": Decision(size, why if len(sizes) > 1 else "as given" if config.window else only),
         "scaling": Decision(kind, why if len(scalings) > 1 else "as given" if scaling else _ALL),
         "segment": Decision(segment, "as given" if config.segment else f"{-(-size // segment)} segments of the window"),
     }
@@ -332,7 +334,7 @@ def lags_of(
 def reading(windows: WindowShape, longest: int) -> WindowShape:
     """Windows of ``longest`` steps that are scaled, and worth learning from, by those of the recurrence."""
     own = windows.input_size
-    return replace(windows, input_size=max(longest, own), scale_steps=own, least_context=own)
+    return replace(windows, input_size=max(longest, own), scale_steps=own)
 
 
 def scaled_by(panel: Panel, made: Setup, kind: Scaling, like: Resident | None = None) -> tuple[Setup, Resident]:

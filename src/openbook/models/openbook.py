@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openbook.errors import UsageError, whole_number
+from openbook.errors import whole_number
 from openbook.models.base import (
     FREE,
     AttentionMap,
@@ -41,16 +41,16 @@ _FACTS = 16  # width of the map through which the long book compares days
 class OpenBookConfig:
     """The default model; what is ``None`` is decided on validation windows of the training part, but for ``cycle``: off.
 
-    ``window``: steps the recurrence reads. ``skip_window``: steps the skip path reads, the mean of maps of several windows up
-    to it (open in a decided config: ``window``). ``segment``: steps read at once. ``attention``: look up the window's
-    segments. ``mixing``: whether segments of all variables may be looked up, or the target's own alone. ``book``:
-    seasons of the long book, 0 for none. ``cycle``: a learned cycle of the calendar is taken off and added back. ``skip``:
-    the linear floor inside the model. ``refit``: after validation, choice and calibration training goes on from the best
-    weights with the held-out tail. ``n_models``: as many models from different seeds, averaged; left
-    open, as many as the time allows, three at most. ``differences``: each of them stands beside another that reads the same
-    windows scaled as ``difference``. ``year_jitter``: where the calendar tells the day of the year, days of normal noise on
-    it in training, 0 for exact dates. ``hidden_size``: width of LSTM and look-ups. ``dropout``: share of what is
-    read and told on that a training step leaves out.
+    ``window``: steps the recurrence reads. ``skip_window``: steps the skip path reads, the mean of maps of several windows
+    up to it, no fewer than ``window`` (open in a decided config: ``window``). ``segment``: steps read at once.
+    ``attention``: look up the window's segments. ``mixing``: whether segments of all variables may be looked up, or the
+    target's own alone. ``book``: seasons of the long book, 0 for none. ``cycle``: a learned cycle of the calendar is taken
+    off and added back. ``skip``: the linear floor inside the model. ``refit``: after validation, choice and calibration
+    training goes on from the best weights with the held-out tail. ``n_models``: as many models from different seeds,
+    averaged; left open, as many as the time allows, three at most. ``differences``: each of them stands beside another that
+    reads the same windows scaled as ``difference``. ``year_jitter``: where the calendar tells the day of the year, days of
+    normal noise on it in training, 0 for exact dates. ``hidden_size``: width of LSTM and look-ups. ``dropout``: share of
+    what is read and told on that a training step leaves out.
 
     >>> OpenBookConfig(book=28, n_models=1).n_models
     1
@@ -84,14 +84,6 @@ class OpenBookConfig:
         check_share("dropout", self.dropout)
         if self.year_jitter is not None:
             check_amount("year_jitter", self.year_jitter)
-        if self.window and self.skip_window and self.skip_window < self.window:
-            raise UsageError(
-                "skip_window",
-                expected=f"at least the window of {self.window} steps",
-                got=str(self.skip_window),
-                where="OpenBookConfig.skip_window",
-                fix="give a larger one or a smaller window, or leave one of them open",
-            )
 
 
 class Sizes(NamedTuple):

@@ -128,8 +128,8 @@ class WindowShape:
     """Context steps, horizon steps and how a window is scaled.
 
     ``unit``: the scale that all windows share where they do. ``scale_steps``: how many of the newest context steps location
-    and scale are taken from (0: all; all too where none of these was observed). ``least_context``: from how many steps of
-    history on a window is worth learning from (0: all its context, where the series is long enough). ``usual``, ``share``,
+    and scale are taken from (0: all; all too where none of these was observed). ``least_context``: how many steps of
+    history a window needs to be learned from, where the series is long enough (0: no such limit). ``usual``, ``share``,
     ``settled``: what windows that saw too little lean on, see ``Usual``.
     """
 
@@ -142,6 +142,11 @@ class WindowShape:
     usual: float = 1.0
     share: float = 0.0
     settled: int = 0
+
+    @property
+    def whole(self) -> int:
+        """The steps of history that make a window's context whole: those it can not do without, or is scaled by."""
+        return self.least_context or self.scale_steps or self.input_size
 
     @property
     def leaning(self) -> Usual:
@@ -253,11 +258,14 @@ def _first_origins(last_N: np.ndarray, shape: WindowShape) -> np.ndarray:
     """Where the context of each series' first training window ends, [N], of where that of its last one does.
 
     A whole context where the history is three times as long; half a horizon where it is no longer than one context; between
-    the two ever more of it, so that a longer history never leaves fewer windows.
+    the two ever more of it, so that a longer history never leaves fewer windows. What a model can not do without it has
+    wherever one window can have it.
     """
-    whole = shape.least_context or shape.input_size
+    whole = shape.whole
     short = min(whole, max(1, shape.h // 2))
     first = np.clip(short + (whole - short) * (last_N - whole) // (2 * whole), short, whole)
+    if shape.least_context:
+        first = np.where(last_N >= whole, whole, first)
     return np.where(last_N > 0, np.maximum(np.minimum(first, last_N), 1), last_N + 1)
 
 
