@@ -17,6 +17,9 @@ from report_folders import NASTY_FEATURES, NASTY_IDS, write_folder
 ROOT = Path(__file__).parents[1]
 # Small models gain nothing from threads, and threads that wait for each other are slow on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Scores and saved bits are those of a CPU; tests of a GPU ask for it: OPENBOOK_TEST_GPU=1 python -m pytest -m gpu.
+if not os.environ.get("OPENBOOK_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def _folder(variable: str, default: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 
 import openbook as ob
-from openbook import cli, demo
+from openbook import cli, console, demo
 from openbook.cli import main
+from openbook.console import allowed_cores
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -151,3 +153,30 @@ def test_the_demo_of_a_real_record_ends_with_a_forecast_and_a_model(
     assert len(ob.load(tmp_path / "co2" / "model.ob").predict()) == 26
     assert "report.html" in {file.name for file in (tmp_path / "co2").iterdir()}
     assert not (tmp_path / "co2" / "tomorrow.csv").exists()
+
+
+def test_a_containers_quota_counts_whole_cores(tmp_path: Path) -> None:
+    assert allowed_cores(tmp_path) is None
+    new, old = tmp_path / "new", tmp_path / "old" / "cpu"
+    new.mkdir()
+    old.mkdir(parents=True)
+    for told, cores in (("max 100000", None), ("250000 100000", 2), ("50000 100000", 1), ("", None)):
+        (new / "cpu.max").write_text(told)
+        assert allowed_cores(new) == cores
+    for quota, cores in (("-1", None), ("400000", 4)):
+        (old / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (old / "cpu.cfs_period_us").write_text("100000\n")
+        assert allowed_cores(old.parent) == cores
+
+
+def test_a_quota_sets_the_threads_unless_the_user_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "allowed_cores", lambda: 3)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    for given, threads in ((None, "3"), ("8", "8")):
+        monkeypatch.setenv("OMP_NUM_THREADS", given) if given else monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        console.share_the_machine()
+        assert os.environ["OMP_NUM_THREADS"] == threads
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # fewer cores than are allowed
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    console.share_the_machine()
+    assert "OMP_NUM_THREADS" not in os.environ

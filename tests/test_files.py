@@ -17,8 +17,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openbook.errors import UsageError
+from openbook import files
+from openbook.errors import DataError, ModelFileError, UsageError
 from openbook.files import check_writable, json_text, write_csv_whole, write_folder_whole, write_text_whole, write_whole
+from openbook.forecast.saving import check_target
+from openbook.report.source import read_backtest
 
 
 def test_a_failing_writer_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -242,3 +245,57 @@ def test_json_is_strict_and_keeps_every_digit() -> None:
         "stamps": ["2024-03-01T05:00:00+01:00", "2024-03-01T00:00:00"],
         "3": "a",
     }
+
+
+def test_a_folder_that_can_not_be_synced_keeps_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared drives sync files, many of them no folders; the file is in its place by then."""
+    flush = files._flush
+
+    def of_files(path: Path) -> None:
+        if path.is_dir():
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(path)
+
+    monkeypatch.setattr(files, "_flush", of_files)
+    assert write_text_whole(tmp_path / "a.txt", "whole").read_text() == "whole"
+    folder = write_folder_whole(tmp_path / "model", lambda draft: (draft / "one").write_text("1"))
+    assert (folder / "one").read_text() == "1"
+
+
+def test_a_refused_folder_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[Path] = []
+
+    def refuse(path: Path, *args: object, **kwargs: object) -> None:
+        tries.append(path)
+        raise PermissionError(errno.EACCES, "Access is denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    refused(lambda: check_writable(tmp_path / "a.csv"), "cannot_write")
+    assert len(tries) == 1
+
+
+def test_what_may_not_be_looked_into_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pathlib of Python 3.11 to 3.13 raises for a path in a folder that may not be searched."""
+    import openbook as ob
+
+    def refuse(path: Path, *args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for name in ("exists", "is_dir", "is_file", "read_bytes", "iterdir"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(DataError, match="Permission denied"):
+        ob.read_table(tmp_path / "a.csv")
+    with pytest.raises(ModelFileError, match="no such file"):
+        ob.load(tmp_path / "m.ob")
+    with pytest.raises(DataError, match=r"no scores\.csv"):
+        read_backtest(tmp_path)
+
+
+def test_what_file_managers_leave_does_not_keep_a_model_from_being_saved_again(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / ".DS_Store").touch()
+    check_target(folder)
+    (folder / "thesis.docx").touch()
+    with pytest.raises(UsageError, match=r"got thesis\.docx in it"):
+        check_target(folder)

@@ -35,10 +35,24 @@ _SPINS = "1000"  # of a thread that waits for others, before it sleeps; about as
 def share_the_machine() -> None:
     """Before torch is loaded: beside other processes, threads that spin take the time of those they wait for.
 
-    What the user set stays. Source: the libgomp manual, ``GOMP_SPINCOUNT``.
+    Nor does a container with a quota get as many threads as its host has cores. What the user set stays. Source: the libgomp
+    manual, ``GOMP_SPINCOUNT``; the kernel's documentation of control groups, ``cpu.max``.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = _SPINS
+    cores = allowed_cores()
+    if cores is not None and cores < (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def allowed_cores(groups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Whole cores that the quota of a container allows, at least one; None without a quota."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with suppress(OSError, ValueError):
+            quota, period = map(int, " ".join((groups / name).read_text(encoding="ascii") for name in names).split())
+            if quota > 0 and period > 0:
+                return max(1, quota // period)
+    return None
 
 
 def keep_memory() -> None:
@@ -55,10 +69,15 @@ def keep_memory() -> None:
 
 
 def speak_utf8() -> None:
-    """Windows writes to pipes and files in its old code page, in which many names of series have no place."""
+    """Windows writes to pipes and files in its old code page, in which many names of series have no place; where a system is
+    set to such a page itself, what has no place is written as its number."""
     for stream in (sys.stdout, sys.stderr):
-        if os.name == "nt" and isinstance(stream, io.TextIOWrapper):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if os.name == "nt":
             stream.reconfigure(encoding="utf-8")
+        elif stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import errno
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +29,30 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether something stands at a path. Unlike those of ``pathlib`` these three say no where it may not be looked at."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder stands at a path, as far as may be seen."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file stands at a path, as far as may be seen."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def absent(path: Path) -> tuple[str, str]:
     """What is missing of a path that does not exist, and what may have been meant."""
     folder = path.parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    names: list[str] = []
+    with suppress(OSError):  # a folder that may not be looked into
+        names = [entry.name for entry in folder.iterdir()]
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     hint = f"did you mean {str(folder / close[0])!r}?" if close else "check the path"
-    return "no such file" if folder.is_dir() else f"no such folder {str(folder)!r}", hint
+    return "no such file" if is_folder(folder) else f"no such folder {str(folder)!r}", hint
 
 
 def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -44,6 +61,7 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
     A crash at any moment leaves the old file, or the new one, never a part. Raises ``UsageError`` where the system
     refuses; other errors of ``write`` pass.
 
+    >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_whole(folder / "a.txt", lambda path: path.write_text("whole")).read_text()
     'whole'
@@ -111,6 +129,7 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
     A folder is no place for a file. The rest is tried out in the nearest folder that exists, leaving nothing there.
     Raises ``UsageError``.
 
+    >>> import tempfile
     >>> check_writable(Path(tempfile.mkdtemp()) / "new" / "a.csv")
     """
     path = Path(path)
@@ -118,8 +137,9 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
         if path.is_dir() and not folder:
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
         nearest = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
-        with tempfile.TemporaryDirectory(prefix=".openbook.", dir=nearest):
-            pass
+        _new_folder(nearest, "openbook").rmdir()
+        if _ON_WINDOWS and path.is_file():  # which a program that has it open may keep from being replaced
+            path.open("r+b").close()
 
 
 def check_apart(path: str | Path, *read: str | Path | None) -> None:
@@ -128,8 +148,8 @@ def check_apart(path: str | Path, *read: str | Path | None) -> None:
     >>> check_apart("forecast.csv", "calls.csv", None)
     """
     path = Path(path)
-    for source in read if path.exists() else ():
-        if source is not None and Path(source).exists() and path.samefile(source):
+    for source in read if is_there(path) else ():
+        if source is not None and is_there(source) and path.samefile(source):
             raise UsageError(
                 "would_overwrite",
                 expected="another file than those that are read",
@@ -169,11 +189,18 @@ def _beside(path: Path) -> Iterator[Path]:
     """A temporary folder on the disk of ``path``."""
     with _refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = _new_folder(path.parent, path.name)
     try:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """A hidden folder of our own; tried once: ``tempfile`` takes a refusal on Windows for a taken name and tries for hours."""
+    folder = parent / f".{name}.{secrets.token_hex(8)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @contextmanager
@@ -219,9 +246,17 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Wait until it is on the disk. Windows opens no folders, and syncs only what may be written to."""
-    if _ON_WINDOWS and path.is_dir():
+    """Wait until it is on the disk. Windows opens no folders, and syncs only what may be written to; many shared drives sync
+    files, but no folders, and by then the file is in its place."""
+    if path.is_dir():
+        if not _ON_WINDOWS:
+            with suppress(OSError):
+                _flush(path)
         return
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDWR if _ON_WINDOWS else os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -48,12 +48,14 @@ def check_out(path: Path, suffixes: tuple[str, ...], *read: Path | None) -> None
 def check_folder(folder: Path, *read: Path, more: Sequence[str] = ()) -> None:
     """Refuse a folder for a backtest's files in which they would replace what no backtest has written; ``more``: the files of
     the demo beside those, which only the demo's own may stand for."""
-    from openbook.files import check_apart, check_writable
+    from openbook.files import check_apart, check_writable, is_there
 
     check_writable(folder / "run.json")
     for name in WRITTEN:
         check_apart(folder / name, *read)
-    there, beside = ([name for name in names if (folder / name).exists()] for names in (WRITTEN, more))
+        if is_there(folder / name):
+            check_writable(folder / name)
+    there, beside = ([name for name in names if is_there(folder / name)] for names in (WRITTEN, more))
     whose = "demo" if beside else "backtest"
     if (there or beside) and not (_of_demo(folder) if beside else "run.json" in there):
         raise UsageError(

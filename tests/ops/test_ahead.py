@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def test_a_process_that_can_not_be_started_or_fails_costs_nothing(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     assert not ahead.compile_ahead()
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])  # imports skip what is no text
     assert ahead.compile_ahead()
     ahead.wait()
@@ -94,3 +95,14 @@ def test_a_process_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ahead, "_MOST_S", 0.05)
     ahead.wait()
     assert endless.returncode
+
+
+@pytest.mark.usefixtures("nothing_kept")
+def test_a_compiler_that_does_not_work_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy beyond what Numba knows, say: who calls a kernel is told so, and a backtest goes on."""
+
+    def broken(*kernels: object) -> bool:
+        raise ImportError("Numba needs NumPy 2.5 or less")
+
+    monkeypatch.setattr("openbook.ops.numba_math.kept", broken)
+    assert not ahead.compile_ahead()

@@ -345,3 +345,16 @@ def test_a_validation_loss_is_the_mean_over_observed_steps(monkeypatch: pytest.M
         training._validate(1)
         losses.append(training.history.val_loss[0][1])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_gpu_that_does_not_work_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch also sees cards that its build is too new for."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(
+        "torch.ones", lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("no kernel image\nfor it"))
+    )
+    assert pick_device("auto").type == "cpu"
+    assert "no kernel image" in caplog.text
+    assert pick_device("cuda").type == "cuda"  # who asks for it has it

@@ -16,7 +16,7 @@ import pandas as pd
 
 from openbook.data.conventions import number_columns
 from openbook.errors import DataError, UsageError
-from openbook.files import absent
+from openbook.files import absent, is_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +98,7 @@ def _bytes(path: Path) -> bytes:
         got, hint = absent(path)
         raise DataError("missing_file", expected="a readable file", got=got, where=str(path), fix=hint) from error
     except OSError as error:
-        got = "a folder" if path.is_dir() else (error.strerror or "an unreadable file")
+        got = "a folder" if is_folder(path) else (error.strerror or "an unreadable file")
         raise DataError(
             "unreadable_file", expected="a readable file", got=got, where=str(path), fix="name one file you may read"
         ) from error

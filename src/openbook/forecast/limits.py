@@ -32,7 +32,7 @@ def run_limited(function: Callable[..., Any], args: tuple[Any, ...], seconds: fl
     >>> run_limited(math.sqrt, (-9.0,), 60.0).failure
     'ValueError: math domain error'
     """
-    line = [sys.executable, "-c", "from openbook.forecast.limits import answer; answer()"]
+    line = [sys.executable, "-P", "-c", "from openbook.forecast.limits import answer; answer()"]
     paths = os.pathsep.join(
         path or str(Path.cwd()) for path in sys.path
     )  # modules are found where this process finds them

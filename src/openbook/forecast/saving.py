@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 
 from openbook.data.panel import Panel
 from openbook.errors import MissingDependencyError, ModelFileError, UsageError
-from openbook.files import absent, check_writable, json_text, write_folder_whole, write_whole
+from openbook.files import absent, check_writable, is_folder, is_there, json_text, write_folder_whole, write_whole
 from openbook.forecast.arguments import ColumnNames
 from openbook.forecast.choice import Choice
 from openbook.forecast.conformal import Calibration
@@ -41,6 +41,7 @@ SCHEMA = 4
 _READABLE = (2, 3, 4)
 _CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
 _FILES = (_CONFIG, _WEIGHTS, _MANIFEST)
+_OF_SYSTEMS = (".DS_Store", "desktop.ini", "Thumbs.db")  # which file managers leave in any folder that was looked at
 _KINDS = {"int": int, "float": float, "bool": bool, "str": str}  # of series names
 
 
@@ -51,15 +52,15 @@ def check_target(path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix == ".ob":
-        if path.is_dir():
+        if is_folder(path):
             raise _would_overwrite(path, "a file name that is free or taken by a file", "a folder")
         check_writable(path)
         return
-    if path.exists() and not path.is_dir():
+    if is_there(path) and not is_folder(path):
         raise _would_overwrite(path, "a folder for the model, or a file name ending in .ob", "a file that stands there")
     check_writable(path, folder=True)
-    there = list(path.iterdir()) if path.exists() else []
-    odd = sorted(item.name for item in there if item.name not in _FILES or item.is_dir())
+    there = list(path.iterdir()) if is_there(path) else []
+    odd = sorted(item.name for item in there if item.name not in (*_FILES, *_OF_SYSTEMS) or item.is_dir())
     if odd:
         more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
         raise _would_overwrite(
@@ -167,7 +168,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
 
 
 def _read(path: Path) -> dict[str, bytes]:
-    if not path.exists():
+    if not is_there(path):
         got, hint = absent(path)
         raise ModelFileError(
             "missing_file", expected="a folder or .ob file written by save", got=got, where=str(path), fix=hint

@@ -40,18 +40,21 @@ def compile_ahead() -> bool:
         return False
     if running():
         return True
-    from openbook.ops.additive_attention.numba import KERNELS as attention
-    from openbook.ops.joint_attention.numba import KERNELS as joint
-    from openbook.ops.numba_math import CACHED, kept
-    from openbook.ops.recurrence.numba_steps import KERNELS as recurrence
+    try:
+        from openbook.ops.additive_attention.numba import KERNELS as attention
+        from openbook.ops.joint_attention.numba import KERNELS as joint
+        from openbook.ops.numba_math import CACHED, kept
+        from openbook.ops.recurrence.numba_steps import KERNELS as recurrence
 
-    if not CACHED or kept(*attention, *joint, *recurrence):
+        if not CACHED or kept(*attention, *joint, *recurrence):
+            return False
+    except Exception:  # a compiler that is there and does not work: who calls a kernel is told so
         return False
     told = {VARIABLE: "numba", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
     nothing = subprocess.DEVNULL
     try:
         _process = subprocess.Popen(
-            [sys.executable, "-m", __name__], env=os.environ | told, stdin=nothing, stdout=nothing, stderr=nothing
+            [sys.executable, "-P", "-m", __name__], env=os.environ | told, stdin=nothing, stdout=nothing, stderr=nothing
         )
     except OSError:
         return False

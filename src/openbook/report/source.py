@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.errors import DataError
+from openbook.files import is_file
 from openbook.plots.colors import KNOWN_FLOORS
 
 METRICS = (
@@ -85,9 +86,9 @@ def read_backtest(folder: Path) -> Backtest:
         forecasts=_forecasts(_required(folder, "forecasts.parquet")),
         history=_history(folder / "history.parquet"),
         run=_run(folder / "run.json"),
-        explanation=explanation if explanation.is_file() else None,
+        explanation=explanation if is_file(explanation) else None,
         metric=metric,
-        stages=stages if stages.is_file() else None,
+        stages=stages if is_file(stages) else None,
     )
 
 
@@ -169,7 +170,7 @@ def _sortable(column: pd.Series) -> pd.Series:
 
 def _required(folder: Path, name: str) -> Path:
     path = folder / name
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(
             "not_a_backtest",
             expected="a folder written by a backtest",
@@ -203,7 +204,7 @@ def _scores(path: Path) -> pd.DataFrame:
 
 def _optional_table(path: Path, key: str) -> pd.DataFrame:
     texts = ["model", "unique_id"] if key == "unique_id" else ["model"]
-    frame = _table(path, texts) if path.is_file() else pd.DataFrame(columns=[key, "model", *METRICS])
+    frame = _table(path, texts) if is_file(path) else pd.DataFrame(columns=[key, "model", *METRICS])
     return frame if key in frame else frame.assign(**{key: np.nan})
 
 
@@ -225,14 +226,14 @@ def _forecasts(path: Path) -> pd.DataFrame:
 
 def _history(path: Path) -> pd.DataFrame:
     """Optional actuals from before the test stretch, columns unique_id, ds, y."""
-    if not path.is_file():
+    if not is_file(path):
         return pd.DataFrame({"unique_id": [], "ds": [], "y": []})
     frame = pd.read_parquet(path, columns=["unique_id", "ds", "y"])
     return frame.assign(unique_id=frame["unique_id"].astype(str))
 
 
 def _run(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not is_file(path):
         return {}
     facts = json.loads(path.read_text(encoding="utf-8"))
     return clean_text(facts) if isinstance(facts, dict) else {}

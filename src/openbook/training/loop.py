@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import re
 import time
@@ -22,6 +23,7 @@ from openbook.training.scales import loss_unit
 from openbook.windows.batch import Batch
 from openbook.windows.sampler import Resident, Split, WindowIndex, WindowShape, batches, gather, spread
 
+log = logging.getLogger(__name__)
 Device = Literal["auto", "cpu", "cuda"]
 _UNPACED = 5  # steps of a run that say nothing about how long the next will take
 SHOWN = 0.75  # share of training windows a reconstruction is shown in part; of the others it sees nothing
@@ -125,10 +127,19 @@ def _pace(clock: Sequence[float]) -> float:
     return (clock[-1] - clock[first]) / max(1, len(clock) - 1 - first)
 
 
+def _computes() -> bool:
+    """Whether the GPU does what it is asked: torch also sees those that its build is too new for, or that others hold."""
+    try:
+        return (torch.ones(1, device="cuda") + 1).item() == 2
+    except (RuntimeError, AssertionError) as error:
+        log.warning("there is a GPU that torch can not use, so the CPU works: %s", str(error).split("\n")[0])
+        return False
+
+
 def pick_device(device: Device) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU where there is one."""
+    """The device of a name; ``auto`` takes a GPU where there is one that works."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() and _computes() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             "no_gpu",
