@@ -122,7 +122,7 @@ def test_explain_draws_pictures(files: Path, tmp_path: Path) -> None:
 def test_explain_writes_averages_as_a_page(files: Path, tmp_path: Path) -> None:
     command = ["explain", files / "calls.ob", "--futr", files / "next.csv", "--out", tmp_path / "all.html"]
     said = openbook(*command, "--average").stdout
-    assert "looked up and remembered" in said
+    assert "learned beside the linear path" in said
     assert ": 0.0%" not in said
     assert "median and middle half of 3 forecasts of 3 series" in (tmp_path / "all.html").read_text()
     refused = openbook(*command, "--view", "inputs", code=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -333,9 +334,11 @@ def explained(explanation: Explanation) -> tuple[dict[str, Any], list[str]]:
     beside = [name for name in explanation.features if name not in shares.index]
     if beside:
         lines.append(f"  read elsewhere in the model, with no place in the look-up: {', '.join(beside)}")
-    lines.append(
-        f"  looked up and remembered: {size:.0%} of the forecast's size, the rest is linear path or repeated values"
-    )
+    if math.isfinite(size):
+        lines.append(
+            f"  learned beside the linear path (look-ups, memory, corrections): {size:.0%} of the forecast's size, the rest is "
+            "linear path or repeated values"
+        )
     return told | {"not_looked_up": beside, "attended_size": size}, lines
 
 

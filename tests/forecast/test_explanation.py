@@ -8,6 +8,9 @@ import pytest
 
 from explanations import FEATURES, make_explanation
 from openbook.errors import UsageError
+from openbook.forecast import pictures
+from openbook.forecast.choice import Parts
+from openbook.plots.times import clock_of
 
 
 def test_weights_average_is_the_median_of_the_windows() -> None:
@@ -171,3 +174,53 @@ def test_inputs_whose_long_names_begin_alike_keep_rows_of_their_own() -> None:
     average = found.plot(average=True)
     assert list(average.data[-1].y) == [0, 1, 2]
     assert len(average.layout.yaxis2.ticktext) == 3
+
+
+def test_a_lag_is_a_mean_over_the_windows_that_have_such_a_past() -> None:
+    found = make_explanation("joint", series=1, per=3)  # the first window lacks its oldest ten hours
+    lags, looked = found.by_lag().groupby("lag")["weight"].sum(), found.looked_up().sum(-1)
+    assert lags[1] == pytest.approx(looked[:, 0, -1].mean())
+    assert lags[48 + 5] == pytest.approx(looked[1:, 5, 0].mean())  # the last step's oldest hour
+
+
+def parts_of(skip: float, attended: float, bounded: float = 0.0) -> Parts:
+    one = np.ones((12, 6))
+    return Parts(skip * one, attended * one, 0.0 * one, bounded * one)
+
+
+def test_what_was_learned_has_a_share_where_there_is_a_forecast() -> None:
+    found = make_explanation("joint")
+    parts = parts_of(8.0, -2.0)
+    assert replace(found, parts=parts).attended_size() == pytest.approx(2 / 6)
+    for part in parts:
+        part[:3] = np.nan  # windows in which nothing was observed
+    told = replace(found, parts=parts)
+    assert told.attended_size() == pytest.approx(2 / 6)
+    assert told.parts_frame()["forecast"].isna().sum() == 3 * 6
+    assert np.isnan(replace(found, parts=parts_of(-2.1, -1.0, 3.1)).attended_size())  # zero: there is nothing to share
+    assert np.isnan(found.attended_size())
+
+
+def test_pictures_show_no_input_that_has_no_place_and_say_when_nothing_entered() -> None:
+    found = make_explanation("joint")
+    weight = found.weight_WHTF.copy()
+    weight[..., 0] += weight[..., 1]
+    weight[..., 1] = 0.0
+    told = replace(found, weight_WHTF=weight, parts=parts_of(5.0, 0.0))
+    *_, bars = told.plot(average=True).data
+    assert list(bars.customdata) == ["calls", "temperature outside the…"]
+    assert "none of which entered the forecasts" in told.plot(average=True).layout.title.text
+    assert "none of which" not in replace(told, parts=parts_of(5.0, 1.0)).plot(average=True).layout.title.text
+    one = replace(told, parts=parts_of(-2.0, -1.0, 3.0)).plot("centre 1")
+    assert "the forecast is zero" in one.layout.title.text
+
+
+def test_moments_at_which_no_input_was_seen_have_no_part_in_means() -> None:
+    found = make_explanation("two_stage")
+    alpha = found.alpha_WTF.copy()
+    alpha[:, 20] = 0.0
+    one = replace(found, alpha_WTF=alpha)
+    *_, bars = one.plot("centre 1", found.cutoff[0], view="inputs").data
+    assert sum(bars.x) == pytest.approx(1.0)
+    shares = pictures.inputs_average(one, alpha, clock_of(pd.Series(found.ds[0]))).by_feature.median
+    assert shares.sum() == pytest.approx(1.0, abs=0.02)

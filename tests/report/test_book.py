@@ -145,6 +145,10 @@ def test_worst_best_and_latest_come_first(nasty_folder: Path) -> None:
     tags = " ".join(dict.fromkeys(entry["tag"] for entry in entries))
     assert all(tag in tags for tag in ("latest", "largest error", "smallest error"))
     assert "latest" in entries[0]["tag"]
+    first = entries[0]["model"]
+    others = [entry["tag"] for entry in entries if entry["model"] != first]
+    assert others
+    assert not any("error" in tag for tag in others)  # the worst forecast of one model is not that of another
 
 
 def test_limits_are_kept_and_said(nasty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

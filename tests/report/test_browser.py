@@ -139,7 +139,7 @@ def test_nasty_names_draw_and_never_run(tmp_path: Path) -> None:
     assert "Average error in this window: openbook" in words
     assert "Average error over all windows drawn: openbook" in words
     assert seen["clicked"].startswith("For Wed 14 May 01:00, openbook looked most at ")
-    assert "25% of the answer looked nowhere" in seen["clicked"]
+    assert "25% of the look-up went nowhere" in seen["clicked"]
     assert "Tue 13 May 01:00 (1 day before; " in seen["clicked"]
     assert "mean error, <b>calls</b><img src=x onerror=alert(3)>" in seen["svg"]
     assert not re.search("undefined|NaN|null|Invalid", words)

@@ -89,6 +89,16 @@ def test_clock_of_a_folder(nasty_folder: Path) -> None:
     assert page_clock(read_backtest(nasty_folder)).unit == "hour"
 
 
+def test_labels_need_the_year_where_the_book_reaches_back_for_years(small_folder: Path) -> None:
+    read = read_backtest(small_folder)
+    assert not page_clock(read).with_year
+    path = small_folder / "explanation.parquet"
+    frame = pd.read_parquet(path)
+    frame["source_ds"] -= pd.Timedelta(days=400)
+    frame.to_parquet(path)
+    assert page_clock(read_backtest(small_folder)).with_year
+
+
 def test_sparsely_tested_stamps_do_not_change_the_clock(nasty_folder: Path) -> None:
     read = read_backtest(nasty_folder)
     ds = pd.date_range("2024-01-01", periods=60, freq="7D")

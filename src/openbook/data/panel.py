@@ -376,6 +376,8 @@ def _without_duplicates(
     frame: pd.DataFrame, values: Sequence[str], whole: pd.DataFrame, utc_of: str | None
 ) -> pd.DataFrame:
     """Each row once; refuses stamps with different values. ``whole``: the table with its columns of no role, too."""
+    if not frame.duplicated([ID, TIME]).any():  # as it is as a rule: the values need not be compared
+        return frame
     frame = frame.drop_duplicates([ID, TIME, *values])
     twice = frame.duplicated([ID, TIME])
     if twice.any():

@@ -8,7 +8,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -244,12 +244,21 @@ def _separator(text: str) -> str:
     return best
 
 
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text, one after the other: a whole copy of a large file for its first would cost gigabytes."""
+    begin = 0
+    while begin < len(text):
+        end = text.find("\n", begin) + 1 or len(text)
+        yield text[begin:end]
+        begin = end
+
+
 def _split(text: str, separator: str, path: Path) -> pa.Table:
     """The rows as columns of texts; a fast reader first, a slow one to name the line where it fails."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    header = next(row for row in csv.reader(io.StringIO(text), delimiter=separator) if row)
+    header = next(row for row in csv.reader(_lines(text), delimiter=separator) if row)
     names = [str(place) for place in range(len(header))]
     try:
         table = pc.read_csv(

@@ -90,15 +90,15 @@ class Explanation:
     def by_lag(self) -> pd.DataFrame:
         """Mean weight of every (lag, feature): lag 1 is the last past step seen from the first forecast step.
 
-        The mean runs over windows and over the forecast steps that can look there, memory taken off; ``lag`` 1 …
+        The mean runs over the windows and forecast steps that can look there, memory taken off; ``lag`` 1 …
         T + H − 1, or from 0 and below where a nowcast reads the steps it tells. Lags where no step can look have weight 0.
         """
         _, H, T, F = self.weight_WHTF.shape
-        mean_HTF = self.looked_up().mean(axis=0)
+        sum_HTF = self.looked_up().sum(axis=0)
         row_HT = T - np.arange(T) + np.arange(H)[:, None]
-        can_HT = mean_HTF.sum(-1) > 0 if self.sparse else np.ones((H, T), bool)
+        can_HT = self.inside_WT.sum(axis=0) * (sum_HTF.sum(-1) > 0 if self.sparse else np.ones((H, T), bool))
         total, count = np.zeros((T + H, F)), np.zeros(T + H)
-        np.add.at(total, row_HT.ravel(), mean_HTF.reshape(-1, F))
+        np.add.at(total, row_HT.ravel(), sum_HTF.reshape(-1, F))
         np.add.at(count, row_HT.ravel(), can_HT.ravel())
         mean = total[1:] / np.maximum(count[1:, None], 1)
         lags = range(1 - self.shift, T + H - self.shift)
@@ -117,13 +117,17 @@ class Explanation:
         return told if self.parts is None else told[told > 0]
 
     def attended_size(self) -> float:
-        """By what share of its size the forecasts were moved by what was looked up and remembered, 0 and above.
+        """By what share of its size the forecasts were moved by what was learned beside the linear path, 0 and above.
 
-        NaN for models that do not tell: Σ |attended| / Σ |forecast| over all windows and steps.
+        That is what was looked up and remembered, and how training changed the path itself: Σ |attended| / Σ |forecast| over
+        all windows and steps that have a forecast. NaN for models that do not tell, and where forecasts are zero.
         """
         if self.parts is None:
             return float("nan")
-        return float(np.abs(self.parts.attended).sum() / max(np.abs(self.parts.forecast).sum(), np.finfo(float).tiny))
+        whole, size = (float(np.nansum(np.abs(part))) for part in (self.parts.forecast, self.parts.attended))
+        return (
+            size / whole if whole > 1e-5 * sum(float(np.nansum(np.abs(part))) for part in self.parts) else float("nan")
+        )
 
     def select(self, keep_W: np.ndarray) -> Explanation:
         """The windows where ``keep_W`` is true."""
@@ -134,8 +138,9 @@ class Explanation:
 
     def parts_frame(self) -> pd.DataFrame | None:
         """What every forecast step is made of, None for models that do not tell: unique_id, cutoff, step, ds, forecast, and
-        its summands ``skip`` (the linear path), ``attended`` (what look-ups and recurrence added), ``repeated`` (floors) and
-        ``bounded`` (what a lower bound added).
+        its summands ``skip`` (the linear path as it was solved), ``attended`` (what was learned beside it: look-ups,
+        recurrence, corrections of the path, moves along seasonal lags), ``repeated`` (floors) and ``bounded`` (what a lower
+        bound added). NaN where the forecast is.
         """
         if self.parts is None:
             return None
@@ -239,14 +244,14 @@ def make_explanation(
     )
     rows = origins.end[:, None] + np.arange(-T, 0) + maps[0].shift
     inside = rows >= panel.offsets[origins.series][:, None]
-    stamps = panel.local_times(panel.times).to_numpy()
+    told = {"cutoff": origins.end - 1, "ds": origins.end[:, None] + np.arange(H), "source_ds": rows.clip(0)}
+    used = np.unique(np.concatenate([place.ravel() for place in told.values()]))  # stamps with a zone are objects
+    stamps = panel.local_times(panel.times[used]).to_numpy()
     return Explanation(
         model=model,
         axis=maps[0].axis,
         ids=panel.ids[origins.series],
-        cutoff=stamps[origins.end - 1],
-        ds=stamps[origins.end[:, None] + np.arange(H)],
-        source_ds=stamps[rows.clip(0)],
+        **{name: stamps[np.searchsorted(used, place)] for name, place in told.items()},
         inside_WT=inside,
         weight_WHTF=weight_WHTF,
         memory_WH=np.concatenate([found.memory_BH for found in maps]),

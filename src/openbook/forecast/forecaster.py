@@ -282,7 +282,7 @@ class Forecaster(FrameForecaster):
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""
         fitted, maps, parts = self.fitted(), [], []
-        least_W1, _ = self._limits(panel, origins)
+        least_W1, blind_W = self._limits(panel, origins)
         for piece, batch, output in outputs(fitted, panel, WindowIndex(*origins), read=True):
             told, least_B1 = told_of(batch, output, fitted.windows), least_W1[: len(piece.end_W)]
             least_W1 = least_W1[len(piece.end_W) :]
@@ -297,7 +297,12 @@ class Forecaster(FrameForecaster):
             columns=(self.columns.id, self.columns.time),
         )
         known = [part for part in parts if part is not None]
-        return replace(found, parts=Parts(*map(np.concatenate, zip(*known, strict=True)))) if known else found
+        if not known:
+            return found
+        whole = [np.concatenate(part) for part in zip(*known, strict=True)]
+        for part in whole:
+            part[blind_W] = np.nan  # as the forecast is
+        return replace(found, parts=Parts(*whole))
 
     def explain(self, df: Any = None, *, futr_df: Any = None) -> Explanation:
         """Where the forecasts looked: the same arguments as ``predict``.

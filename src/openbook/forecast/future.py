@@ -82,7 +82,8 @@ def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known
     stamps, wanted = panel.own_times(frame[TIME]), panel.future(h)
     index = pd.MultiIndex.from_arrays([_as_text(frame[ID]), stamps])
     frame = _numbers_ahead(frame, known).set_axis(index)
-    frame = frame[~frame.reset_index(names=[ID, TIME]).duplicated().to_numpy()]
+    if frame.index.has_duplicates:
+        frame = frame[~frame.reset_index(names=[ID, TIME]).duplicated().to_numpy()]
     if frame.index.has_duplicates:
         twice = frame.index[frame.index.duplicated()][0]
         raise DataError(

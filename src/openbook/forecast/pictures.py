@@ -34,6 +34,8 @@ def draw(
     title = f"{found.model}, {own.ids[0]}" if len(set(own.ids)) == 1 else found.model
     if view == "weights":
         if average:
+            unused = found.parts is not None and not np.nansum(np.abs(own.parts.attended))  # type: ignore[union-attr]
+            title += ", none of which entered the forecasts" if unused else ""
             return plots.plot_average(weights_average(own, clock), clock, title)
         return plots.plot_weights(replace(own, columns=("unique_id", "ds")).frame())
     if own.alpha_WTF is None or own.beta_WLT is None:
@@ -64,7 +66,11 @@ def weights_average(found: Explanation, clock: Clock) -> Average:
     share_WF = weight_WHTF.sum((1, 2), dtype=np.float64)
     total_W1 = share_WF.sum(-1, keepdims=True)
     share_WF = np.divide(share_WF, total_W1, out=np.full_like(share_WF, np.nan), where=total_W1 > 0)
-    return average_cells(_cells(found, weight_WHT, keep_WHT, clock), share_WF, found.features, _pool(found))
+    there = [
+        f for f, name in enumerate(found.features) if name in found.by_feature().index
+    ]  # others have no place there
+    names = tuple(found.features[f] for f in there)
+    return average_cells(_cells(found, weight_WHT, keep_WHT, clock), share_WF[:, there], names, _pool(found))
 
 
 def inputs_average(found: Explanation, alpha_WTF: np.ndarray, clock: Clock) -> InputsAverage:

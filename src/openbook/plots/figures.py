@@ -153,12 +153,14 @@ def plot_weights(
 
 def _made_of(table: pd.DataFrame) -> str:
     """How much of one forecast the look-up is, in words."""
-    each = table.drop_duplicates("step")
-    whole = each[["skip", "attended", "repeated", "bounded"]].sum(axis=1).abs().sum()
-    if not each["attended"].any():
+    parts = table.drop_duplicates("step")[["skip", "attended", "repeated", "bounded"]]
+    whole = parts.sum(axis=1).abs().sum()
+    if not parts["attended"].any():
         return "none of it entered the forecast, which is the linear path or repeated values"
-    share = each["attended"].abs().sum() / whole
-    return f"looked up and remembered: {share:.0%} of the forecast's size; the rest needs no book"
+    if not whole > 1e-5 * parts.abs().sum().sum():  # of nothing there are no shares
+        return "the forecast is zero: its parts cancel each other"
+    share = parts["attended"].abs().sum() / whole
+    return f"learned beside the linear path (look-ups, memory, corrections): {share:.0%} of the forecast's size"
 
 
 def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None = None) -> go.Figure:

@@ -71,7 +71,8 @@ def plot_inputs(
     """
     from plotly.subplots import make_subplots
 
-    mean = alpha_TF.mean(axis=0)
+    read = alpha_TF.sum(axis=1) > 0  # where no input was seen there are no shares
+    mean = alpha_TF[read].mean(axis=0) if read.any() else alpha_TF.mean(axis=0)
     order = np.argsort(-mean, kind="stable")
     names = _names([features[i] for i in order])
     figure = make_subplots(
@@ -179,7 +180,8 @@ def _titles(average: Average, alone: bool) -> list[str]:
     first = "median by step and lag" if average.axis == "lag" else "median by step and past moment"
     parts = [
         f"{first}{_darkest(average.median_HP)}",
-        "by input",
+        "by input"
+        + (f", the largest {MOST_BARS} of {len(average.features)}" if len(average.features) > MOST_BARS else ""),
         "by distance back from each step, mean of the steps that reach it",
     ]
     return [parts[0], parts[2]] if alone else parts

@@ -35,15 +35,17 @@ OB.list = (texts) => (texts.length > 1 ? `${texts.slice(0, -1).join(", ")} and $
 
 /** The sentence saying what a forecast is made of, for models that tell; step null means the mean of all steps. */
 OB.partsWords = (data, entry, step) => {
-  if (!entry.parts.length) return "";
+  if (!entry.parts.length || entry.parts.some((row) => row.some((value) => value === null))) return "";
   const [skip, attended, repeated, bounded] = step === null ? OB.meanRow(entry.parts) : entry.parts[step];
   const unit = data.unit ? ` ${data.unit}` : "";
   const floors = repeated ? `, ${OB.number(repeated)} from repeating past values` : "";
-  const held = bounded ? `, ${OB.number(bounded)} to stay at the lowest value there has been` : "";
+  const held = bounded ? `, ${OB.number(bounded)} to stay at zero` : "";
   const signed = `${attended < 0 ? "−" : "+"}${OB.number(Math.abs(attended))}`;
-  const size = entry.parts.reduce((sum, row) => sum + Math.abs(row[1]), 0) / entry.parts.reduce((sum, row) => sum + Math.abs(row[0] + row[1] + row[2] + row[3]), 0);
-  const share = step === null && isFinite(size) ? ` (${OB.percent(size)} of the forecast's size)` : "";
-  return ` ${step === null ? "On average the" : "The"} forecast of ${OB.number(skip + attended + repeated + bounded)}${unit} is ${OB.number(skip)} from the linear path, ${signed} from what was looked up and remembered${share}${floors}${held}.`;
+  const all = (size) => entry.parts.reduce((sum, row) => sum + size(row), 0);
+  const whole = all((row) => Math.abs(row[0] + row[1] + row[2] + row[3]));
+  const size = all((row) => Math.abs(row[1])) / whole;
+  const share = step === null && whole > 1e-5 * all((row) => row.reduce((sum, part) => sum + Math.abs(part), 0)) ? ` (${OB.percent(size)} of the forecast's size)` : "";
+  return ` ${step === null ? "On average the" : "The"} forecast of ${OB.number(skip + attended + repeated + bounded)}${unit} is ${OB.number(skip)} from the linear path, ${signed} from what was learned beside it (look-ups, memory, corrections)${share}${floors}${held}.`;
 };
 
 /** Whether the largest weights are hardly more than even shares of the places a step could look at; never so of a few places. */
@@ -83,7 +85,7 @@ OB.readingWords = (data, entry, step) => {
   const rows = step === null ? entry.targets.map((_, h) => h + 1) : [row];
   const even = rows.every((one) => OB.spreadEvenly(weight.slice(one * width, (one + 1) * width), entry.reach[one])) ? " The look-up is spread nearly evenly: no place stands out." : "";
   const left = entry.memory.length ? (step === null ? OB.mean(entry.memory) : entry.memory[step]) : 0;
-  const memory = left >= 0.005 ? ` ${OB.percent(left)} of the answer looked nowhere: it came from what the network remembered.` : "";
+  const memory = left >= 0.005 ? ` ${OB.percent(left)} of the look-up went nowhere: there the network answers from what it remembers.` : "";
   const made = OB.partsWords(data, entry, step);
   if (step !== null) return `For ${OB.stamp(entry.targets[step], data.clock)}, ${name} looked most at ${OB.list(places)}.${rest}${even}${memory}${made}`;
   const back = entry.lags.map(([from, to, mean]) => `${OB.distance(from, to, data.clock)} (${OB.percent(mean)})`);

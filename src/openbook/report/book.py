@@ -41,7 +41,8 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
         by_model = dict(tuple(read_weights(backtest, unique_id, cutoff).groupby("model")))
         for model in filter(by_model.__contains__, models):
             entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model], clock)
-            entry["tag"] = tag
+            own = model == models[0]  # the errors are the first model's
+            entry["tag"] = ", ".join(part for part in tag.split(", ") if own or "error" not in part)
             entry["features"] = _named(entry["features"], backtest.run)
             entry["timeOnly"] = entry["features"] == [ALL_INPUTS]
             entry["beside"] = _beside(entry["features"], mapping(backtest.run.get("inputs")))
@@ -76,7 +77,7 @@ def _telling_spots(backtest: Backtest, model: str, spots: pd.DataFrame) -> list[
     chosen = {latest: ["latest"]}
     if model in backtest.forecasts:
         errors = window_errors(backtest, [model])[model]
-        size = backtest.forecasts.groupby("unique_id")["y"].agg(lambda y: y.abs().mean())
+        size = backtest.forecasts["y"].abs().groupby(backtest.forecasts["unique_id"]).mean()
         relative = errors / size.where(size > 0).reindex(errors.index.get_level_values(0)).to_numpy()
         keys = pd.MultiIndex.from_arrays([spots["unique_id"].astype(str), spots["cutoff"]])
         values = relative.reindex(keys).to_numpy()

@@ -13,7 +13,7 @@ import pandas as pd
 
 from openbook.plots.colors import FONT, WEIGHT_SCALE, line_styles
 from openbook.plots.times import Clock, clock_of, counted, gaps_between, wall_clock
-from openbook.report.source import Backtest, target_name
+from openbook.report.source import Backtest, oldest_source, target_name
 from openbook.report.words import shown, window_errors
 
 MAX_SERIES = 40
@@ -60,7 +60,11 @@ def page_clock(backtest: Backtest) -> Clock:
     ids = forecasts["unique_id"]
     own = forecasts[ids == ids.iloc[0]] if len(ids) else forecasts
     clock = clock_of(wall_clock(own["ds"]), freq)
-    whole = clock_of(wall_clock(forecasts["ds"]), freq or "D")  # says whether labels need the year
+    stamps = forecasts["ds"]
+    oldest = oldest_source(backtest)  # the book is labelled too, and may reach back for years
+    if oldest is not None and pd.api.types.is_datetime64_any_dtype(stamps):
+        stamps = pd.concat([stamps, pd.Series([oldest], dtype=stamps.dtype)], ignore_index=True)
+    whole = clock_of(wall_clock(stamps), freq or "D")  # says whether labels need the year
     return Clock(clock.unit, clock.multiple, clock.with_year or whole.with_year)
 
 
@@ -96,7 +100,7 @@ def forecast_part(backtest: Backtest) -> tuple[list[dict[str, Any]], list[str]]:
     chosen = _telling_series(backtest, ids, room)
     origins_kept = max(1, int(MAX_FORECAST_VALUES / room / columns / _horizon(forecasts)))
     groups = dict(tuple(forecasts[forecasts["unique_id"].isin(chosen)].groupby("unique_id", sort=False)))
-    history = dict(tuple(backtest.history.groupby("unique_id")))
+    history = dict(tuple(backtest.history[backtest.history["unique_id"].isin(chosen)].groupby("unique_id")))
     notes = []
     if len(chosen) < len(ids):
         notes.append(
@@ -118,15 +122,17 @@ def series_difficulty(backtest: Backtest) -> pd.Series:
     if not best or best[0] not in backtest.forecasts:
         return pd.Series(dtype=float)
     errors = window_errors(backtest, best)[best[0]].groupby(level=0).mean()
-    size = backtest.forecasts.groupby("unique_id")["y"].agg(lambda y: y.abs().mean())
+    size = backtest.forecasts["y"].abs().groupby(backtest.forecasts["unique_id"]).mean()
     return (errors / size.where(size > 0)).dropna().sort_values(ascending=False)
 
 
 def _telling_series(backtest: Backtest, ids: list[str], room: int) -> list[str]:
     if room >= len(ids):
         return ids
-    ranked = [name for name in series_difficulty(backtest).index if name in set(ids)]
-    ranked += [name for name in ids if name not in set(ranked)]
+    there = set(ids)
+    ranked = [name for name in series_difficulty(backtest).index if name in there]
+    scored = set(ranked)
+    ranked += [name for name in ids if name not in scored]
     return [ranked[i] for i in np.unique(np.linspace(0, len(ranked) - 1, room).round().astype(int))]
 
 

@@ -92,6 +92,19 @@ def read_backtest(folder: Path) -> Backtest:
     )
 
 
+def oldest_source(backtest: Backtest) -> Any | None:
+    """The oldest stamp that any explained forecast could look at, from the file's statistics; None where it is not told."""
+    if backtest.explanation is None:
+        return None
+    import pyarrow.parquet as pq
+
+    facts = pq.ParquetFile(backtest.explanation).metadata
+    groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
+    columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+    told = [column.statistics for column in columns if column.path_in_schema == "source_ds"]
+    return min((each.min for each in told if each is not None and each.has_min_max), default=None)
+
+
 def explained_pairs(backtest: Backtest) -> pd.DataFrame:
     """The distinct (model, unique_id, cutoff) of the explanation, read batch by batch so that no large file fills memory."""
     if backtest.explanation is None:
