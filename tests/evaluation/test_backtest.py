@@ -301,3 +301,14 @@ def test_a_model_that_left_rows_out_is_named() -> None:
 def test_a_model_as_good_as_a_floor_does_not_win_by_rounding() -> None:
     assert module._warnings(scored(mase=[1.0, 1.0 + 1e-9]), {})[0].startswith("A floor does as well: ridge has")
     assert module._warnings(scored(mase=[1.1, 1.0]), {})[0].startswith("A floor wins: ridge has")
+
+
+def test_look_ups_are_kept_as_far_as_there_is_room(hourly: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long horizons and windows of many inputs would fill memory and disk: fewer are explained, the last one always."""
+    plan, kept = Plan(H, n_windows=2, models=("luong",)), {}
+    for most in (20_000_000, 1):
+        monkeypatch.setattr(module, "_MOST_WEIGHTS", most)
+        found = run_backtest(ob.read_table(hourly), plan, make_model)
+        kept[most] = found.explanation[["unique_id", "cutoff"]].drop_duplicates()
+    assert len(kept[20_000_000]) == 6
+    assert kept[1].values.tolist() == kept[20_000_000].values.tolist()[-1:]

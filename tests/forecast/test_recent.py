@@ -11,6 +11,7 @@ import pytest
 
 import openbook as ob
 from openbook.data.panel import Panel, make_panel
+from openbook.forecast import recent as module
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.origins import Origins
 from openbook.forecast.recent import Clock, Recent, clock_of, half_life, recent_of, weighted_quantile, windows_since
@@ -93,6 +94,30 @@ def test_shares_of_old_and_new_scores() -> None:
     assert told.margins(np.array([now]), edge * 0.8)[0, 0] == 1.0
     assert told.margins(np.array([now]), edge * 1.2)[0, 0] == 5.0
     assert edge == pytest.approx(100 * 0.5 ** (32 / 8), rel=0.2)  # as if the old ones were an endless stream
+
+
+def test_long_tests_read_the_windows_near_each_update_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits as if every update read all windows."""
+    rng, rows = np.random.default_rng(0), np.arange(1, 601, 2)
+    new = rng.normal(size=(300, 2))
+    new[rng.random((300, 2)) < 0.1] = np.nan
+    new[100:160] = np.nan  # nothing was seen for longer than any window counts
+    told, at = recent(new, rows), np.arange(1, 640)
+    sizes: list[int] = []
+    usual = Recent._margins_at
+
+    def counted(self: Recent, updates: np.ndarray, level: float) -> np.ndarray:
+        sizes.append(len(self.truth_EH))
+        return usual(self, updates, level)
+
+    monkeypatch.setattr(Recent, "_margins_at", counted)
+    found = {}
+    for together in (1, 64, 10_000):
+        monkeypatch.setattr(module, "_TOGETHER", together)
+        found[together] = told.margins(at, 80)
+    np.testing.assert_array_equal(found[1], found[10_000])
+    np.testing.assert_array_equal(found[64], found[10_000])
+    assert min(sizes) < 20 < max(sizes) == 300
 
 
 def test_what_is_older_than_four_half_lives_is_forgotten() -> None:

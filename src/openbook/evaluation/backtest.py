@@ -34,6 +34,7 @@ SCORED = 80.0  # the level that coverage_80 and pinball need, whatever others ar
 _TIE = 1e-6  # errors that differ relatively by less are equal
 _IN_PROCESS = ("naive", *ALWAYS)
 _EXPLAINED_SERIES, _EXPLAINED_CUTOFFS = 12, 7
+_MOST_WEIGHTS = 20_000_000  # of a model that are kept: beyond that fewer forecasts are explained
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,13 @@ def _run_model(name: str, model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
     shown, found = _shown_origins(panel, plan), list[Explanation]()
 
     def explain(forecast: Origins) -> None:
+        fitted = model.fitted()
+        size = fitted.shape.h * fitted.windows.input_size * max(1, len(fitted.layout.variables))
+        some = (
+            np.linspace(len(shown.end) - 1, 0, min(len(shown.end), max(1, _MOST_WEIGHTS // size))).round().astype(int)
+        )
         keep = np.isin(shown.end, forecast.end)  # rows of a panel: no two series share one
+        keep &= np.isin(np.arange(len(keep)), some)
         if keep.any():
             found.append(model.explain_origins(model.encoded(panel), Origins(shown.series[keep], shown.end[keep])))
 

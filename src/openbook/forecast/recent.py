@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ _STEPS_OF_A_HALF_LIFE = 16  # windows whose scores count lie this many to a half
 _HALF_LIVES = 4  # how far back they go; what is older counts less than a sixteenth
 _FILLED = 0.95  # of their weight, where nothing is missing: windows stand on a grid
 _HORIZONS, _STRETCHES = 2, 14
+_TOGETHER = 64  # updates of the bands that share one look at the windows that may count in any of them
 
 
 def half_life(h: int, season: int, n_series: int) -> int:
@@ -137,12 +138,26 @@ class Recent:
         weight that its own windows do not fill. A score counts from the update of the bands after its truth was seen.
         Source: Barber, Candès, Ramdas & Tibshirani 2023, Conformal prediction beyond exchangeability, equation 10.
         """
+        updates, place_W = np.unique(self.clock.update(step_W), return_inverse=True)
+        parts = [updates[begin : begin + _TOGETHER] for begin in range(0, len(updates), _TOGETHER)]
+        found = np.concatenate([self._near(part)._margins_at(part, level) for part in parts])
+        return np.where(np.isfinite(found), found, self.calibration.margins(level))[place_W]
+
+    def _near(self, updates: np.ndarray) -> Recent:
+        """Those windows alone of which any of these updates, in order, may read: a test of years would read all at each."""
+        begin_E, h = self.step_EH[:, 0], self.step_EH.shape[1]
+        near = (begin_E >= self.clock.oldest(int(updates[0]), h)) & (begin_E < updates[-1])
+        return replace(
+            self, quantile_EHQ=self.quantile_EHQ[near], truth_EH=self.truth_EH[near], step_EH=self.step_EH[near]
+        )
+
+    def _margins_at(self, updates: np.ndarray, level: float) -> np.ndarray:
+        """The margins at some updates [U, H]; NaN where nothing new is known."""
         old_CH = self.calibration.scores(level)
         new_EH = self.calibration.outside(self.quantile_EHQ, self.truth_EH, level)
         score_HN = np.ascontiguousarray(np.concatenate([old_CH, new_EH]).T)
         seen_HN, order_HN = np.isfinite(score_HN), np.argsort(score_HN, axis=1)
         sorted_HN = np.take_along_axis(score_HN, order_HN, axis=1)
-        updates, place_W = np.unique(self.clock.update(step_W), return_inverse=True)
         found = np.full((len(updates), len(score_HN)), np.nan)
         for place, now in enumerate(updates):
             weight_HN, fresh_H = self._weights(seen_HN, int(now))
@@ -150,7 +165,7 @@ class Recent:
             weight_HN = np.take_along_axis(weight_HN, order_HN, axis=1)
             told_H = weighted_quantile(sorted_HN, weight_HN, self.calibration.raised(level, stretches))
             found[place] = np.where(fresh_H > 0, told_H, np.nan)
-        return np.where(np.isfinite(found), found, self.calibration.margins(level))[place_W]
+        return found
 
     def _weights(self, seen_HN: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
         """What scores count at an update, validation's first [H, N], and the sum over the new ones [H], 0: nothing is known."""
