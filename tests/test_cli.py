@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 import openbook as ob
+from command import run_here
 from openbook import cli
-from openbook.cli import main
 from openbook.console import ModelOptions
 from openbook.errors import UsageError
 from openbook.outputs import WRITTEN, check_folder
@@ -233,15 +233,6 @@ def test_memory_that_is_freed_is_kept_for_the_next_step(given: dict[str, str], k
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     ran = subprocess.run([sys.executable, "-c", _FREED], env=clean | given, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == kept
-
-
-def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of a command run in this process."""
-    monkeypatch.setattr("sys.argv", ["openbook", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 REFUSED_EARLY = {

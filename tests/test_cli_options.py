@@ -11,18 +11,9 @@ import pandas as pd
 import pytest
 
 import openbook as ob
+from command import run_here
 from openbook import cli, console, demo
-from openbook.cli import main
 from openbook.console import allowed_cores
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of a command run in this process."""
-    monkeypatch.setattr("sys.argv", ["openbook", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture
@@ -56,7 +47,7 @@ def test_a_backtest_does_as_its_options_say(monkeypatch: pytest.MonkeyPatch, tab
         "h",
     ]
     own = ["--models", "luong", "--futr-exog", "promo", "--input-size", 24, "--max-steps", 5, "--quiet"]
-    assert run(monkeypatch, "backtest", table, "--out", tmp_path / "out", *asked, *own) == 0
+    assert run_here(monkeypatch, "backtest", table, "--out", tmp_path / "out", *asked, *own) == 0
     told = json.loads((tmp_path / "out" / "run.json").read_text())
     given = {name: told["arguments"][name] for name in ("h", "n_windows", "step_size", "refit", "limit_s", "hist_exog")}
     assert given == {"h": 6, "n_windows": 3, "step_size": 3, "refit": 2, "limit_s": 5.0, "hist_exog": ""}
@@ -76,7 +67,7 @@ def test_a_frequency_that_is_told_is_taken(
     quick = ["--h", 2, "--model", "luong", "--input-size", 8, "--max-steps", 3, "--json"]
     told = {}
     for freq in ((), ("--freq", "h")):
-        assert run(monkeypatch, "fit", tmp_path / "t.csv", "--out", tmp_path / "m.ob", *quick, *freq) == 0
+        assert run_here(monkeypatch, "fit", tmp_path / "t.csv", "--out", tmp_path / "m.ob", *quick, *freq) == 0
         told[freq] = json.loads(capsys.readouterr().out)["decisions"]["freq"]
     assert [decision["value"] for decision in told.values()] == ["2h", "h"]
     assert told["--freq", "h"]["why"] == "as given"
@@ -91,7 +82,7 @@ def test_shares_of_anomalies_set_the_thresholds(
     for quantile, risk in ((0.8, 1e-5), (0.99, 1e-2)):
         shares = ["--quantile", quantile, "--risk", risk]
         own = ["--gaps", "1", "--max-steps", 3, "--json"]
-        assert run(monkeypatch, "anomalies", table, "--out", tmp_path / "a.csv", *shares, *own) == 0
+        assert run_here(monkeypatch, "anomalies", table, "--out", tmp_path / "a.csv", *shares, *own) == 0
         told = json.loads(capsys.readouterr().out)
         counts.append(told["by_quantile"])
         thresholds.append(told["peaks_threshold"])
@@ -107,7 +98,7 @@ def test_what_is_a_bug_of_ours_says_so_and_ends_with_one(
         raise RuntimeError("a wheel came off")
 
     monkeypatch.setattr(cli, "load_model", broken)
-    assert run(monkeypatch, "predict", tmp_path / "m.ob", *(["--json"] if as_json else [])) == 1
+    assert run_here(monkeypatch, "predict", tmp_path / "m.ob", *(["--json"] if as_json else [])) == 1
     told = capsys.readouterr()
     if as_json:
         assert json.loads(told.out) == {"error": {"code": "bug", "message": "RuntimeError: a wheel came off"}}
@@ -125,7 +116,7 @@ def test_a_reader_that_stops_reading_is_no_bug(
         raise BrokenPipeError
 
     monkeypatch.setattr(cli, "load_model", closed)
-    assert run(monkeypatch, "predict", tmp_path / "m.ob") == 0
+    assert run_here(monkeypatch, "predict", tmp_path / "m.ob") == 0
     assert capsys.readouterr().err == ""
 
 
@@ -143,7 +134,7 @@ def test_the_demo_of_a_real_record_ends_with_a_forecast_and_a_model(
         return replace(case, n_windows=1, models=("luong", "naive"), max_steps=4, budget_s=4.0)
 
     monkeypatch.setattr(demo, "demo_case", little)
-    assert run(monkeypatch, "demo", "--data", "co2", "--out", tmp_path / "co2", "--quiet") == 0
+    assert run_here(monkeypatch, "demo", "--data", "co2", "--out", tmp_path / "co2", "--quiet") == 0
     forecast, record = (
         pd.read_csv(tmp_path / "co2" / f"{name}.csv", parse_dates=["ds"]) for name in ("forecast", "co2")
     )
