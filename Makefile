@@ -12,7 +12,7 @@ OUT ?= openbook-demo
 .PHONY: demo test browser format bench bench-accuracy bench-peers clean bench-speed
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $(STAMP)
@@ -62,7 +62,7 @@ bench-speed: $(STAMP)
 
 # Other libraries live apart: they bring a good gigabyte and versions of their own.
 $(PEERS_STAMP): $(PEERS_PINS)
-	test -x $(PEERS)/bin/pip || $(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(PEERS)
 	$(PEERS_PIP) "torch==$$(sed -n 's/^torch==//p' $(PEERS_PINS))"
 	$(PEERS_PIP) neuralforecast mlforecast lightgbm darts pytorch-forecasting
 	touch $(PEERS_STAMP)

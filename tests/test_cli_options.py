@@ -162,12 +162,12 @@ def test_a_containers_quota_counts_whole_cores(tmp_path: Path) -> None:
 
 def test_a_quota_sets_the_threads_unless_the_user_did(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "allowed_cores", lambda: 3)
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
     for given, threads in ((None, "3"), ("8", "8")):
         monkeypatch.setenv("OMP_NUM_THREADS", given) if given else monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         console.share_the_machine()
         assert os.environ["OMP_NUM_THREADS"] == threads
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # fewer cores than are allowed
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)  # fewer cores than are allowed
     monkeypatch.delenv("OMP_NUM_THREADS")
     console.share_the_machine()
     assert "OMP_NUM_THREADS" not in os.environ

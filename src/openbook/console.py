@@ -41,8 +41,10 @@ def share_the_machine() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = _SPINS
-    cores = allowed_cores()
-    if cores is not None and cores < (os.cpu_count() or 1):
+    cores, there = allowed_cores(), os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        there = len(os.sched_getaffinity(0))
+    if cores is not None and cores < there:
         os.environ.setdefault("OMP_NUM_THREADS", str(cores))
 
 

@@ -211,6 +211,9 @@ def test_pictures_show_no_input_that_has_no_place_and_say_when_nothing_entered()
     assert list(bars.customdata) == ["calls", "temperature outside the…"]
     assert "none of which entered the forecasts" in told.plot(average=True).layout.title.text
     assert "none of which" not in replace(told, parts=parts_of(5.0, 1.0)).plot(average=True).layout.title.text
+    missing = replace(told, parts=parts_of(np.nan, np.nan))
+    assert "there is no forecast" in missing.plot("centre 1").layout.title.text
+    assert "none of which" not in missing.plot("centre 1", average=True).layout.title.text
     one = replace(told, parts=parts_of(-2.0, -1.0, 3.0)).plot("centre 1")
     assert "the forecast is zero" in one.layout.title.text
 
@@ -222,5 +225,8 @@ def test_moments_at_which_no_input_was_seen_have_no_part_in_means() -> None:
     one = replace(found, alpha_WTF=alpha)
     *_, bars = one.plot("centre 1", found.cutoff[0], view="inputs").data
     assert sum(bars.x) == pytest.approx(1.0)
+    none = replace(one, alpha_WTF=np.zeros_like(alpha))  # a sensor that has long been silent
+    assert none.plot(view="inputs", average=True).data
+    assert none.plot("centre 1", found.cutoff[0], view="inputs").data
     shares = pictures.inputs_average(one, alpha, clock_of(pd.Series(found.ds[0]))).by_feature.median
     assert shares.sum() == pytest.approx(1.0, abs=0.02)

@@ -44,7 +44,7 @@ def test_kernels_agree_with_their_twins_in_tritons_interpreter() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.slow
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here, or OPENBOOK_TEST_GPU is not set")
 def test_kernels_agree_with_their_twins_on_the_gpu() -> None:
     run = python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "triton_checks.py"))
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]

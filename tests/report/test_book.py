@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,19 @@ def test_the_share_that_looked_nowhere_is_kept_by_step() -> None:
     assert book._memory(frame) == [0.5, 0.25]
     assert book._memory(frame.assign(memory=0.0)) == []
     assert book._memory(frame[["step"]]) == []
+
+
+def test_the_telling_forecasts_are_among_those_that_the_first_model_explained(
+    nasty_folder: Path, tmp_path: Path
+) -> None:
+    """A model of many weights keeps fewer forecasts than the others: the page opens on one of its own all the same."""
+    folder = shutil.copytree(nasty_folder, tmp_path / "copy")
+    path = folder / "explanation.parquet"
+    frame = pd.read_parquet(path)
+    first = opened(folder)[0][0]["model"]
+    newest = frame["cutoff"] == frame.loc[frame["model"] == first, "cutoff"].max()
+    frame[~((frame["model"] == first) & newest)].to_parquet(path)
+    entries, _ = opened(folder)
+    tags = " ".join(entry["tag"] for entry in entries if entry["model"] == first)
+    assert entries[0]["model"] == first
+    assert all(tag in tags for tag in ("latest", "largest error", "smallest error"))

@@ -262,7 +262,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here, or OPENBOOK_TEST_GPU is not set")
 def test_training_on_a_gpu_comes_close_to_the_cpu() -> None:
     losses = []
     for device in ("cpu", "cuda"):

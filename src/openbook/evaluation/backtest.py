@@ -213,15 +213,15 @@ def _run_model(name: str, model: Forecaster, panel: Panel, plan: Plan) -> _Ran:
     shown, found = _shown_origins(panel, plan), list[Explanation]()
 
     def explain(forecast: Origins) -> None:
-        fitted = model.fitted()
-        size = fitted.shape.h * fitted.windows.input_size * max(1, len(fitted.layout.variables))
-        some = (
-            np.linspace(len(shown.end) - 1, 0, min(len(shown.end), max(1, _MOST_WEIGHTS // size))).round().astype(int)
-        )
         keep = np.isin(shown.end, forecast.end)  # rows of a panel: no two series share one
+        if not keep.any():
+            return
+        rows, last = model.encoded(panel), np.flatnonzero(keep)[-1:]
+        size = model.explain_origins(rows, Origins(shown.series[last], shown.end[last])).weight_WHTF.size
+        some = np.linspace(len(keep) - 1, 0, min(len(keep), max(1, _MOST_WEIGHTS // size))).round().astype(int)
         keep &= np.isin(np.arange(len(keep)), some)
         if keep.any():
-            found.append(model.explain_origins(model.encoded(panel), Origins(shown.series[keep], shown.end[keep])))
+            found.append(model.explain_origins(rows, Origins(shown.series[keep], shown.end[keep])))
 
     try:
         rolled = roll(

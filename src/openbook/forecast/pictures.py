@@ -34,7 +34,8 @@ def draw(
     title = f"{found.model}, {own.ids[0]}" if len(set(own.ids)) == 1 else found.model
     if view == "weights":
         if average:
-            unused = found.parts is not None and not np.nansum(np.abs(own.parts.attended))  # type: ignore[union-attr]
+            added = np.zeros(0) if own.parts is None else own.parts.attended[np.isfinite(own.parts.attended)]
+            unused = added.size > 0 and not added.any()
             title += ", none of which entered the forecasts" if unused else ""
             return plots.plot_average(weights_average(own, clock), clock, title)
         return plots.plot_weights(replace(own, columns=("unique_id", "ds")).frame())
@@ -66,9 +67,8 @@ def weights_average(found: Explanation, clock: Clock) -> Average:
     share_WF = weight_WHTF.sum((1, 2), dtype=np.float64)
     total_W1 = share_WF.sum(-1, keepdims=True)
     share_WF = np.divide(share_WF, total_W1, out=np.full_like(share_WF, np.nan), where=total_W1 > 0)
-    there = [
-        f for f, name in enumerate(found.features) if name in found.by_feature().index
-    ]  # others have no place there
+    told = set(found.by_feature().index)  # others have no place there
+    there = [f for f, name in enumerate(found.features) if name in told]
     names = tuple(found.features[f] for f in there)
     return average_cells(_cells(found, weight_WHT, keep_WHT, clock), share_WF[:, there], names, _pool(found))
 

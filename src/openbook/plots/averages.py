@@ -155,7 +155,8 @@ def inputs_average(
 ) -> InputsAverage:
     """Stage one from the shares of N (window, place) pairs; those where no input was seen have no shares, and are left out."""
     read = share_NF.sum(axis=1) > 0
-    window, back, share_NF = window[read], back[read], share_NF[read]
+    if read.any():
+        window, back, share_NF = window[read], back[read], share_NF[read]
     grids = [on_grid(share, window, -back) for share in share_NF.T]
     grid_WPF, place_P = np.stack([grid for grid, _ in grids], axis=-1), grids[0][1][1]
     by_feature, by_place = spread(_known_mean(grid_WPF)), spread(grid_WPF)

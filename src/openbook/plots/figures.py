@@ -155,6 +155,8 @@ def _made_of(table: pd.DataFrame) -> str:
     """How much of one forecast the look-up is, in words."""
     parts = table.drop_duplicates("step")[["skip", "attended", "repeated", "bounded"]]
     whole = parts.sum(axis=1).abs().sum()
+    if parts.sum(axis=1, skipna=False).isna().all():
+        return "there is no forecast: nothing was observed in its window"
     if not parts["attended"].any():
         return "none of it entered the forecast, which is the linear path or repeated values"
     if not whole > 1e-5 * parts.abs().sum().sum():  # of nothing there are no shares
