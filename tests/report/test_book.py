@@ -14,7 +14,7 @@ from openbook.plots.cube import ALL_INPUTS, weight_cube
 from openbook.plots.times import Clock, steps_between
 from openbook.report import book
 from openbook.report.book import _beside, book_part
-from openbook.report.payload import page_clock
+from openbook.report.payload import page_clock, stamp_numbers
 from openbook.report.source import read_backtest
 
 
@@ -215,10 +215,14 @@ def test_the_telling_forecasts_are_among_those_that_the_first_model_explained(
     folder = shutil.copytree(nasty_folder, tmp_path / "copy")
     path = folder / "explanation.parquet"
     frame = pd.read_parquet(path)
-    first = opened(folder)[0][0]["model"]
-    newest = frame["cutoff"] == frame.loc[frame["model"] == first, "cutoff"].max()
-    frame[~((frame["model"] == first) & newest)].to_parquet(path)
+    before, _ = opened(folder)
+    first, telling = before[0]["model"], {(entry["id"], entry["cutoff"]) for entry in before if entry["tag"]}
+    place = zip(frame["unique_id"].astype(str), stamp_numbers(frame["cutoff"]), strict=True)
+    frame[
+        [model != first or spot not in telling for model, spot in zip(frame["model"], place, strict=True)]
+    ].to_parquet(path)
     entries, _ = opened(folder)
     tags = " ".join(entry["tag"] for entry in entries if entry["model"] == first)
     assert entries[0]["model"] == first
+    assert telling
     assert all(tag in tags for tag in ("latest", "largest error", "smallest error"))

@@ -30,12 +30,12 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
     models = [model for model in backtest.scores["model"] if model in set(pairs["model"])]
     models += sorted(set(pairs["model"]) - set(models))
     spots = pairs[["unique_id", "cutoff"]].drop_duplicates().reset_index(drop=True)
-    own = pairs.loc[
-        pairs["model"] == models[0], ["unique_id", "cutoff"]
-    ]  # a model of many weights keeps fewer than others
-    order = _telling_spots(
-        backtest, models[0], spots, spots.merge(own.drop_duplicates(), how="left", indicator=True)["_merge"]
+    keys = ["unique_id", "cutoff"]
+    # A model of many weights keeps fewer forecasts than others: those that tell most are chosen among its own.
+    explained = pd.MultiIndex.from_frame(spots[keys]).isin(
+        pd.MultiIndex.from_frame(pairs.loc[pairs["model"] == models[0], keys])
     )
+    order = _telling_spots(backtest, models[0], spots, explained)
     book: list[dict[str, Any]] = []
     used, merged, margins, opened = 0, 1, False, 0
     for row, tag in order[:MAX_FORECASTS]:
@@ -46,8 +46,8 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
         by_model = dict(tuple(read_weights(backtest, unique_id, cutoff).groupby("model")))
         for model in filter(by_model.__contains__, models):
             entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model], clock)
-            own = model == models[0]  # the errors are the first model's
-            entry["tag"] = ", ".join(part for part in tag.split(", ") if own or "error" not in part)
+            first = model == models[0]  # whose errors they are
+            entry["tag"] = ", ".join(part for part in tag.split(", ") if first or "error" not in part)
             entry["features"] = _named(entry["features"], backtest.run)
             entry["timeOnly"] = entry["features"] == [ALL_INPUTS]
             entry["beside"] = _beside(entry["features"], mapping(backtest.run.get("inputs")))
@@ -76,18 +76,17 @@ def _notes(models: list[str], spots: int, opened: int, merged: int, margins: boo
     return notes
 
 
-def _telling_spots(backtest: Backtest, model: str, spots: pd.DataFrame, explained: pd.Series) -> list[tuple[int, str]]:
-    """Rows of ``spots`` in the order they deserve room: worst, best, latest of those that ``model`` explained (``both``), then
-    evenly spaced."""
-    there = (explained == "both").to_numpy()
-    latest = int(spots["cutoff"].where(there).argmax())
+def _telling_spots(backtest: Backtest, model: str, spots: pd.DataFrame, explained: np.ndarray) -> list[tuple[int, str]]:
+    """Rows of ``spots`` in the order they deserve room: worst, best, latest of those that ``model`` explained, then evenly
+    spaced."""
+    latest = int(spots["cutoff"].where(explained).argmax())
     chosen = {latest: ["latest"]}
     if model in backtest.forecasts:
         errors = window_errors(backtest, [model])[model]
         size = backtest.forecasts["y"].abs().groupby(backtest.forecasts["unique_id"]).mean()
         relative = errors / size.where(size > 0).reindex(errors.index.get_level_values(0)).to_numpy()
         keys = pd.MultiIndex.from_arrays([spots["unique_id"].astype(str), spots["cutoff"]])
-        values = np.where(there, relative.reindex(keys).to_numpy(), np.nan)
+        values = np.where(explained, relative.reindex(keys).to_numpy(), np.nan)
         if np.isfinite(values).any() and len(spots) > 1:
             chosen.setdefault(int(np.nanargmax(values)), []).append("largest error")
             chosen.setdefault(int(np.nanargmin(values)), []).append("smallest error")
