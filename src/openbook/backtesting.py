@@ -11,7 +11,7 @@ import pandas as pd
 from openbook.data.panel import ID, TARGET, TIME
 from openbook.errors import DataError, UsageError
 from openbook.evaluation.backtest import BacktestResult, Plan, run_backtest, write_backtest
-from openbook.forecast.arguments import ColumnNames, Restore, check_alias, check_names, is_path
+from openbook.forecast.arguments import ColumnNames, Restore, check_alias, check_free, check_names, is_path
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
@@ -95,8 +95,10 @@ def backtest(  # noqa: PLR0913 (what cross_validation takes, for several models)
     own, order = _named(given)
     first = next(iter(own.values()))
     plan = Plan(first.h, n_windows, step_size, order, check_levels(level), refit, limit_s, tuple(own))
+    asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else ()))
+    check_free(asked, ("model",))
     for name in own:
-        check_names((id_col, time_col, *([target_col] if isinstance(target_col, str) else ())), name)
+        check_names(asked, name)
     table, names, restore = read_series(df, id_col, time_col, target_col)
     warn_of_guessed_targets(table, target_col)
     told = {"notes": list(table.attrs.get("notes", ()))} | ({"name": Path(df).name} if is_path(df) else {})

@@ -310,8 +310,8 @@ def demo(
     from openbook.forecast.saving import check_target
 
     case = demo_case(data, seed=seed)
-    options = ModelOptions(case.h, ",".join(case.futr), None, None, None, max_steps or case.max_steps, seed, device)
-    options = replace(options, budget_s=case.budget_s)
+    options = ModelOptions(case.h, ",".join(case.futr), None, None, None, case.max_steps, seed, device)
+    options = replace(options, budget_s=case.budget_s, max_steps=case.max_steps if max_steps is None else max_steps)
     tables = {f"{data}.csv": case.table} | ({} if case.ahead is None else {"tomorrow.csv": case.ahead})
     check_target(out / "model.ob")
     check_folder(out, more=(*tables, "model.ob", "forecast.csv"))
@@ -324,7 +324,9 @@ def demo(
             False,
         )
     plan = {"h": case.h, "n_windows": case.n_windows, "models": case.models, "level": (80.0, 95.0)}
-    steps = (f" --max-steps {max_steps}" if max_steps else "") + (f" --device {device}" if device != "auto" else "")
+    steps = ("" if max_steps is None else f" --max-steps {max_steps}") + (
+        f" --device {device}" if device != "auto" else ""
+    )
     facts: dict[str, Any] = {"target": "y", "arguments": {"data": data, "seed": seed}, "data": case.facts}
     facts["command"] = f"openbook demo --data {data} --seed {seed}{steps}"
     run_and_write(case.table, plan, options, facts, out, quiet=quiet, as_json=as_json)

@@ -19,6 +19,7 @@ from openbook.console import (
     season_of,
     show,
 )
+from openbook.errors import DataError
 from openbook.options import (
     Country,
     Data,
@@ -103,23 +104,28 @@ def anomalies(
 ) -> None:
     """Rebuild every stamp from the rest of its day and from past days; mark those that can not be rebuilt."""
     from openbook.data.table import read_table
-    from openbook.forecast.anomalies import check_shares
+    from openbook.forecast.anomalies import TOLD, check_shares
+    from openbook.forecast.arguments import check_free
     from openbook.models.day_to_day import DayToDayConfig
 
     check_out(out, TABLES, data)
     check_shares(quantile=quantile, risk=risk)
+    check_free((id_col, time_col, target_col), TOLD)
     table = read_table(data, id_col=id_col, time_col=time_col, target_col=target_col)
-    options = ModelOptions(
-        season_of(table, freq) if h is None else h, futr_exog, "", freq, None, max_steps, seed, device, country
-    )
-    forecaster = options.make(DayToDayConfig(gaps=numbers_of(gaps, "--gaps"), mode="reconstruct"))
-    with progress(quiet or as_json) as bars:
-        forecaster.progress = bars("day_to_day")
-        forecaster.fit(table)
-    if forecaster.interrupted():
-        raise KeyboardInterrupt
-    result = forecaster.anomalies(table, quantile=quantile, risk=risk)
     names = {"unique_id": id_col, "ds": time_col} | ({} if len(table.attrs["targets"]) > 1 else {"y": target_col})
+    try:
+        options = ModelOptions(
+            season_of(table, freq) if h is None else h, futr_exog, "", freq, None, max_steps, seed, device, country
+        )
+        forecaster = options.make(DayToDayConfig(gaps=numbers_of(gaps, "--gaps"), mode="reconstruct"))
+        with progress(quiet or as_json) as bars:
+            forecaster.progress = bars("day_to_day")
+            forecaster.fit(table)
+        if forecaster.interrupted():
+            raise KeyboardInterrupt
+        result = forecaster.anomalies(table, quantile=quantile, risk=risk)
+    except DataError as error:
+        raise error.renamed(names) from error
     frame, marked = (part.rename(columns=names) for part in (result.frame, result.found()))
     write_table(frame, out)
     limits = {"quantile_threshold": result.quantile_threshold, "peaks_threshold": result.peaks_threshold}

@@ -215,9 +215,52 @@ def test_capital_names_of_months_are_no_offsets() -> None:
     assert told.dt.month.tolist() == [9, 10, 8]
 
 
-def test_thirteen_periods_a_year_are_numbers() -> None:
-    periods = [year * 100 + period for year in (2023, 2024) for period in range(1, 14)]
-    assert parse_stamps(pd.Series(periods))[0].tolist() == periods
+WEEKS = [year * 100 + week for year in (2023, 2024) for week in range(1, 53)]
+PERIODS = [year * 100 + period for year in (2023, 2024) for period in range(1, 14)]
+QUARTERS = [year * 10 + quarter for year in range(2020, 2024) for quarter in range(1, 5)]
+DAYS = [int(day.strftime("%y%m%d")) for day in pd.date_range("2024-01-20", periods=40)]
+YEAR_DAYS = [int(day.strftime("%Y%j")) for day in pd.date_range("2023-12-01", periods=60)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "leap", "said"),
+    [
+        (WEEKS, "202352 followed by 202401", "year and week"),
+        (PERIODS, "202313 followed by 202401", "year and period of four weeks"),
+        (QUARTERS, "20204 followed by 20211", "year and quarter"),
+        (DAYS, "240131 followed by 240201", "year, month and day"),
+        (YEAR_DAYS, "2023365 followed by 2024001", "year and day of the year"),
+    ],
+)
+def test_numbers_that_leap_with_the_calendar_are_refused(numbers: list[int], leap: str, said: str) -> None:
+    """They would be counted on past the end of the year: week 53, 54, 55 …"""
+    for stamps in (pd.Series(numbers), pd.Series(numbers[::-1]).astype(str)):
+        with pytest.raises(DataError, match="one number") as caught:
+            parse_stamps(stamps)
+        assert (caught.value.code, caught.value.got) == ("bad_stamps", f"{leap}: {said} as one number")
+
+
+def test_what_is_said_to_make_dates_of_calendar_numbers_does() -> None:
+    for numbers, first, step in ((WEEKS, "2023-01-02", 7), (QUARTERS, "2020-01-01", 91), (YEAR_DAYS, "2023-12-01", 1)):
+        with pytest.raises(DataError) as caught:
+            parse_stamps(pd.Series(numbers))
+        made = eval(caught.value.fix.split(" as ")[1].split(" makes")[0], {"pd": pd, "ds": pd.Series(numbers)})
+        assert made.iloc[0] == pd.Timestamp(first)
+        assert (made.iloc[1] - made.iloc[0]).days == step
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        range(202340, 202440),  # counts on through the end of a year
+        [202301, 202340, 202401, 202405],
+        [*range(202301, 202330), *range(202331, 202340)],  # a gap, no leap
+        range(240101, 240132),
+        range(2023001, 2023300),
+    ],
+)
+def test_whole_numbers_that_count_stay_numbers(numbers: list[int]) -> None:
+    assert parse_stamps(pd.Series(list(numbers)))[0].tolist() == list(numbers)
 
 
 @pytest.mark.parametrize("odd", [202413, 202400])

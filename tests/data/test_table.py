@@ -14,8 +14,9 @@ import polars as pl
 import pytest
 
 import openbook as ob
+from openbook.data.kinds import as_input
 from openbook.data.panel import make_panel
-from openbook.data.table import as_input, read_table
+from openbook.data.table import read_table
 from openbook.errors import DataError, UsageError
 
 DAYS = pd.date_range("2024-01-01", periods=3)

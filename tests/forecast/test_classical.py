@@ -85,10 +85,10 @@ def test_only_the_last_rows_are_fitted_from_a_season_start() -> None:
     assert (len(values), begin, values[0]) == (29, 91, panel.target[91])
 
 
-@pytest.mark.parametrize(("freq", "start"), [("h", "2024-01-01"), ("MS", "2000-01-01"), (1, None)])
+@pytest.mark.parametrize(("freq", "start"), [("h", "2024-01-01"), ("MS", "2000-01-01"), ("B", "2000-01-03"), (1, None)])
 @pytest.mark.parametrize("name", ["auto_ets", "auto_theta", "auto_arima"])
 def test_seasons_keep_their_phase_in_tables_that_begin_elsewhere(name: str, freq: str | int, start: str | None) -> None:
-    season, rows = (12, 150) if freq == "MS" else (24, 200)
+    season, rows = {"MS": (12, 150), "B": (5, 150)}.get(freq, (24, 200))
     stamps = np.arange(rows) if start is None else pd.date_range(start, periods=rows, freq=freq)
     noise = np.random.default_rng(0).normal(0, 0.1, rows)
     table = pd.DataFrame(

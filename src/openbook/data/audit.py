@@ -15,11 +15,12 @@ from openbook.data.checks_season import find_seasons
 from openbook.data.checks_time import check_repeated_hour, check_time
 from openbook.data.checks_values import check_values
 from openbook.data.findings import SEVERITIES, Finding, View, several
-from openbook.data.frequency import Freq, check_freq, grid_gaps, infer_freq, season_length, step_seconds
+from openbook.data.frequency import Freq, check_freq, grid_gaps, infer_freq, season_length
 from openbook.data.ids import tell_apart
-from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert, wall_times, zone_name
+from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert
 from openbook.data.stamps import stamp_text
 from openbook.data.table import read_table
+from openbook.data.zones import on_wall_clock, wall_times, zone_name
 from openbook.errors import DataError, OpenBookError, UsageError
 
 # Without a file or with a wrong name there is nothing to audit: these errors are the caller's to see.
@@ -304,11 +305,19 @@ def _clock(
         zone = "UTC"
     stamps = stamps.dt.tz_convert(zone)
     wall = wall_times(table[ID], stamps)
-    steps = pd.Series(np.diff(np.sort(wall.unique())))
-    seconds = step_seconds(freq) if freq is not None else steps.mode()[0].total_seconds() if len(steps) else 0
-    if seconds is not None and seconds >= 86_400:
+    if _in_days(table[ID], wall, freq):
         return wall.to_numpy("datetime64[ns]"), zone, None, freq
     return stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[ns]"), zone, zone, freq
+
+
+def _in_days(ids: pd.Series, wall: pd.Series, freq: Freq | None) -> bool:
+    """Whether the steps of series are days or longer; where none prevails, those between all stamps together."""
+    try:
+        order = np.lexsort((wall.to_numpy(), ids.astype(str).to_numpy()))
+        return on_wall_clock(infer_freq(ids.iloc[order], wall.iloc[order]) if freq is None else freq)
+    except DataError:
+        steps = pd.Series(np.diff(np.sort(wall.unique())))
+        return len(steps) > 0 and steps.mode()[0] >= pd.Timedelta(days=1)
 
 
 def _unique_rows(

@@ -32,6 +32,7 @@ _RENAMED = {
     "A": "YE",
     "AS": "YS",
 }
+_ON_WALL = "; stamps that keep their local clock when clocks change fit without zone (ds.dt.tz_localize(None))"
 # A grid this many times longer than its table, and longer than a million rows, comes from a wrong stamp or frequency.
 _MAX_GROWTH, _MAX_FREE_ROWS = 20, 1_000_000
 
@@ -78,9 +79,9 @@ def same_freq(one: Freq, other: Freq) -> bool:
     if any(isinstance(freq, int) or str(freq).isdigit() for freq in (one, other)):
         return str(one) == str(other)
     first, second = (pd.tseries.frequencies.to_offset(check_freq(freq, dated=True)) for freq in (one, other))
-    length = _tick_ns(first)
+    length = tick_ns(first)
     if length is not None:
-        return length == _tick_ns(second)
+        return length == tick_ns(second)
     if type(first) is type(second) and first.n == second.n == 1 and hasattr(first, "startingMonth"):
         # Quarters from January, April, July and October are the same ones.
         return bool((first.startingMonth - second.startingMonth) % 3 == 0)
@@ -184,6 +185,8 @@ def _month_alias(times: pd.DatetimeIndex, months: int) -> str:
     for name, on_day in (("S", times.day == 1), ("E", times.is_month_end)):
         if on_day.all():
             anchor = _MONTHS[times[0].month - 1]
+            if ((times.month - times[0].month) % months).any():  # quarters of several fiscal years
+                return f"{months}M{name}"
             return {1: f"M{name}", 3: f"Q{name}-{anchor}", 12: f"Y{name}-{anchor}"}.get(months, f"{months}M{name}")
     for name, business in (("BMS", pd.offsets.BMonthBegin()), ("BME", pd.offsets.BMonthEnd())):
         if all(business.is_on_offset(stamp) for stamp in times):
@@ -234,7 +237,7 @@ def regular_grid(frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str, zo
             expected=f"stamps {freq} apart within a series",
             got=f"{int(off.sum())} stamp(s) between the grid points",
             where=f"series {ids[row]!r}, {stamp_text(times[row], zone)}",
-            fix="round the stamps, resample the table, or pass the finer freq",
+            fix="round the stamps, resample the table, or pass the finer freq" + (_ON_WALL if zone else ""),
         )
     total = int(grid.sizes.sum())
     if total > _MAX_FREE_ROWS and total > _MAX_GROWTH * len(frame):
@@ -277,7 +280,7 @@ def _lay(ids: np.ndarray, times: np.ndarray, freq: Freq) -> _Grid:
         step, places = freq, times.astype(np.int64)
     else:
         offset = pd.tseries.frequencies.to_offset(freq)
-        length = _tick_ns(offset)
+        length = tick_ns(offset)
         if length is not None:
             step, places = length, times.astype("datetime64[ns]").astype(np.int64)
         else:
@@ -304,7 +307,7 @@ def _stamps(grid: _Grid, times: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return begin + steps * grid.step
 
 
-def _tick_ns(offset: pd.offsets.BaseOffset) -> int | None:
+def tick_ns(offset: pd.offsets.BaseOffset) -> int | None:
     """Length of an offset in nanoseconds, None where it depends on the calendar."""
     if type(offset).__name__ == "Day":
         return int(offset.n) * _DAY_NS
@@ -322,7 +325,7 @@ def future_times(last: np.ndarray, freq: Freq, h: int) -> np.ndarray:
     if isinstance(freq, int):
         return np.asarray(last)[:, None] + steps * freq
     offset = pd.tseries.frequencies.to_offset(freq)
-    length = _tick_ns(offset)
+    length = tick_ns(offset)
     days = np.asarray(last, "datetime64[ns]")
     if length is not None:
         return days[:, None] + steps * np.timedelta64(length, "ns")

@@ -40,7 +40,7 @@ def join_ids(frame: pd.DataFrame, id_col: str, where: str) -> pd.DataFrame:
     parts = list(id_parts(id_col))
     if len(parts) == 1 or id_col in frame.columns or not set(parts) <= set(frame.columns):
         return frame
-    texts = pd.DataFrame({part: _texts(frame[part]) for part in parts})
+    texts = pd.DataFrame({part: name_texts(frame[part]) for part in parts})
     names = texts[parts[0]].str.cat([texts[part] for part in parts[1:]], sep=SEPARATOR)
     if names.nunique() < len(texts.dropna().drop_duplicates()):
         raise DataError(
@@ -56,8 +56,12 @@ def join_ids(frame: pd.DataFrame, id_col: str, where: str) -> pd.DataFrame:
     return left
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    """Names as text: whole numbers alike whether a table holds them as 7 or 7.0; what is empty stays empty."""
+def name_texts(column: pd.Series) -> pd.Series:
+    """Names as text: whole numbers alike whether a table holds them as 7 or 7.0; what is empty stays empty.
+
+    >>> name_texts(pd.Series([7.0, 8.0])).tolist()
+    ['7', '8']
+    """
     if pd.api.types.is_float_dtype(column.dtype) and (column.dropna() % 1 == 0).all():
         column = column.astype("Int64")
     return column.astype(object).map(str, na_action="ignore").astype(object)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.conventions import STAYS_TEXT
-from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid, step_seconds
+from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid
 from openbook.data.ids import plain_ids, tell_apart
-from openbook.data.stamps import parse_stamps, stamp_text
+from openbook.data.stamps import names_offset, parse_stamps, stamp_text
+from openbook.data.zones import meant, on_wall_clock, wall_times, zone_name
 from openbook.errors import DataError, reserved_column
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
-_DAY = 86_400
+_MOST_ASKED = 10_000  # steps ahead that dates of two readings are compared with
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Panel:
         series = pd.Series(times)
         if self.timezone is None:
             return series
-        if _on_wall_clock(self.freq):
+        if on_wall_clock(self.freq):
             first = np.ones(len(series), bool)  # a wall time that happens twice means its first occurrence
             return series.dt.tz_localize(self.timezone, ambiguous=first, nonexistent="shift_forward")
         return series.dt.tz_localize("UTC").dt.tz_convert(self.timezone)
@@ -111,16 +111,37 @@ class Panel:
 
         Raises ``DataError`` (``time_zone_mismatch``) where only one of the two tables names time zones.
         """
-        parsed = self.in_own_zone(parse_stamps(stamps, f"column {stamps.name!r}")[0])
+        parsed, zone = self._parsed(stamps), str(self.timezone or "UTC+")
+        if names_offset(stamps) and on_wall_clock(self.freq) and zone.startswith(("UTC+", "UTC-")):
+            if parsed.dt.tz is not None:  # days by the local clock, whose offset changes with the season
+                parsed = parsed.dt.tz_localize(None)
+            return parsed.to_numpy("datetime64[ns]")
+        parsed = self.in_own_zone(parsed)
         if np.issubdtype(self.times.dtype, np.integer):
             return parsed.fillna(np.iinfo(np.int64).min).to_numpy(np.int64)  # an empty stamp is none of the asked ones
         if self.timezone is not None:
-            if _on_wall_clock(self.freq):
+            if on_wall_clock(self.freq):
                 clock = pd.Series(self.times) - pd.Series(self.times).dt.normalize()
-                parsed = _meant(parsed, clock.mode().iloc[0])
+                parsed = meant(parsed, clock.mode().iloc[0])
             else:
                 parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)
         return parsed.to_numpy("datetime64[ns]")
+
+    def _parsed(self, stamps: pd.Series) -> pd.Series:
+        """Stamps of another table, read as days first or months first where only what is asked for can tell."""
+        where = f"column {stamps.name!r}"
+        try:
+            return parse_stamps(stamps, where)[0]
+        except DataError as error:
+            if error.code != "ambiguous_dates" or isinstance(self.freq, int):
+                raise
+            last = np.unique(self.times[self.offsets[1:] - 1])
+            asked = future_times(last, self.freq, min(stamps.nunique(), _MOST_ASKED))
+            readings = [parse_stamps(stamps, where, day_first=first)[0] for first in (True, False)]
+            hits = [int(np.isin(reading.to_numpy("datetime64[ns]"), asked).sum()) for reading in readings]
+            if hits[0] == hits[1]:
+                raise
+            return readings[int(hits[1] > hits[0])]
 
     def in_own_zone(self, stamps: pd.Series) -> pd.Series:
         """Parsed stamps of another table in this panel's time zone: the same instants, so that calendars mean the same.
@@ -161,7 +182,7 @@ def make_panel(
     _check_columns(frame, [ID, TIME, *values])
     whole = frame
     frame, timezone, freq = _plain_times(frame[[ID, TIME, *values]].reset_index(drop=True), freq)
-    utc_of = None if timezone is None or freq is None or _on_wall_clock(freq) else timezone
+    utc_of = None if timezone is None or freq is None or on_wall_clock(freq) else timezone
     for column in values:
         frame[column] = _numbers(frame, column, utc_of)
     frame = _without_duplicates(frame.sort_values([ID, TIME], kind="stable"), values, whole, utc_of)
@@ -243,85 +264,10 @@ def _plain_times(frame: pd.DataFrame, freq: Freq | None) -> tuple[pd.DataFrame, 
     if freq is None:
         ordered = wall.sort_values([ID, TIME], kind="stable")
         freq = infer_freq(ordered[ID], ordered[TIME])
-    if _on_wall_clock(freq):
+    if on_wall_clock(freq):
         return wall, zone, freq
     utc = stamps.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[ns]")
     return frame.assign(**{TIME: utc}), zone, freq
-
-
-def _on_wall_clock(freq: Freq) -> bool:
-    seconds = step_seconds(freq)
-    return seconds is not None and seconds >= _DAY
-
-
-def wall_times(ids: pd.Series, stamps: pd.Series) -> pd.Series:
-    """Stamps with a time zone as a clock on the wall shows them, without the zone.
-
-    Some zones change at midnight, so that one day of the year begins at 01:00. Where most stamps stand at the usual time
-    of their series, the stamp of such a day gets that time too: days are one grid, ``Panel.local_times`` leads back.
-
-    >>> days = pd.Series(pd.to_datetime(["2018-11-03 03:00", "2018-11-04 03:00", "2018-11-05 02:00"], utc=True))
-    >>> wall_times(pd.Series(["a"] * 3), days.dt.tz_convert("America/Sao_Paulo")).dt.hour.tolist()
-    [0, 0, 0]
-    """
-    wall = stamps.dt.tz_localize(None)
-    clock = wall - wall.dt.normalize()
-    owner = pd.Series(pd.factorize(ids)[0], index=stamps.index)
-    counted = pd.DataFrame({"owner": owner, "clock": clock}).value_counts(sort=False).reset_index(name="n")
-    # Stable: among equally common times of a series the earliest one; a single stamp is measured against midnight.
-    ordered = counted.sort_values(["owner", "clock"]).sort_values("n", ascending=False, kind="stable")
-    usual = ordered.drop_duplicates("owner").set_index("owner")
-    alone = counted.groupby("owner")["n"].sum() == 1
-    usual_clock = usual["clock"].where(~alone.reindex(usual.index), pd.Timedelta(0))
-    meant = _meant(stamps, owner.map(usual_clock))
-    at_usual = (meant - meant.dt.normalize()) == owner.map(usual["clock"])
-    return meant if at_usual.mean() > 0.5 or alone.all() else wall
-
-
-def _meant(stamps: pd.Series, clock: pd.Series | pd.Timedelta) -> pd.Series:
-    """Wall times, with ``clock`` put in place of what a zone shows on the days where ``clock`` does not exist."""
-    wall = stamps.dt.tz_localize(None)
-    planned = wall.dt.normalize() + clock
-    first = np.ones(len(wall), bool)
-    shown = planned.dt.tz_localize(stamps.dt.tz, ambiguous=first, nonexistent="shift_forward")
-    return wall.where(shown != stamps, planned)
-
-
-def zone_name(stamps: pd.Series) -> str:
-    """The name under which pandas finds the time zone of stamps again: an IANA key, ``UTC`` or ``UTC+02:00``.
-
-    Raises ``DataError`` (``unknown_time_zone``) for zones without such a name (a rule of one's own, the machine's clock).
-
-    >>> zone_name(pd.Series(pd.date_range("2024", periods=2, tz=dt.timezone(dt.timedelta(hours=2)))))
-    'UTC+02:00'
-    """
-    zone = stamps.dt.tz
-    # dateutil knows the file of a zone only, below a folder named zoneinfo.
-    names = [getattr(zone, "key", None), getattr(zone, "zone", None), getattr(zone, "_filename", None)]
-    offset = zone.utcoffset(None)
-    known = stamps.dropna().dt.tz_convert("UTC")
-    probes = known.iloc[np.unique(np.linspace(0, len(known) - 1, 50).astype(int))] if len(known) else known
-    for name in (*names, None if offset is None else str(dt.timezone(offset))):
-        short = str(name or "").rpartition("zoneinfo/")[2]
-        if short and _same_clock(short, zone, probes):
-            return short
-    raise DataError(
-        "unknown_time_zone",
-        expected="a time zone with an IANA name, or a fixed offset of whole minutes",
-        got=repr(zone),
-        where=f"column {stamps.name!r}",
-        fix="convert the stamps to a named zone (ds.dt.tz_convert('Europe/Berlin'))",
-    )
-
-
-def _same_clock(name: str, zone: dt.tzinfo, probes: pd.Series) -> bool:
-    """Whether pandas knows a zone of this name and it shows what ``zone`` shows at the probed UTC stamps."""
-    try:
-        found = probes.dt.tz_convert(name)
-    except (KeyError, ValueError, OSError):  # all that zoneinfo and pytz raise for an unknown name
-        return False
-    shown = [probe.to_pydatetime(warn=False).astimezone(zone).utcoffset() for probe in probes]
-    return [stamp.utcoffset() for stamp in found] == shown
 
 
 def _numbers(frame: pd.DataFrame, column: str, utc_of: str | None) -> pd.Series:
@@ -354,8 +300,7 @@ def as_numbers(raw: pd.Series) -> tuple[pd.Series, pd.Series]:
     if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_complex_dtype(raw.dtype):
         return raw.astype("float64"), pd.Series(False, index=raw.index)
     if isinstance(raw.dtype, pd.CategoricalDtype):
-        raw = raw.astype(raw.cat.categories.dtype if len(raw.cat.categories) else object)
-        return as_numbers(raw)
+        return as_numbers(without_categories(raw))
     if raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype):
         text = raw.astype(object)
         text = text.where(~text.map(lambda value: isinstance(value, str) and not value.strip()), None)
@@ -364,6 +309,16 @@ def as_numbers(raw: pd.Series) -> tuple[pd.Series, pd.Series]:
         numbers = pd.to_numeric(text, errors="coerce").astype("float64")
         return numbers, numbers.isna() & text.notna()
     return pd.Series(np.nan, index=raw.index), raw.notna()
+
+
+def without_categories(column: pd.Series) -> pd.Series:
+    """A categorical column as what its categories are; as Python objects where cells are empty.
+
+    >>> without_categories(pd.Series(pd.Categorical([1, None]))).tolist()
+    [1, nan]
+    """
+    plain = column.cat.categories.dtype
+    return column.astype(object if column.isna().any() or not len(column.cat.categories) else plain)
 
 
 def how_to_convert(column: pd.Series) -> str:

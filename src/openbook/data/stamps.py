@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,26 +27,37 @@ _YEAR_LAST = re.compile(r"^(?P<one>\d{1,2})(?P<mark>[./-])\s*(?P<two>\d{1,2})[./
 _MONTH_NAME = re.compile(r"(?i)^(?=.*\b\d{4}\b)(?=.*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)).+$")
 _COMPACT = (6, 8, 10, 12, 14)  # digits of a year with its month, and of day, hour, minute and second beside them
 _MOSTLY = 0.9  # share of whole numbers that read as dates, from which on all are meant to be
+# Parts of a calendar that are written as one number but are no dates: digits, the last number of a year, what they are, and
+# what makes dates of them.
+_CODES = (
+    (5, 4, "year and quarter", "pd.to_datetime(dict(year=ds // 10, month=3 * (ds % 10) - 2, day=1))"),
+    (6, 13, "year and period of four weeks", "ds // 100 * 13 + ds % 100 (which counts on)"),
+    (6, 53, "year and week", 'pd.to_datetime(ds.astype(str) + "1", format="%G%V%u")'),
+    (7, 366, "year and day of the year", 'pd.to_datetime(ds.astype(str), format="%Y%j")'),
+)
 _MIDNIGHT = "24:00 is read as 00:00 of the next day"
 _ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2}|(?<=[T:.\d][.\d]\d)[+-]\d{2})\s*$")
 
 
-def parse_stamps(stamps: pd.Series, where: str = "time column") -> tuple[pd.Series, tuple[str, ...]]:
+def parse_stamps(
+    stamps: pd.Series, where: str = "time column", *, day_first: bool | None = None
+) -> tuple[pd.Series, tuple[str, ...]]:
     """Stamps as datetime64 (time zones kept) or int64, and notes on every reading that was not plain ISO.
 
-    Empty cells stay empty (NaT). ``where`` names the column in messages. Raises ``DataError``: ``bad_stamps`` for what
+    Empty cells stay empty (NaT). ``where`` names the column in messages; ``day_first`` settles dates whose day and month
+    could be swapped. Raises ``DataError``: ``bad_stamps`` for what
     is no date, ``ambiguous_dates`` where day and month could be swapped in every row.
 
     >>> parse_stamps(pd.Series(["31.5.2024 13:00", "1.6.2024 14:00"]), "column 'ds'")[0].dt.month.tolist()
     [5, 6]
     """
-    parsed, notes = _parse(stamps.reset_index(drop=True), where)
+    parsed, notes = _parse(stamps.reset_index(drop=True), where, day_first)
     if pd.api.types.is_datetime64_any_dtype(parsed.dtype) and parsed.dt.unit != "ns":
         parsed = _nanoseconds(parsed, where)  # pandas 3 reads microseconds
     return parsed.set_axis(stamps.index).rename(stamps.name), notes
 
 
-def _parse(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+def _parse(stamps: pd.Series, where: str, day_first: bool | None) -> tuple[pd.Series, tuple[str, ...]]:
     if isinstance(stamps.dtype, pd.PeriodDtype):
         return stamps.dt.to_timestamp(), (f"{where}: periods are read as their first moment",)
     if isinstance(stamps.dtype, pd.DatetimeTZDtype):
@@ -56,8 +68,19 @@ def _parse(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
     if pd.api.types.is_numeric_dtype(stamps.dtype) and not pd.api.types.is_bool_dtype(stamps.dtype):
         return _whole_numbers(stamps, where)
     if stamps.dtype == object or isinstance(stamps.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(stamps):
-        return _texts(stamps, where)
+        return _texts(stamps, where, day_first)
     raise _bad(stamps, np.zeros(len(stamps), bool), where)
+
+
+def names_offset(stamps: pd.Series) -> bool:
+    """Whether stamps are text that names an offset from UTC (2024-05-31T13:00+09:00).
+
+    >>> names_offset(pd.Series(["2024-05-31 00:00+09:00"])), names_offset(pd.Series(["2024-05-31"]))
+    (True, False)
+    """
+    text = stamps.dtype == object or pd.api.types.is_string_dtype(stamps.dtype)
+    first = next(iter(stamps.dropna()), None) if text else None
+    return isinstance(first, str) and ":" in first and bool(_ZONED.search(first))
 
 
 def stamp_text(stamp: Any, zone: str | None) -> str:
@@ -114,6 +137,7 @@ def _whole_numbers(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str,
         if not fine.all():
             raise _bad(stamps, fine, where, "dates as one number, such as the other rows have, year first")
         return parsed, tuple(f"{where}: {note}" for note in notes)
+    _check_counting(known.astype("int64"), where)
     if numbers.isna().any():
         return numbers.astype("Int64"), ()
     return numbers.astype("int64"), ()
@@ -142,6 +166,45 @@ def _compact_dates(numbers: pd.Series) -> tuple[pd.Series, tuple[str, ...]] | No
     return pd.Series(dates.to_numpy("datetime64[ns]"), index=numbers.to_numpy()), tuple(notes)
 
 
+def _check_counting(numbers: pd.Series, where: str) -> None:
+    """Refuse numbers that leap at the end of every year or month: parts of a calendar written together, but no dates."""
+    ordered = np.unique(numbers)
+    leaps = np.flatnonzero(np.diff(ordered) > np.diff(ordered).min(initial=np.iinfo(np.int64).max))
+    if len(ordered) <= 2 or not len(leaps) or len(str(ordered[0])) != len(str(ordered[-1])):
+        return
+    for code, fix, places in _codes(ordered):
+        steps = np.diff(places)
+        usual = steps == np.median(steps)
+        if usual.mean() >= _MOSTLY and len(np.unique(np.diff(ordered)[usual])) > 1:
+            before, after = ordered[leaps[0] : leaps[0] + 2]
+            raise DataError(
+                "bad_stamps",
+                expected="dates, or whole numbers that count on evenly",
+                got=f"{before} followed by {after}: {code} as one number",
+                where=where,
+                fix=f"write dates, such as {fix} makes of them",
+            )
+
+
+def _codes(ordered: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+    """What sorted numbers of one width may be, how to make dates of them, and which steps they would be."""
+    width = len(str(ordered[0]))
+    for digits, most, code, fix in _CODES:
+        year, rest = ordered // 10 ** (digits - 4), ordered % 10 ** (digits - 4)
+        if (
+            width == digits
+            and (year >= 1900).all()
+            and (year <= 2100).all()
+            and (rest >= 1).all()
+            and (rest <= most).all()
+        ):
+            yield code, fix, year * {53: 52, 366: 365}.get(most, most) + rest
+    days = pd.to_datetime(pd.Series(ordered).astype(str), format="%y%m%d", errors="coerce")
+    if width == len("yymmdd") and days.notna().all():
+        fix = 'pd.to_datetime(ds.astype(str), format="%y%m%d")'
+        yield "year, month and day", fix, days.to_numpy("datetime64[D]").astype(np.int64)
+
+
 def _day_first_numbers(texts: pd.Series) -> bool:
     """Whether numbers are days, months and years written together, year last (31052024): days change, years hardly do."""
     texts = texts.where(texts.str.len() != 7, "0" + texts)
@@ -160,12 +223,12 @@ def _iso(pieces: list[pd.Series]) -> pd.Series:
     return text
 
 
-def _texts(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+def _texts(stamps: pd.Series, where: str, day_first: bool | None) -> tuple[pd.Series, tuple[str, ...]]:
     """Every distinct text is parsed once, under one reading for the whole column."""
     plain = stamps.astype(object).map(lambda value: (value.strip() or None) if isinstance(value, str) else value)
     codes, unique = pd.factorize(plain, use_na_sentinel=True)
     first = np.unique(codes, return_index=True)[1][-len(unique) :] if len(unique) else np.array([], int)
-    parsed, notes = _read(pd.Series(unique, index=first, dtype=object), where)
+    parsed, notes = _read(pd.Series(unique, index=first, dtype=object), where, day_first)
     if (codes >= 0).all():
         return parsed.iloc[codes].reset_index(drop=True), notes
     if not pd.api.types.is_datetime64_any_dtype(parsed.dtype):
@@ -175,7 +238,7 @@ def _texts(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
     return padded.iloc[codes].reset_index(drop=True), notes
 
 
-def _read(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+def _read(texts: pd.Series, where: str, day_first: bool | None) -> tuple[pd.Series, tuple[str, ...]]:
     """``texts`` are distinct values, indexed by the first row where each stands."""
     if texts.empty:
         return pd.Series([], dtype="datetime64[ns]"), ()
@@ -191,7 +254,7 @@ def _read(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
         return _assemble(found, texts, where), _clock_notes(found, where)
     last = texts.str.extract(_YEAR_LAST)
     if last["year"].notna().all():
-        found, note = _day_or_month_first(last, texts, where)
+        found, note = _day_or_month_first(last, texts, where, day_first)
         return _assemble(found, texts, where), (note, *_clock_notes(found, where))
     if texts.str.match(_MONTH_NAME).all():
         with warnings.catch_warnings():
@@ -214,8 +277,14 @@ def _iso_texts(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]
             return pd.to_datetime(texts, format="ISO8601"), ()
         offsets = texts.str.extract(f"({_ZONED.pattern})")[0].str.strip().nunique()
         parsed = pd.to_datetime(texts, format="ISO8601", utc=offsets > 1)
+        local = pd.to_datetime(texts.str.replace(_ZONED, "", regex=True), format="ISO8601") if offsets > 1 else parsed
     except (ValueError, TypeError, OverflowError):
         return None
+    if offsets > 1 and local.nunique() > 1 and (local - local.dt.normalize()).nunique() == 1:
+        clock = f"{local.iloc[0]:%H:%M}"
+        return local, (
+            f"{where}: stamps of {offsets} offsets, all at {clock} of the local clock, are days of that clock",
+        )
     return parsed, (f"{where}: stamps with {offsets} different offsets are turned into UTC",) if offsets > 1 else ()
 
 
@@ -236,11 +305,15 @@ def _objects(values: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]
     return parsed, notes
 
 
-def _day_or_month_first(found: pd.DataFrame, texts: pd.Series, where: str) -> tuple[pd.DataFrame, str]:
+def _day_or_month_first(
+    found: pd.DataFrame, texts: pd.Series, where: str, settled: bool | None
+) -> tuple[pd.DataFrame, str]:
     one, two = found["one"].astype(int), found["two"].astype(int)
     day_first, month_first = bool((two <= 12).all()), bool((one <= 12).all())
     if day_first and month_first and (found["mark"] == ".").all():
         month_first = False  # 1.6.2024 with points is written by day-first countries only
+    if day_first and month_first and settled is not None:
+        day_first, month_first = settled, not settled
     if day_first and month_first and not (one == two).all():
         raise DataError(
             "ambiguous_dates",

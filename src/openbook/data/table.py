@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from openbook.data.conventions import STAYS_TEXT
-from openbook.data.ids import check_one_series, id_parts, join_ids
-from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert
+from openbook.data.ids import check_one_series, id_parts, join_ids, name_texts
+from openbook.data.kinds import as_input
+from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert, without_categories
 from openbook.data.reading import ROW_NUMBERS, read_file
 from openbook.data.stamps import looks_like_dates, parse_stamps
 from openbook.errors import DataError, UsageError
@@ -78,73 +76,10 @@ def read_table(
     if not wrong.any():
         long[TARGET] = numbers
     if isinstance(long[ID].dtype, pd.CategoricalDtype):
-        long[ID] = long[ID].astype(long[ID].cat.categories.dtype)
+        long[ID] = without_categories(long[ID])
     own = [name for name in (roles.id, roles.time, *roles.targets) if name is not None]
     long.attrs |= {"notes": notes, "targets": list(roles.targets), "own": own, "rows": len(frame)}
     return long
-
-
-def as_it_is(result: pd.DataFrame) -> Any:
-    """Results as pandas frames."""
-    return result
-
-
-def as_input(frame: Any) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], Any]]:
-    """A pandas view of a pandas or polars frame, and the function that turns results into the caller's kind.
-
-    Restored polars frames keep the original type of every column the caller had, and of times derived from his.
-    Raises ``UsageError`` for anything that is no frame.
-
-    >>> frame, restore = as_input(pd.DataFrame({"y": [1.0]}))
-    >>> restore(frame) is frame
-    True
-    """
-    if isinstance(frame, pd.DataFrame):
-        return frame, as_it_is
-    polars = sys.modules.get("polars")  # a polars frame can only exist where polars is loaded
-    if polars is not None and isinstance(frame, polars.DataFrame | polars.LazyFrame):
-        eager = frame.lazy().collect()
-        return eager.to_pandas(), partial(_to_polars, schema=dict(eager.schema))
-    raise UsageError(
-        "unknown_source",
-        expected="a pandas or polars frame, or a path",
-        got=type(frame).__name__,
-        where="table",
-        fix="convert it to a frame, or save it as CSV or Parquet and pass the path",
-    )
-
-
-def _to_polars(result: pd.DataFrame, schema: dict[str, Any]) -> Any:
-    import polars as pl
-
-    restored = pl.from_pandas(result.reset_index(drop=True))
-    clocks = [kind for kind in schema.values() if kind.is_temporal()]
-    times = [name for name, kind in restored.schema.items() if kind.is_temporal()]
-    written = [name for name in times if schema.get(name) is not None and not schema[name].is_numeric()]
-    texts = [name for name in written if not schema[name].is_temporal()]
-    if texts:  # so were the caller's stamps, and what was derived from them is
-        restored = _written(restored, [*texts, *(name for name in times if name not in schema)])
-    wanted: dict[str, Any] = {}
-    for name, kind in restored.schema.items():
-        if kind.is_temporal() and name in schema and name not in written:
-            continue  # dates that came as one number have no number of their own
-        if name in schema and kind != schema[name] and (kind.is_temporal() or kind in (pl.String, pl.Categorical)):
-            wanted[name] = schema[name]
-        elif name in schema and schema[name].is_integer() and kind.is_integer():
-            wanted[name] = schema[name]
-        elif name not in schema and kind.is_temporal() and len(clocks) == 1:
-            wanted[name] = clocks[0]
-    return restored.with_columns(pl.col(name).cast(kind) for name, kind in wanted.items())
-
-
-def _written(frame: Any, names: Sequence[str]) -> Any:
-    """A polars frame with these stamps as ISO text, without a clock where all of them are midnights."""
-    import polars as pl
-
-    clock = any(frame[name].dtype != pl.Date and (frame[name].dt.time() != dt.time(0)).any() for name in names)
-    zoned = any(getattr(frame[name].dtype, "time_zone", None) for name in names)
-    form = "%Y-%m-%d" + (" %H:%M:%S%.f" if clock or zoned else "") + ("%:z" if zoned else "")
-    return frame.with_columns(pl.col(name).dt.to_string(form) for name in names)
 
 
 def _frame(source: Any, encoding: str | None, id_col: str) -> tuple[pd.DataFrame, str]:
@@ -392,9 +327,7 @@ def _melt(frame: pd.DataFrame, roles: _Roles, where: str) -> pd.DataFrame:
     others = [name for name in frame.columns if name not in (roles.id, roles.time, *roles.targets)]
     parts = []
     for target in roles.targets:
-        ids = (
-            target if roles.id is None else (frame[roles.id].astype(str) + f"/{target}").where(frame[roles.id].notna())
-        )
+        ids = target if roles.id is None else name_texts(frame[roles.id]) + f"/{target}"
         part = pd.DataFrame({ID: ids, TIME: frame[roles.time], TARGET: frame[target]}, index=frame.index)
         parts.append(pd.concat([part, frame[others]], axis=1))
     return pd.concat(parts, ignore_index=True)

@@ -23,9 +23,9 @@ from openbook.forecast.explanation import Explanation
 from openbook.forecast.floor import Floor
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
-from openbook.forecast.frames import Rolled, roll, rows_tested, training_part
+from openbook.forecast.frames import Rolled, roll
 from openbook.forecast.limits import run_limited
-from openbook.forecast.origins import Origins, rolling_origins
+from openbook.forecast.origins import Origins, rolling_origins, rows_tested, training_part
 from openbook.models.registry import COMPILED, MODELS
 from openbook.ops.ahead import compile_ahead
 
@@ -58,6 +58,14 @@ class Plan:
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least=1)
         whole_number("refit", int(self.refit), least=0)
+        if not self.limit_s > 0:
+            raise UsageError(
+                "out_of_range",
+                expected="seconds above zero",
+                got=repr(self.limit_s),
+                where="limit_s",
+                fix="leave it out for 120",
+            )
 
     @property
     def windows(self) -> tuple[int, int, int]:
@@ -152,7 +160,9 @@ def run_backtest(
     evaluated = set(forecasts[ID])
     left_out = [name for name in panel.ids if name not in evaluated]
     told = {name: (run.decisions, run.failure) for name, run in ran.items()}
-    run = facts_of(_asked_of(plan, models), panel, told, facts or {}, len(left_out)) | {
+    given = {name: panels[_reads(probes[name])] if name in probes else panel for name in models}
+    facts = {**(facts or {}), "targets": table.attrs.get("targets", ())}
+    run = facts_of(_asked_of(plan, models), panel, given, told, facts, len(left_out)) | {
         "season": int(season),
         "warnings": [*_warnings(scored[0], ran), *_left_out(left_out, panel, plan)],
         "seconds": round(time.perf_counter() - begin, 2),

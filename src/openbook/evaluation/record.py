@@ -18,11 +18,15 @@ from openbook.version import __version__
 def facts_of(
     asked: dict[str, Any],
     panel: Panel,
+    given: Mapping[str, Panel],
     ran: Mapping[str, tuple[dict[str, Any], str | None]],
     facts: dict[str, Any],
     left_out: int,
 ) -> dict[str, Any]:
-    """What is needed to understand and repeat a run; ``ran``: decisions of every model and floor, or why it failed."""
+    """What is needed to understand and repeat a run; ``ran``: decisions of every model and floor, or why it failed.
+
+    ``given``: the panel of each, whose inputs are told one by one where they differ from those of ``panel``.
+    """
     stamps = panel.local_times(panel.times)
     data = {
         "rows": len(panel.times),
@@ -32,6 +36,8 @@ def facts_of(
         "end": str(stamps.max()),
         "missing": int(np.isnan(panel.target).sum()),
     }
+    inputs, by_model = _inputs_of(panel), {name: _inputs_of(own) for name, own in given.items()}
+    targets = [str(name) for name in facts.get("targets", ())]
     return {
         "schema": 1,
         "openbook": __version__,
@@ -41,18 +47,25 @@ def facts_of(
         },
         **({"command": facts["command"]} if "command" in facts else {}),
         "freq": panel.freq,
-        "target": facts.get("target", "y"),
+        "target": "y" if len(targets) > 1 else facts.get("target", "y"),
+        "targets": targets,
         "data": data | facts.get("data", {}),
-        "inputs": {
-            "futr": [name for name in panel.futr_columns if name not in panel.static],
-            "hist": list(panel.hist_columns),
-            "stat": list(panel.static),
-        },
+        "inputs": inputs,
+        **({"inputs_by_model": by_model} if any(own != inputs for own in by_model.values()) else {}),
         "decisions": {name: decisions for name, (decisions, _) in ran.items()},
         "failed": {name: failure for name, (_, failure) in ran.items() if failure is not None},
         "floors": [name for name in ran if name in FLOORS],
         "machine": machine(),
         "versions": versions(),
+    }
+
+
+def _inputs_of(panel: Panel) -> dict[str, list[str]]:
+    """Names of a panel's inputs by role."""
+    return {
+        "futr": [name for name in panel.futr_columns if name not in panel.static],
+        "hist": list(panel.hist_columns),
+        "stat": list(panel.static),
     }
 
 

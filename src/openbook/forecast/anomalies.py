@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from openbook.data.kinds import as_input
 from openbook.data.panel import Panel
-from openbook.data.table import as_input
 from openbook.errors import DataError, UsageError
+from openbook.forecast.arguments import check_free
 from openbook.forecast.origins import Origins
 from openbook.models.base import AttentionMap, Teaching
 from openbook.models.day_to_day import DayToDayConfig
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
 
 _PASSES = 4  # each hides a fourth of the period, so that no stamp helps to rebuild itself or its neighbours
+# Columns of the result beside id, time and target.
+TOLD = ("expected", "score", "rebuilt_from", "by_quantile", "by_peaks")
 _LEAST = 0.1  # of the usual half band: narrower ones would blow rounding up
 _TAIL = 0.98  # scores above this quantile are the peaks whose excesses are fitted
 
@@ -75,6 +78,7 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
             fix="fit such a model",
         )
     check_shares(quantile=quantile, risk=risk)
+    check_free((forecaster.columns.id, forecaster.columns.time, forecaster.columns.value), TOLD)
     panel, restore = forecaster.table_panel(df)
     windows = _every_period(panel, forecaster.h)
     rebuilt = _rebuild(forecaster, panel, windows)

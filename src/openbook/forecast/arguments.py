@@ -93,8 +93,13 @@ def plain_freq(freq: Any) -> Freq | None:
 
 def check_names(names: Sequence[str], output: str) -> None:
     """Refuse names of id, time and target that results need for columns of their own."""
+    check_free(names, (*RESERVED, output), (f"{output}-lo-", f"{output}-hi-"))
+
+
+def check_free(names: Sequence[str], taken: Sequence[str], begins: tuple[str, ...] = ()) -> None:
+    """Refuse names of id, time and target that are those of other columns of a result, or begin like these."""
     for name in names:
-        if name in (*RESERVED, output) or str(name).startswith((f"{output}-lo-", f"{output}-hi-")):
+        if name in taken or str(name).startswith(begins):
             raise UsageError(
                 "reserved_name",
                 expected="other names for id, time and target columns",

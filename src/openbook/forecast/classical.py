@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from openbook.data.frequency import Freq, season_length, step_seconds
+from openbook.data.frequency import Freq, season_length, tick_ns
 from openbook.data.panel import Panel
 from openbook.errors import DataError, MissingDependencyError, UsageError
 from openbook.forecast.origins import Origins, PanelForecast
@@ -151,9 +151,9 @@ def _steps_between(one: Any, other: Any, freq: Freq) -> int:
     """
     if isinstance(freq, int):
         return int(other - one) // freq
-    seconds = step_seconds(freq)
-    if seconds is not None:
-        return round((other - one) / np.timedelta64(1, "s") / seconds)
+    step = tick_ns(pd.tseries.frequencies.to_offset(freq))
+    if step is not None:
+        return round((other - one) / np.timedelta64(step, "ns"))
     first, last = sorted((one, other))
     return (len(pd.date_range(first, last, freq=freq)) - 1) * (1 if one <= other else -1)
 

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from openbook.data.panel import Panel
+from openbook.forecast.arguments import RESERVED, check_free
 from openbook.forecast.choice import Parts
 from openbook.forecast.origins import Origins
 from openbook.models.base import AttentionMap
@@ -28,6 +29,7 @@ class Explanation:
     ``beta_WLT``, the share of each encoder step at every decoder step (stage two): the last H of its L steps are the
     forecast's, those before read the target's own past. ``weight_WHTF`` is then the product of both. ``shift``: by how
     many rows the book of a nowcast reaches beyond the cutoff. ``parts``: what the forecasts are made of, for models that tell.
+    ``freq``: the table's frequency.
     """
 
     model: str
@@ -45,6 +47,7 @@ class Explanation:
     beta_WLT: np.ndarray | None = None
     shift: int = 0
     parts: Parts | None = None
+    freq: object = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,13 +65,14 @@ class Explanation:
         Models that tell what a forecast is made of have its summands per step too: ``skip``, ``attended``,
         ``repeated``, ``bounded``.
         """
+        parts = {} if self.parts is None else self.parts._asdict()
+        check_free(self.columns, (*RESERVED, *parts))
         W, H, T, F = self.weight_WHTF.shape
         keep = np.broadcast_to(self.inside_WT[:, None, :, None], (W, H, T, F)).ravel()
         if self.sparse:
             keep = keep & (self.weight_WHTF.ravel() > 0)
         window, step, past, feature = np.unravel_index(np.flatnonzero(keep), (W, H, T, F))
         names = pd.Categorical.from_codes(feature, list(self.features))
-        parts = {} if self.parts is None else self.parts._asdict()
         return pd.DataFrame(
             {
                 self.columns[0]: self.ids[window],
@@ -144,6 +148,7 @@ class Explanation:
         """
         if self.parts is None:
             return None
+        check_free(self.columns, ("cutoff", "step", "forecast", *self.parts._fields))
         W, H = self.ds.shape
         return pd.DataFrame(
             {
@@ -164,6 +169,7 @@ class Explanation:
         """
         if self.alpha_WTF is None or self.beta_WLT is None:
             return None
+        check_free(self.columns, (*RESERVED, "stage"))
         window, past, feature = np.nonzero(np.broadcast_to(self.inside_WT[:, :, None], self.alpha_WTF.shape))
         inputs = {"window": window, "past": past, "step": 0, "feature": np.array(self.features, object)[feature]}
         inputs |= {"stage": "inputs", "weight": self.alpha_WTF[window, past, feature]}
@@ -258,6 +264,7 @@ def make_explanation(
         features=features if F > 1 else (ALL_INPUTS,),
         columns=columns,
         shift=maps[0].shift,
+        freq=panel.freq,
         alpha_WTF=np.concatenate(alpha) if alpha else None,
         beta_WLT=np.concatenate(beta) if beta else None,
     )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from openbook.data.frequency import Freq
 from openbook.data.panel import Panel
+from openbook.errors import whole_number
 from openbook.forecast.arguments import names_of
 from openbook.forecast.decisions import decide_hist, decide_season
 from openbook.forecast.floors import make_floor
@@ -42,6 +43,8 @@ class Floor(FrameForecaster):
     ) -> None:
         given = Inputs(names_of(futr_exog_list), names_of(hist_exog_list or ()), names_of(stat_exog_list))
         super().__init__(h, freq=freq, inputs=given)
+        if season_length is not None:
+            season_length = whole_number("season_length", season_length, least=1)
         self.name, self.season_length = floor, season_length
         self.hist_exog_list = None if hist_exog_list is None else given.hist
         self.reads_inputs = floor == "ridge"

@@ -25,10 +25,10 @@ from openbook.forecast.conformal import Calibration, nested
 from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
 from openbook.forecast.explanation import Explanation, looked, make_explanation
 from openbook.forecast.fitted import Fitted
-from openbook.forecast.frames import FrameForecaster, Inputs, check_all_start
+from openbook.forecast.frames import FrameForecaster, Inputs
 from openbook.forecast.judging import judge, unproven
 from openbook.forecast.learn import Learner, learn
-from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins
+from openbook.forecast.origins import Origins, PanelForecast, check_all_start, extend_panel, last_origins
 from openbook.forecast.recent import recent_of, rows_followed
 from openbook.forecast.running import forecasts, kept_spread, outputs
 from openbook.forecast.setup import Asked
@@ -148,7 +148,16 @@ class Forecaster(FrameForecaster):
         ``decisions``: ``Forecaster.decisions``, or the same as plain values, as ``run.json`` of a backtest keeps them. Other
         arguments as for the class. Raises ``UsageError`` where a decision is missing.
         """
-        config, scaling = decided_config(decisions, arguments.pop("model", OpenBookConfig()))
+        config = make_config(arguments.pop("model", "openbook"))
+        if not isinstance(config, OpenBookConfig):
+            raise UsageError(
+                "other_model",
+                expected="model='openbook', or its config",
+                got=repr(config.name),
+                where="from_decisions",
+                fix="its decisions are of that model alone: leave model out",
+            )
+        config, scaling = decided_config(decisions, config)
         return cls(h, model=config, scaling=scaling, **arguments)
 
     def interrupted(self) -> bool:
@@ -213,13 +222,14 @@ class Forecaster(FrameForecaster):
         if held_out is not None and held_out.learn_again is not None and not self.interrupted():
             try:
                 again = held_out.learn_again()
-            except KeyboardInterrupt:  # before its first step; what was validated stays
+                after = self.fitted_ if again is None else replace(self.fitted_, model=again)
+                spread = () if again is None else kept_spread(self.fitted_, after, panel, split.train)
+            except KeyboardInterrupt:  # before its first step, or before bands fit it: what was validated stays
                 again = None
             if again is None:
                 self._stopped()
             else:
-                after = replace(self.fitted_, model=again)
-                self.fitted_ = replace(after, spread=kept_spread(self.fitted_, after, panel, split.train))
+                self.fitted_ = replace(after, spread=spread)
 
     def _judge(self, panel: Panel, split: Split, unit: np.ndarray | None) -> None:
         self.fitted_, told = judge(self.fitted(), panel, split, unit, self.train)

@@ -15,8 +15,8 @@ import pandas as pd
 
 from openbook.data.frequency import Freq, same_freq
 from openbook.data.ids import plain_ids
+from openbook.data.kinds import as_input, as_it_is
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
-from openbook.data.table import as_input, as_it_is
 from openbook.errors import DataError, whole_number
 from openbook.forecast.arguments import (
     ColumnNames,
@@ -30,7 +30,16 @@ from openbook.forecast.arguments import (
 )
 from openbook.forecast.conformal import check_levels, level_name
 from openbook.forecast.future import known_ahead, refuse_unread_future
-from openbook.forecast.origins import Origins, PanelForecast, extend_panel, last_origins, rolling_origins
+from openbook.forecast.origins import (
+    Origins,
+    PanelForecast,
+    check_windows,
+    extend_panel,
+    last_origins,
+    rolling_origins,
+    rows_tested,
+    training_part,
+)
 from openbook.forecast.remarks import (
     warn_of_closed_times,
     warn_of_ended,
@@ -148,6 +157,7 @@ class FrameForecaster(ABC):
         learner = self.fresh()
         table, restore = learner._read(df, id_col, time_col, target_col)
         step = learner.h if step_size is None else step_size
+        check_windows(n_windows, step)
         panel, levels = learner.panel_to_learn(table, rows_tested(learner.h, n_windows, step)), check_levels(level)
         rolled = roll(learner, panel, n_windows=n_windows, step_size=step, refit=refit, level=levels)
         return restore(learner._rename(rolled.frame))
@@ -355,46 +365,9 @@ def roll(
     return Rolled(frame, fit_seconds, predict_seconds)
 
 
-def rows_tested(h: int, n_windows: int, step_size: int) -> int:
-    """Rows behind the first of ``n_windows`` cutoffs.
-
-    >>> rows_tested(24, 7, 24)
-    168
-    """
-    return h + step_size * (n_windows - 1)
-
-
-def training_part(panel: Panel, h: int, n_windows: int, step_size: int) -> Panel:
-    """What lies before the first of ``n_windows`` cutoffs of every series; series that begin later are left out."""
-    tested = rows_tested(h, n_windows, step_size)
-    ends = panel.lengths - tested
-    if (ends < 1).all():
-        raise DataError(
-            "too_short",
-            expected=f"more than {tested} rows in some series",
-            got=f"at most {int(panel.lengths.max())}",
-            where=f"{n_windows} window(s), step {step_size}, horizon {h}",
-            fix="use fewer windows, a smaller step_size or a shorter horizon",
-        )
-    return panel.until(np.maximum(ends, 0))
-
-
 def _tail(panel: Panel, steps: int | None) -> Panel:
     """The last ``steps`` rows of every series."""
     if steps is None:
         return panel
     left = np.repeat(panel.offsets[1:], panel.lengths) - np.arange(len(panel.times))
     return panel.keep_rows(left <= steps)
-
-
-def check_all_start(panel: Panel, origins: Origins, h: int) -> None:
-    """Refuse series of which no origin could be made."""
-    absent = np.setdiff1d(np.arange(len(panel)), origins.series)
-    if len(absent):
-        raise DataError(
-            "too_short",
-            expected=f"more than {h} rows in every series, so that its last {h} can be explained",
-            got=f"{int(panel.lengths[absent[0]])} rows",
-            where=f"series {panel.ids[absent[0]]!r}, {len(absent)} in all",
-            fix="pass futr_df to explain the steps ahead, or leave these series out",
-        )

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.ids import id_parts, id_text
+from openbook.data.kinds import as_input
 from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers, how_to_convert
 from openbook.data.reading import read_file
-from openbook.data.table import as_input, date_columns, free_name, plain_header, renamed
+from openbook.data.table import date_columns, free_name, plain_header, renamed
 from openbook.errors import DataError, UsageError
 from openbook.forecast.arguments import ColumnNames, is_path
 from openbook.forecast.targets import for_every_target

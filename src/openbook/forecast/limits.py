@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+_FOREVER = 1e6  # seconds; systems wait for at most 2³¹ milliseconds
+
 
 class Result(NamedTuple):
     """The ``value`` of a call, or the ``failure`` in words (None where it succeeded)."""
@@ -45,7 +47,7 @@ def run_limited(function: Callable[..., Any], args: tuple[Any, ...], seconds: fl
         return Result(None, f"could not be started: {_words(error)}")
     with process:
         try:
-            told, _ = process.communicate(asked, timeout=seconds)
+            told, _ = process.communicate(asked, timeout=seconds if seconds < _FOREVER else None)
         except subprocess.TimeoutExpired:
             return Result(None, f"stopped at the time limit of {seconds:g} s")
         finally:

@@ -163,8 +163,8 @@ def all_members(leaders: Sequence[Trial], seed: int, budget_s: float, rounds: fl
     step_s = [leader.history.seconds / max(1, leader.history.steps) for leader in leaders]
     left = budget_s - (rounds - 1) * seconds_to_best(leaders)
     took = rounds * sum(second * each.max_steps for second, each in zip(step_s, schedules, strict=True))
-    room = 1 + max(0, int(left / took)) if bench.split.validation and took else 1
     most = MEMBERS if len(leaders) == 1 else PAIRS
+    room = 1 + max(0, int(min(left / took, most))) if bench.split.validation and took else 1
     count = min(most, room) if asked is None else asked
     seeds, losses = [list(leaders)], [_losses(leaders)]
     for k in range(1, count):

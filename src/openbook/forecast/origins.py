@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from openbook.data.panel import Panel
-from openbook.errors import UsageError
+from openbook.errors import DataError, UsageError
 
 
 class Origins(NamedTuple):
@@ -108,15 +108,7 @@ def rolling_origins(panel: Panel, h: int, n_windows: int, step_size: int) -> lis
     [[], [1], [4], [7]]
     """
     _check_horizon(h)
-    for name, value in (("n_windows", n_windows), ("step_size", step_size)):
-        if value < 1:
-            raise UsageError(
-                "bad_windows",
-                expected=f"{name} of at least 1",
-                got=str(value),
-                where=name,
-                fix="pass a positive number",
-            )
+    check_windows(n_windows, step_size)
     back = h + step_size * np.arange(n_windows)[::-1]
     ends = panel.offsets[1:] - back[:, None]
     alive = ends > panel.offsets[:-1]
@@ -127,4 +119,54 @@ def _check_horizon(h: int) -> None:
     if h < 1:
         raise UsageError(
             "bad_horizon", expected="a horizon of at least 1 step", got=str(h), where="h", fix="pass h >= 1"
+        )
+
+
+def check_windows(n_windows: int, step_size: int) -> None:
+    """Refuse numbers of windows, and of steps between them, that are no whole numbers above zero."""
+    for name, value in (("n_windows", n_windows), ("step_size", step_size)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise UsageError(
+                "bad_windows",
+                expected=f"{name} of at least 1",
+                got=str(value),
+                where=name,
+                fix="pass a whole number above zero",
+            )
+
+
+def rows_tested(h: int, n_windows: int, step_size: int) -> int:
+    """Rows behind the first of ``n_windows`` cutoffs.
+
+    >>> rows_tested(24, 7, 24)
+    168
+    """
+    return h + step_size * (n_windows - 1)
+
+
+def training_part(panel: Panel, h: int, n_windows: int, step_size: int) -> Panel:
+    """What lies before the first of ``n_windows`` cutoffs of every series; series that begin later are left out."""
+    tested = rows_tested(h, n_windows, step_size)
+    ends = panel.lengths - tested
+    if (ends < 1).all():
+        raise DataError(
+            "too_short",
+            expected=f"more than {tested} rows in some series",
+            got=f"at most {int(panel.lengths.max())}",
+            where=f"{n_windows} window(s), step {step_size}, horizon {h}",
+            fix="use fewer windows, a smaller step_size or a shorter horizon",
+        )
+    return panel.until(np.maximum(ends, 0))
+
+
+def check_all_start(panel: Panel, origins: Origins, h: int) -> None:
+    """Refuse series of which no origin could be made."""
+    absent = np.setdiff1d(np.arange(len(panel)), origins.series)
+    if len(absent):
+        raise DataError(
+            "too_short",
+            expected=f"more than {h} rows in every series, so that its last {h} can be explained",
+            got=f"{int(panel.lengths[absent[0]])} rows",
+            where=f"series {panel.ids[absent[0]]!r}, {len(absent)} in all",
+            fix="pass futr_df to explain the steps ahead, or leave these series out",
         )

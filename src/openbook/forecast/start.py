@@ -201,7 +201,8 @@ def choose_start(
     late = budget.gone(SOLVING, more=_AS_LONG / max(1, len(tried)))
     lags = lags_of(panel, config, shape.h, season, size, alone=late)
     if len(sizes) > 1 and finite:  # what is far behind by itself would hardly count
-        lags = tuple(lag for lag in lags if tried.get((kind, lag), 0.0) <= _FAR * tried[kind, size])
+        far, asked = _FAR * tried[kind, size], config.skip_window
+        lags = tuple(lag for lag in lags if lag == asked or tried.get((kind, lag), 0.0) <= far)
     few = None if late else tables_of(panel, resident, shape, windows, train, unit, _FEW)
     counting, counted_why = choose_counting(few, train.loss, kind, unit / season_changes(panel, widest, season))
     learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, _FEW if late else MANY)

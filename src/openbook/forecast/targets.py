@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from openbook.data.ids import name_texts
+from openbook.data.kinds import as_input, as_it_is
 from openbook.data.panel import ID, TARGET, TIME, as_numbers
-from openbook.data.table import as_input, as_it_is, read_table
+from openbook.data.table import read_table
 from openbook.errors import DataError, UsageError
 from openbook.forecast.arguments import ColumnNames, Restore, is_path
 
@@ -88,7 +90,7 @@ def for_every_target(frame: pd.DataFrame, ids: np.ndarray, names: ColumnNames) -
     if ID not in frame.columns:
         found = known if len(_before_targets(known, names.target)) == 1 else ()
         return pd.concat([frame.assign(**{ID: name}) for name in found], ignore_index=True) if len(found) else frame
-    own = frame[ID].astype(str)
+    own = name_texts(frame[ID]).astype(str)
     named = own.isin(known)
     parts = [frame[~named].assign(**{ID: own[~named] + f"/{target}"}) for target in names.target]
     return pd.concat([frame[named], *parts], ignore_index=True)

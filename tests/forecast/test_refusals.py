@@ -1,0 +1,111 @@
+"""Arguments that can not be meant: refused before any work, with the way out; and what must not be refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.errors import UsageError
+from openbook.evaluation.backtest import Plan
+from openbook.forecast.classical import _steps_between
+from openbook.forecast.limits import run_limited
+
+FAST = ob.TrainConfig(max_steps=4, val_every=2, batch_size=16)
+
+
+def table(rows: int = 120, **names: str) -> pd.DataFrame:
+    hours = pd.date_range("2024-01-01", periods=rows, freq="h")
+    y = 10 + 5 * np.sin(np.arange(rows) * 2 * np.pi / 24) + np.random.default_rng(0).normal(0, 0.3, rows)
+    return pd.DataFrame({"unique_id": "a", "ds": hours, "y": y}).rename(columns=names)
+
+
+@pytest.mark.parametrize("season", [0, -7, 2.5, True])
+@pytest.mark.parametrize("name", ["ridge", "seasonal_naive", "auto_ets"])
+def test_a_floor_wants_a_season_of_one_step_or_more(name: str, season: Any) -> None:
+    with pytest.raises(UsageError, match="season_length as a whole number of at least 1"):
+        ob.Floor(name, 4, season_length=season)
+
+
+@pytest.mark.parametrize("given", [{"n_windows": -1}, {"n_windows": 2.5}, {"n_windows": 3, "step_size": -24}])
+def test_cross_validation_counts_windows_and_steps(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="of at least 1"):
+        ob.Floor("ridge", 4).cross_validation(table().assign(promo=1.0), **given)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, math.nan])
+def test_a_time_limit_is_above_zero(limit: float) -> None:
+    with pytest.raises(UsageError, match="limit_s"):
+        Plan(4, limit_s=limit)
+
+
+@pytest.mark.parametrize("limit", [math.inf, 1e9])
+def test_a_time_limit_may_be_none_at_all(limit: float) -> None:
+    assert run_limited(math.sqrt, (9.0,), limit).value == 3.0
+
+
+def test_a_budget_may_be_none_at_all() -> None:
+    train = ob.TrainConfig(max_steps=4, val_every=2, batch_size=16, budget_s=math.inf)
+    fitted = ob.Forecaster(4, model=ob.OpenBookConfig(window=24, n_models=2, book=0), train=train).fit(table(200))
+    assert fitted.predict()["OpenBook"].notna().all()
+
+
+def test_decisions_are_taken_up_by_name_and_by_one_model_alone() -> None:
+    parts = {"segment": 2, "book": 0, "mixing": False, "cycle": False, "n_models": 1}
+    told = {name: {"value": value} for name, value in {"input_size": 48, "scaling": "last", **parts}.items()}
+    named, plain = (ob.Forecaster.from_decisions(told, 4, **given) for given in ({"model": "openbook"}, {}))
+    assert named.config == plain.config
+    assert named.config.window == 48
+    for other in ("luong", ob.LuongConfig()):
+        with pytest.raises(UsageError, match="leave model out"):
+            ob.Forecaster.from_decisions(told, 4, model=other)
+
+
+@pytest.mark.parametrize("name", ["score", "expected", "by_peaks"])
+def test_anomalies_have_columns_of_their_own(name: str) -> None:
+    model = ob.Forecaster(24, model=ob.DayToDayConfig(gaps=(1,), mode="reconstruct"), train=FAST)
+    model.fit(table(200, y=name), target_col=name)
+    with pytest.raises(UsageError, match="results have a column of this name"):
+        model.anomalies(table(200, y=name))
+
+
+def test_an_explanation_has_columns_of_its_own() -> None:
+    model = ob.Forecaster(4, model=ob.OpenBookConfig(window=24, n_models=1), train=FAST)
+    model.fit(table(200, unique_id="attended"), id_col="attended")
+    with pytest.raises(UsageError, match="results have a column of this name"):
+        model.explain().frame()
+
+
+def test_a_backtest_has_a_column_of_its_own() -> None:
+    with pytest.raises(UsageError, match="results have a column of this name"):
+        ob.backtest(table(unique_id="model"), ob.Forecaster(4, model="luong"), id_col="model")
+
+
+def test_a_given_skip_window_is_kept_however_its_map_does_alone() -> None:
+    """168 is a window that is tried too: here what lies beyond a day is noise, and its map by itself far behind."""
+    rows = np.random.default_rng(1).normal(0, 1, (24, 24)).cumsum(axis=1)
+    noisy = table(576).assign(y=rows.ravel())
+    config = ob.OpenBookConfig(skip_window=168, book=0, n_models=1)
+    model = ob.Forecaster(24, model=config, train=FAST).fit(noisy)
+    assert model.decisions["skip_window"].value == 168
+
+
+@pytest.mark.parametrize(("freq", "steps"), [("B", 15), ("B", 145), ("MS", 250), ("W", 60), ("h", 1000), ("QS", 40)])
+def test_steps_between_stamps_are_counted_by_the_calendar(freq: str, steps: int) -> None:
+    stamps = pd.date_range("2001-01-01", periods=steps + 1, freq=freq).to_numpy()
+    assert _steps_between(stamps[0], stamps[-1], freq) == steps
+    assert _steps_between(stamps[-1], stamps[0], freq) == -steps
+
+
+def test_an_interrupt_while_bands_are_fitted_keeps_what_was_validated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openbook.forecast.forecaster.kept_spread", interrupted)
+    model = ob.Forecaster(4, model=ob.OpenBookConfig(window=24, book=0, n_models=1), train=FAST).fit(table(300))
+    assert model.interrupted()
+    assert model.predict(level=[80])["OpenBook-lo-80"].notna().all()
