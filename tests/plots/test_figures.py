@@ -27,7 +27,7 @@ def test_weights_and_their_margins_agree(explanation: pd.DataFrame) -> None:
     np.testing.assert_allclose(z.sum(1), 1.0)
     np.testing.assert_allclose(time.y, z[4])
     np.testing.assert_allclose(sum(inputs.x), 1.0)
-    assert list(inputs.x) == sorted(inputs.x)
+    assert list(inputs.x) == sorted(inputs.x, reverse=True)
     mean = plot_weights(own, unique_id=NASTY_IDS[2])
     np.testing.assert_allclose(mean.data[0].y, z.mean(0))
     assert "3 days before" in str(heat.text[0][0])

@@ -156,3 +156,31 @@ def test_replaced_choices_keep_the_keyboard(tmp_path: Path) -> None:
         })()""",
     )
     assert said == [None, "Inputxy", None]
+
+
+def test_numbers_keep_the_digits_that_tell_them_apart(tmp_path: Path) -> None:
+    drawn = "{actual: [371.2, 372.9], lines: {a: {point: [371.5, 372.4]}, b: {point: [390, null]}}}"
+    ahead, tiny = "{actual: [null], lines: {a: {point: [0.41]}}}", "{actual: [2e-7], lines: {}}"
+    formats = [(drawn, '{name: "a"}'), (drawn, '{name: "b"}'), (ahead, '{name: "a"}'), (tiny, "")]
+    calls = ", ".join(f"OB.hoverFormat({lines}, [{models}])" for lines, models in formats)
+    said = answer(tmp_path, f"[OB.number(3.214e-7), OB.number(-2e-6), OB.number(12345.6), {calls}]")
+    assert said == ["3.21 × 10⁻⁷", "−2.00 × 10⁻⁶", "12,346", ",.2f", ",.0f", ",.3f", ".2e"]
+
+
+def test_a_band_without_neighbours_stands_upright(tmp_path: Path) -> None:
+    said = answer(
+        tmp_path, "[OB.uprights([1, 2, 3, 4], [0, null, 5, 6], [1, null, 7, 8]), OB.uprights([1, 2], [0, 0], [1, 1])]"
+    )
+    assert said == [{"x": [1, 1, None], "y": [0, 1, None]}, {"x": [], "y": []}]
+
+
+def test_labels_tell_days_of_several_weeks_and_years_apart(tmp_path: Path) -> None:
+    hour, day = 3_600_000, 86_400_000
+    said = answer(
+        tmp_path,
+        f"[30, 800].map((days) => {{ const at = [Date.UTC(2024, 4, 14, 14), Date.UTC(2024, 4, 14, 14) + days * {day}]; "
+        'const hours = {unit: "hour", multiple: 1, withYear: true}, weeks = {unit: "week", multiple: 1, withYear: true}; '
+        "return [OB.rowLabels(at, OB.axisClock(at, hours))(at[1]), OB.stamp(at[1], OB.axisClock(at, weeks), true)]; })"
+        f'.concat([[OB.rowLabels([0, {hour}], {{unit: "hour", multiple: 1}})({hour})]])',
+    )
+    assert said == [["13 Jun 14:00", "13 Jun"], ["23 Jul 14:00", "23 Jul 2026"], ["Thu 01:00"]]

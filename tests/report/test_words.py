@@ -108,7 +108,7 @@ def test_coin_chance(heads: int, tosses: int, chance: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (99999.0, "99,999"), (-1.5, "−1.50"), (float("inf"), "–"), (1e-9, "0.000000")]
+    ("value", "text"), [(0.0, "0"), (99999.0, "99,999"), (-1.5, "−1.50"), (float("inf"), "–"), (1e-9, "1.00 × 10⁻⁹")]
 )
 def test_number(value: float, text: str) -> None:
     assert number(value) == text

@@ -30,7 +30,7 @@ def draw(
 
     check_choice("view", view, VIEWS)
     own = found.select(_chosen(found, unique_id, cutoff, average))
-    clock = clock_of(_stamps(np.concatenate([own.source_ds[0][own.inside_WT[0]], own.ds[0]])))
+    clock = clock_of(_stamps(np.concatenate([own.source_ds[0][own.inside_WT[0]], own.ds[0]])), own.freq)
     title = f"{found.model}, {own.ids[0]}" if len(set(own.ids)) == 1 else found.model
     if view == "weights":
         if average:
@@ -38,7 +38,7 @@ def draw(
             unused = added.size > 0 and not added.any()
             title += ", none of which entered the forecasts" if unused else ""
             return plots.plot_average(weights_average(own, clock), clock, title)
-        return plots.plot_weights(replace(own, columns=("unique_id", "ds")).frame())
+        return plots.plot_weights(replace(own, columns=("unique_id", "ds")).frame(), freq=own.freq)
     if own.alpha_WTF is None or own.beta_WLT is None:
         raise UsageError(
             "no_stages",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from openbook.plots.colors import (
     weight_scale,
 )
 from openbook.plots.cube import Cube, weight_cube
+from openbook.plots.names import MOST_BARS, bar_columns, bar_names, name_axis, plain
 from openbook.plots.times import Clock, clock_of, distance_words, gaps_between, stamp_label, wall_clock
 
 if TYPE_CHECKING:
@@ -64,12 +64,16 @@ def plot_forecast(
         quiet = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
         fill = {"fill": "toself", "fillcolor": faint(color), "name": f"{level} % band"}
         figure.add_scatter(**_outline(list(x), *ends), **quiet, **fill)
+        upright = _uprights(list(x), *ends)
+        if upright["x"]:
+            line = {"color": faint(color), "width": 7}
+            figure.add_scatter(**upright, mode="lines", line=line, hoverinfo="skip", showlegend=False)
     if "y" in table:
         figure.add_scatter(x=x, y=table["y"], name="actual", mode=_mode(table["y"]), line={"color": ACTUAL, "width": 2})
     for name in names:
         line = {**styles[name], "width": 1.8}
-        figure.add_scatter(x=x, y=table[name], name=escape(name), mode=_mode(table[name]), line=line)
-    title = escape(str(table["unique_id"].iloc[0])) if len(table) else ""
+        figure.add_scatter(x=x, y=table[name], name=plain(name), mode=_mode(table[name]), line=line)
+    title = plain(table["unique_id"].iloc[0]) if len(table) else ""
     return figure.update_layout(**figure_layout(title), hovermode="x unified")
 
 
@@ -98,18 +102,28 @@ def _outline(x: list[Any], low: np.ndarray, high: np.ndarray) -> dict[str, list[
     return shape
 
 
+def _uprights(x: list[Any], low: np.ndarray, high: np.ndarray) -> dict[str, list[Any]]:
+    """Upright bars where a band's stamp has no neighbour, so that its outline has no area."""
+    known = np.concatenate([[False], np.isfinite(low) & np.isfinite(high), [False]])
+    alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])
+    ends = ((x[i], x[i], None) for i in alone), ((low[i], high[i], None) for i in alone)
+    return {axis: [value for part in parts for value in part] for axis, parts in zip("xy", ends, strict=True)}
+
+
 def plot_weights(
     explanation_frame: Any,
     unique_id: object = None,
     cutoff: object = None,
     step: int | None = None,
     model: str | None = None,
+    freq: object = None,
 ) -> go.Figure:
     """What one forecast looked at: decoder step × past stamp, with its sums by stamp and by input.
 
     ``explanation_frame`` has columns ``unique_id, cutoff, step, ds, source_ds, feature, weight`` (and ``model`` where there
     are several). Defaults: the first model and series, the latest origin; the bars show the mean over all steps, or the
-    one ``step`` (from 1). The bars are sums of the very weights in the map.
+    one ``step`` (from 1). The bars are sums of the very weights in the map: shares of what was looked up, without what looked
+    nowhere (``memory``), which the title tells. ``freq``: the table's frequency, for labels; guessed where it is not given.
     """
     from plotly.subplots import make_subplots
 
@@ -121,10 +135,11 @@ def plot_weights(
     cube = weight_cube(table)
     steps = sorted(table["step"].unique())
     chosen = cube.weight.mean(0) if step is None else cube.weight[_step_row(steps, step)]
-    clock = clock_of(pd.concat([wall_clock(cube.sources), wall_clock(cube.targets)]))
+    clock = clock_of(pd.concat([wall_clock(cube.sources), wall_clock(cube.targets)]), freq)
     past = [stamp_label(stamp, clock) for stamp in wall_clock(cube.sources)]
     alone = len(cube.features) < 2
-    two = {"column_widths": [0.76, 0.24], "horizontal_spacing": 0.16, "specs": [[{}, None], [{}, {}]]}
+    names = bar_names(cube.features[:MOST_BARS])
+    two = {**bar_columns(names), "specs": [[{}, None], [{}, {}]]}
     figure = make_subplots(
         rows=2, row_heights=[0.2, 0.8], vertical_spacing=0.03, shared_xaxes="columns",
         cols=1 if alone else 2, **({} if alone else two),
@@ -136,19 +151,31 @@ def plot_weights(
     )
     figure.add_heatmap(**_heat(cube, past, clock), row=2, col=1)
     if not alone:
-        inputs = {"x": chosen.sum(0)[::-1], "y": [escape(name) for name in cube.features][::-1], "orientation": "h"}
-        figure.add_bar(**inputs, hovertemplate="%{x:.1%}<extra></extra>", **bar, row=2, col=2)
+        inputs = {"x": chosen.sum(0)[:MOST_BARS], "y": np.arange(len(names)), "customdata": names, "orientation": "h"}
+        figure.add_bar(**inputs, hovertemplate="%{customdata}: %{x:.1%}<extra></extra>", **bar, row=2, col=2)
         figure.update_xaxes(tickformat=".0%", row=2, col=2)
+        figure.update_yaxes(**name_axis(names), row=2, col=2)
     every = max(1, -(-len(past) // 5))
     figure.update_xaxes(tickvals=position[::every], ticktext=past[::every], tickangle=0, row=2, col=1)
     figure.update_yaxes(autorange="reversed", title_text="step of the forecast", row=2, col=1)
     figure.update_yaxes(tickformat=".1~%", nticks=4, row=1, col=1)
+    most = f", the largest {MOST_BARS} of {len(cube.features)} inputs" if len(cube.features) > MOST_BARS else ""
     which = "mean of all steps" if step is None else f"step {step}"
     darkest = f"{cube.weight.sum(2).max():.1%}"
-    title = f"{escape(str(table['unique_id'].iloc[0]))}: where the model read (bars: {which}; darkest: {darkest})"
+    title = f"{plain(table['unique_id'].iloc[0])}: where the model read (bars: {which}{most}; darkest: {darkest})"
+    title += _nowhere(table, step)
     if {"skip", "attended", "repeated", "bounded"} <= set(table.columns):
         title += f"<br><sup>{_made_of(table)}</sup>"
     return figure.update_layout(**figure_layout(title), bargap=0.15)
+
+
+def _nowhere(table: pd.DataFrame, step: int | None) -> str:
+    """How much of a look-up the map does not show, in words; empty where that is hardly anything."""
+    if "memory" not in table:
+        return ""
+    own = table if step is None else table[table["step"] == step]
+    left = float(own.drop_duplicates("step")["memory"].fillna(0.0).mean())
+    return f"; {left:.0%} looked nowhere, the map is of the rest" if left >= 0.005 else ""
 
 
 def _made_of(table: pd.DataFrame) -> str:
@@ -191,7 +218,7 @@ def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None 
     figure = go.Figure(
         go.Bar(
             x=table[metric],
-            y=[escape(name) for name in names],
+            y=list(map(plain, names)),
             orientation="h",
             marker={"color": [styles[name]["color"] for name in names]},
             hovertemplate="%{x:.3f}<extra></extra>",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openbook.plots.averages import Average, InputsAverage, Spread, TimesAverage
 from openbook.plots.colors import INK, MODELS, WEIGHT_SCALE, faint, figure_layout, weight_scale
-from openbook.plots.cube import ALL_INPUTS
+from openbook.plots.names import MOST_BARS, bar_columns, bar_names, name_axis, plain
 from openbook.plots.times import Clock, span_ticks, span_words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-MOST_BARS = 16
 MOST_PANELS = 6
 # Up to so many places a line has too few points: bars with whiskers instead.
 FEW = 12
@@ -32,11 +30,11 @@ def plot_average(average: Average, clock: Clock, title: str) -> go.Figure:
     from plotly.subplots import make_subplots
 
     alone = len(average.features) < 2
-    names = _names(average.features[:MOST_BARS])
+    names = bar_names(average.features[:MOST_BARS])
     figure = make_subplots(
         rows=2, cols=1 if alone else 2, row_heights=[0.6, 0.4], vertical_spacing=0.17,
         specs=[[{}], [{}]] if alone else [[{}, {"rowspan": 2}], [{}, None]],
-        subplot_titles=_titles(average, alone), **({} if alone else _columns(names)),
+        subplot_titles=_titles(average, alone), **({} if alone else bar_columns(names)),
     )  # fmt: skip
     back = average.axis == "back"
     places = _place_words(average.place_P, clock, back=back)
@@ -55,10 +53,10 @@ def plot_average(average: Average, clock: Clock, title: str) -> go.Figure:
     if not alone:
         top = Spread(*(part[:MOST_BARS] for part in average.by_feature))
         figure.add_trace(_bars(names, top), row=1, col=2)
-        figure.update_yaxes(**_name_axis(names), row=1, col=2)
+        figure.update_yaxes(**name_axis(names), row=1, col=2)
         figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=5, row=1, col=2)
     nowhere = f"; {average.memory:.0%} looked nowhere" if average.memory >= 0.005 else ""
-    told = f"{escape(title)}: where it looked, {_told(average)}{nowhere}"
+    told = f"{plain(title)}: where it looked, {_told(average)}{nowhere}"
     return _finished(figure, told, 680, 0.3)
 
 
@@ -74,7 +72,7 @@ def plot_inputs(
     read = alpha_TF.sum(axis=1) > 0  # where no input was seen there are no shares
     mean = alpha_TF[read].mean(axis=0) if read.any() else alpha_TF.mean(axis=0)
     order = np.argsort(-mean, kind="stable")
-    names = _names([features[i] for i in order])
+    names = bar_names([features[i] for i in order])
     figure = make_subplots(
         rows=1, cols=2, column_widths=[0.78, 0.22], horizontal_spacing=0.03, shared_yaxes=True,
         subplot_titles=(f"share of each input at every past moment{_darkest(alpha_TF)}", "mean"),
@@ -89,8 +87,8 @@ def plot_inputs(
     figure.add_bar(**bar, customdata=names, hovertemplate="%{customdata} %{x:.1%}<extra></extra>", row=1, col=2)
     figure.update_xaxes(**_place_axis(back_T, clock, back=True), row=1, col=1)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=4, row=1, col=2)
-    figure.update_yaxes(**_name_axis(names), automargin=True)
-    told = f"{escape(title)}: stage one, which inputs it weighed"
+    figure.update_yaxes(**name_axis(names), automargin=True)
+    told = f"{plain(title)}: stage one, which inputs it weighed"
     return _finished(figure, told, 190 + 28 * max(4, len(names)), 0.25)
 
 
@@ -98,7 +96,7 @@ def plot_inputs_average(average: InputsAverage, clock: Clock, title: str) -> go.
     """Stage one of many forecasts: a row for each of the largest inputs, its share over time and its mean over all times."""
     from plotly.subplots import make_subplots
 
-    names = _names(average.features[:MOST_PANELS])
+    names = bar_names(average.features[:MOST_PANELS])
     figure = make_subplots(
         rows=len(names), cols=2, column_widths=[0.74, 0.26], horizontal_spacing=0.05, shared_xaxes="columns",
         vertical_spacing=0.3 / max(3, len(names)), subplot_titles=[text for name in names for text in (name, "")],
@@ -122,7 +120,7 @@ def plot_inputs_average(average: InputsAverage, clock: Clock, title: str) -> go.
     figure.update_xaxes(title=axis["title"], row=len(names), col=1)
     rest = len(average.features) - len(names)
     more = f"; {rest} smaller input{'' if rest == 1 else 's'} left out" if rest else ""
-    told = f"{escape(title)}: stage one, which inputs it weighed, {_told(average)}{more}"
+    told = f"{plain(title)}: stage one, which inputs it weighed, {_told(average)}{more}"
     return _finished(figure, told, 150 + 105 * len(names), 0.4)
 
 
@@ -162,7 +160,7 @@ def plot_times(
     figure.update_xaxes(**axis, row=2, col=1)
     figure.update_yaxes(tickformat=".1~%", rangemode="tozero", nticks=4, row=1, col=1)
     figure.update_yaxes(autorange="reversed", title_text="decoder step", row=2, col=1)
-    return _finished(figure, f"{escape(title)}: stage two, which moments it looked at", 640, 0.3)
+    return _finished(figure, f"{plain(title)}: stage two, which moments it looked at", 640, 0.3)
 
 
 def plot_times_average(average: TimesAverage, clock: Clock, title: str) -> go.Figure:
@@ -194,21 +192,6 @@ def _scale(weight: np.ndarray) -> dict[str, Any]:
 
 def _darkest(weight: np.ndarray) -> str:
     return f" (darkest: {np.nanmax(weight):.1%})"
-
-
-def _columns(names: Sequence[str]) -> dict[str, Any]:
-    """Widths of a map and of bars whose names stand between the two."""
-    return {"column_widths": [0.74, 0.26], "horizontal_spacing": min(0.25, 0.045 + 0.0075 * max(map(len, names)))}
-
-
-def _names(features: Sequence[str]) -> list[str]:
-    short = (name if len(name) <= 24 else f"{name[:23]}…" for name in features)
-    return ["all inputs" if name == ALL_INPUTS else escape(name) for name in short]
-
-
-def _name_axis(names: Sequence[str]) -> dict[str, Any]:
-    """An axis of names by position, first on top: long names may look alike once they are cut."""
-    return {"tickvals": np.arange(len(names)), "ticktext": list(names), "autorange": "reversed"}
 
 
 def _place_words(places: np.ndarray, clock: Clock, *, back: bool) -> list[str]:

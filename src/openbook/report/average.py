@@ -19,7 +19,8 @@ from openbook.plots.averages import (
     times_average,
 )
 from openbook.plots.cube import ALL_INPUTS
-from openbook.plots.stages import FEW, MOST_BARS, MOST_PANELS
+from openbook.plots.names import MOST_BARS
+from openbook.plots.stages import FEW, MOST_PANELS
 from openbook.plots.times import Clock, span_ticks, span_words, steps_between
 from openbook.report.book import whole_numbers
 from openbook.report.payload import pack

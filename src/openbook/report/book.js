@@ -61,6 +61,12 @@ OB.evenShare = (entry, step) => {
   return 1 / Math.ceil(entry.reach[step === null ? 0 : step + 1] / entry.bin);
 };
 
+/** The share of a look-up that went nowhere, 0 where that is hardly anything; step null means the mean of all steps. */
+OB.nowhere = (entry, step) => {
+  const left = entry.memory.length ? (step === null ? OB.mean(entry.memory) : entry.memory[step]) : 0;
+  return left >= 0.005 ? left : 0;
+};
+
 /** The sentence naming the three places looked at most; step null means all steps together. */
 OB.readingWords = (data, entry, step) => {
   const row = step === null ? 0 : step + 1;
@@ -81,16 +87,18 @@ OB.readingWords = (data, entry, step) => {
     places.push(`${OB.stamp(source[i], data.clock)} (${far}${OB.percent(weight[i])}${input})`);
   }
   const others = reach - places.length;
-  const rest = others > 0 ? ` Together that is ${OB.percent(total)} of the look-up; the other ${OB.count(others, noun)} share${others > 1 ? "" : "s"} the rest.` : "";
+  const left = OB.nowhere(entry, step);
+  const rest = others > 0 ? ` Together that is ${OB.percent(total)} of ${left ? "that rest" : "the look-up"}; the other ${OB.count(others, noun)} share${others > 1 ? "" : "s"} ${left ? "what is left of it" : "the rest"}.` : "";
   const rows = step === null ? entry.targets.map((_, h) => h + 1) : [row];
   const even = rows.every((one) => OB.spreadEvenly(weight.slice(one * width, (one + 1) * width), entry.reach[one])) ? " The look-up is spread nearly evenly: no place stands out." : "";
-  const left = entry.memory.length ? (step === null ? OB.mean(entry.memory) : entry.memory[step]) : 0;
-  const memory = left >= 0.005 ? ` ${OB.percent(left)} of the look-up went nowhere: there the network answers from what it remembers.` : "";
+  // What went nowhere comes first: all shares after it are of the rest alone.
+  const nowhere = left ? `${OB.percent(left)} of the look-up went nowhere: there the network answers from what it remembers. ` : "";
+  const withRest = left ? " with the rest" : "";
   const made = OB.partsWords(data, entry, step);
-  if (step !== null) return `For ${OB.stamp(entry.targets[step], data.clock)}, ${name} looked most at ${OB.list(places)}.${rest}${even}${memory}${made}`;
+  if (step !== null) return `${nowhere}For ${OB.stamp(entry.targets[step], data.clock)}, ${name} looked most${withRest} at ${OB.list(places)}.${rest}${even}${made}`;
   const back = entry.lags.map(([from, to, mean]) => `${OB.distance(from, to, data.clock)} (${OB.percent(mean)})`);
-  const lags = entry.targets.length > 1 && back.length ? `Counted back from each ${noun} it forecast, ${name} looked most ${OB.list(back)}. ` : "";
-  return `${lags}Over all ${OB.count(entry.targets.length, "step")}, the places ${lags ? "it" : name} looked at most were ${OB.list(places)}.${rest}${even}${memory}${made}`;
+  const lags = entry.targets.length > 1 && back.length ? `Counted back from each ${noun} it forecast, ${name} looked most${withRest} ${OB.list(back)}. ` : "";
+  return `${nowhere}${lags}Over all ${OB.count(entry.targets.length, "step")}, the places ${lags ? "it" : name} looked at most${lags ? "" : withRest} were ${OB.list(places)}.${rest}${even}${made}`;
 };
 
 /** Actual values at the stamps of the book, where the page knows at least half of them; else null. */
@@ -116,12 +124,21 @@ OB.bookTraces = (data, entry, page, weights, bars, line) => {
     zmax: weights.reduce((most, row) => row.reduce((top, value) => Math.max(top, value), most), 0) || 1,
     customdata: entry.targets.map((target) => page.sources.map(() => OB.stamp(target, clock))),
     colorscale: data.weightScale.map((color, index) => [index / (data.weightScale.length - 1), color]),
-    hovertemplate: "for %{customdata}<br>read %{text}<br><b>%{z:.2%}</b> of the look-up<extra></extra>",
+    hovertemplate: `for %{customdata}<br>read %{text}<br><b>%{z:.2%}</b> of ${OB.lookUp(entry)}<extra></extra>`,
   };
   const time = { type: "bar", x: at, y: bars, text: past, textposition: "none", marker: { color: "#37659e" }, yaxis: "y2", hovertemplate: "%{text}<br><b>%{y:.2%}</b><extra></extra>" };
   const traces = [heat, time];
-  if (line) traces.push({ type: "scatter", mode: "lines", x: at, y: line, text: past, line: { color: "#1d1d1f", width: 1.5 }, yaxis: "y3", hovertemplate: "%{text}<br>%{y:,.4~g}<extra></extra>" });
+  if (line) traces.push({ type: "scatter", mode: "lines", x: at, y: line, text: past, customdata: line.map(OB.number), line: { color: "#1d1d1f", width: 1.5 }, yaxis: "y3", hovertemplate: "%{text}<br>%{customdata}<extra></extra>" });
   return traces;
+};
+
+/** What shares are shares of. */
+OB.lookUp = (entry) => (OB.nowhere(entry, null) ? "what was looked up" : "the look-up");
+
+/** How rows are labelled: hours by the name of their day, or by its date where a horizon has the same day twice. */
+OB.rowLabels = (targets, clock) => (target) => {
+  if (!OB.fine(clock) || targets.at(-1) - targets[0] < 7 * 86400000) return OB.stamp(target, clock, true);
+  return OB.stamp(target, { ...clock, withYear: false }).split(" ").slice(1).join(" ");
 };
 
 OB.bookLayout = (data, entry, page, state, line) => {
@@ -132,19 +149,21 @@ OB.bookLayout = (data, entry, page, state, line) => {
   const height = heat + above + 60;
   const inner = heat + above;
   const layout = OB.layout(data, height);
-  layout.margin = { l: narrow ? 82 : 86, r: 6, t: 22, b: 38 };
+  const [pastClock, aheadClock] = [page.sources, entry.targets].map((stamps) => OB.axisClock(stamps, data.clock));
+  const rowLabel = OB.rowLabels(entry.targets, aheadClock);
+  layout.margin = { l: aheadClock.withYear ? 120 : narrow ? 82 : 86, r: 6, t: 22, b: 38 };
   layout.bargap = page.sources.length > 150 ? 0 : 0.15;
   const xTicks = OB.ticks(page.sources, data.clock, narrow ? 4 : 8);
-  const dayOnly = { ...data.clock, unit: OB.fine(data.clock) ? "day" : data.clock.unit };
+  const dayOnly = { ...pastClock, unit: OB.fine(data.clock) ? "day" : data.clock.unit };
   const onDays = xTicks.every((i) => page.sources[i] % 86400000 === 0);
   layout.xaxis = {
     ...OB.axis, tickvals: xTicks, anchor: "y", range: [-0.5, page.sources.length - 0.5],
-    ticktext: xTicks.map((i) => OB.stamp(page.sources[i], onDays ? dayOnly : data.clock, true)), tickangle: 0,
+    ticktext: xTicks.map((i) => OB.stamp(page.sources[i], onDays ? dayOnly : pastClock, true)), tickangle: 0,
   };
   const yTicks = OB.ticks(entry.targets, { unit: "none" }, Math.floor(heat / 22));
   layout.yaxis = {
     ...OB.axis, domain: [0, heat / inner], autorange: false, range: [steps + 0.5, 0.5], automargin: false, showline: false, tickcolor: "rgba(0,0,0,0)",
-    tickvals: yTicks.map((h) => h + 1), ticktext: yTicks.map((h) => OB.stamp(entry.targets[h], data.clock, true)),
+    tickvals: yTicks.map((h) => h + 1), ticktext: yTicks.map((h) => rowLabel(entry.targets[h])),
   };
   const barTop = line ? 1 - 95 / inner : 1;
   layout.yaxis2 = { ...OB.rule, domain: [(heat + 28) / inner, barTop], rangemode: "tozero", tickformat: ".1~%", nticks: 3, automargin: false };
@@ -153,7 +172,7 @@ OB.bookLayout = (data, entry, page, state, line) => {
   const unit = data.unit ? `: ${data.unit}` : "";
   layout.annotations = [
     caption(narrow ? "down: forecast steps · across: the past" : "down: the forecast’s steps · across: the past it could look up", heat / inner),
-    caption(state.step === null ? "share of the look-up, mean of all steps" : `share of the look-up for ${OB.plain(OB.stamp(entry.targets[state.step], data.clock, true))}`, barTop),
+    caption(`share of ${OB.lookUp(entry)}${state.step === null ? ", mean of all steps" : ` for ${OB.plain(rowLabel(entry.targets[state.step]))}`}`, barTop),
     ...(line ? [caption(`what happened then${OB.plain(unit)}`, 1)] : []),
   ];
   const even = state.only === null ? OB.evenShare(entry, state.step) : null;
@@ -169,7 +188,7 @@ OB.inputBars = (place, entry, shares) => {
   const alone = entry.timeOnly || entry.features.length < 2;
   place.parentElement.classList.toggle("alone", alone);
   if (alone) return;
-  place.append(OB.element("h4", "Share of the look-up by input"));
+  place.append(OB.element("h4", `Share of ${OB.lookUp(entry)} by input`));
   const list = OB.element("ol");
   const order = shares.map((_, f) => f).sort((one, other) => shares[other] - shares[one]);
   for (const f of order.slice(0, 16)) {

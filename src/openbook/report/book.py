@@ -11,7 +11,6 @@ from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
 from openbook.plots.times import Clock, steps_between
 from openbook.report.payload import counted_numbers, pack, stamp_numbers
 from openbook.report.source import Backtest, explained_pairs, read_weights, target_name
-from openbook.report.tables import mapping
 from openbook.report.words import plural, shown, window_errors
 
 MAX_FORECASTS = 24
@@ -48,9 +47,9 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
             entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model], clock)
             first = model == models[0]  # whose errors they are
             entry["tag"] = ", ".join(part for part in tag.split(", ") if first or "error" not in part)
-            entry["features"] = _named(entry["features"], backtest.run)
+            entry["features"] = _named(entry["features"], backtest, model)
             entry["timeOnly"] = entry["features"] == [ALL_INPUTS]
-            entry["beside"] = _beside(entry["features"], mapping(backtest.run.get("inputs")))
+            entry["beside"] = _beside(entry["features"], backtest.inputs(model))
             book.append(entry)
             used, merged, margins = used + cells, max(merged, bins), margins or "cube" not in entry
     return book, _notes(models, len(spots), opened, merged, margins)
@@ -101,12 +100,12 @@ def _bit_reversed(index: int) -> int:
     return int(f"{index:08b}"[::-1], 2)
 
 
-def _named(features: list[str], run: dict[str, Any]) -> list[str]:
+def _named(features: list[str], backtest: Backtest, model: str) -> list[str]:
     """Inputs as the page names them: the target by its own name, which is also that of the only input there is."""
-    inputs = run.get("inputs")
-    if features == [ALL_INPUTS] and isinstance(inputs, dict) and not inputs.get("futr") and not inputs.get("hist"):
-        return [target_name(run)]
-    return [target_name(run) if name == "y" else name for name in features]
+    inputs, target = backtest.inputs(model), target_name(backtest.run)
+    if features == [ALL_INPUTS] and inputs and not inputs.get("futr") and not inputs.get("hist"):
+        return [target]
+    return [target if name == "y" else name for name in features]
 
 
 def _beside(features: list[str], inputs: dict[str, Any]) -> list[str]:

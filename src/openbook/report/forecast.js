@@ -53,6 +53,13 @@ OB.outline = (stamps, low, high) => {
   return { x, y };
 };
 
+/** Bands of stamps without a neighbour, which have no area: upright bars. */
+OB.uprights = (stamps, low, high) => {
+  const none = (i) => !(i >= 0 && i < stamps.length && low[i] !== null && high[i] !== null);
+  const alone = stamps.map((_, i) => i).filter((i) => !none(i) && none(i - 1) && none(i + 1));
+  return { x: alone.flatMap((i) => [stamps[i], stamps[i], null]), y: alone.flatMap((i) => [low[i], high[i], null]) };
+};
+
 /** Mean absolute error over the stamps where both are known; null where there are none. */
 OB.meanError = (actual, point) => {
   let [sum, count] = [0, 0];
@@ -73,7 +80,8 @@ OB.timeAxis = (clock) => {
     hoverformat: hover,
     nticks: OB.narrow() ? 5 : 9,
     tickformatstops: [
-      { dtickrange: [null, 86399999], value: "%H:%M\n%a %-d %b" },
+      { dtickrange: [null, 59999], value: "%H:%M:%S\n%a %-d %b" },
+      { dtickrange: [60000, 86399999], value: "%H:%M\n%a %-d %b" },
       { dtickrange: [86400000, "M1"], value: "%a %-d %b" },
       { dtickrange: ["M1", "M12"], value: "%b %Y" },
       { dtickrange: ["M12", null], value: "%Y" },
@@ -92,15 +100,29 @@ OB.mode = (values) => {
   return values.some((value, i) => !none(value) && none(values[i - 1]) && none(values[i + 1])) ? "lines+markers" : "lines";
 };
 
+/** How hovered values are written: so fine that lines which differ by their usual error are told apart. */
+OB.hoverFormat = (drawn, models) => {
+  const size = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value || 0)), 0);
+  const points = models.map((model) => drawn.lines[model.name].point);
+  const level = Math.max(size(drawn.actual), ...points.map(size));
+  const errors = points.map((point) => OB.meanError(drawn.actual, point)).filter((error) => error);
+  const fine = errors.length ? OB.digits(Math.min(...errors)) - 1 : 0;
+  return OB.tiny(level) ? ".2e" : `,.${Math.max(OB.digits(level), fine)}f`;
+};
+
 OB.forecastTraces = (data, drawn, shown, banded) => {
   const traces = [];
   const x = drawn.stamps;
+  const order = data.models.filter((model) => shown.has(model.name) && drawn.lines[model.name]).reverse();
   if (banded && shown.has(banded.name) && drawn.lines[banded.name] && drawn.lines[banded.name].low) {
     const { low, high } = drawn.lines[banded.name];
-    traces.push({ ...OB.outline(x, low, high), mode: "lines", line: { width: 0 }, hoverinfo: "skip", fill: "toself", fillcolor: OB.faint(banded.color) });
+    const quiet = { mode: "lines", hoverinfo: "skip" };
+    traces.push({ ...OB.outline(x, low, high), ...quiet, line: { width: 0 }, fill: "toself", fillcolor: OB.faint(banded.color) });
+    const upright = OB.uprights(x, low, high);
+    if (upright.x.length) traces.push({ ...upright, ...quiet, line: { width: 7, color: OB.faint(banded.color) } });
   }
-  const hover = (name) => `${OB.plain(name)} %{y:,.${OB.digits(Math.max(...drawn.actual.map((y) => Math.abs(y || 0)))) || 0}f}<extra></extra>`;
-  const order = data.models.filter((model) => shown.has(model.name) && drawn.lines[model.name]).reverse();
+  const format = OB.hoverFormat(drawn, order);
+  const hover = (name) => `${OB.plain(name)} %{y:${format}}<extra></extra>`;
   for (const model of order) {
     const line = { color: model.color, dash: model.dash, width: model === data.models[0] ? 2.4 : model.floor ? 1.5 : 2 };
     const y = drawn.lines[model.name].point;
@@ -153,7 +175,8 @@ OB.drawForecasts = (data) => {
     const all = drawn.overlap ? "of the lines drawn, at each stamp the latest forecast" : "over all windows drawn";
     const where = state.origin === null ? all : "in this window";
     const band = banded && series.low[banded.name] && shown.has(banded.name) ? ` The shaded band is where ${banded.shown} expects four of five values.` : "";
-    const joined = state.origin === null && series.cutoffs.length > 1 ? " Dotted lines mark where a new forecast was made; every stamp shows the freshest one." : "";
+    const lines = marks.length > 1 ? " Dotted lines mark where a new forecast was made." : "";
+    const joined = state.origin === null && series.cutoffs.length > 1 ? `${lines} Every stamp shows the freshest forecast.` : "";
     document.getElementById("forecast-words").textContent = OB.errorWords(data, drawn, shown, where) + band + joined;
     return Plotly.react(plot, OB.forecastTraces(data, drawn, shown, banded), layout, OB.config);
   };
@@ -184,12 +207,12 @@ OB.drawForecasts = (data) => {
 OB.drawSteps = (data) => {
   const plot = document.getElementById("steps-plot");
   if (!plot) return Promise.resolve();
-  const { steps, mae } = data.steps;
-  const models = data.models.filter((model) => mae[model.name]);
+  const { steps, error, unit: measure } = data.steps;
+  const models = data.models.filter((model) => error[model.name]);
   const shown = new Set(models.map((model) => model.name));
   const unit = data.clock.unit === "step" || data.clock.multiple > 1 ? "steps" : `${data.clock.unit}s`;
   const leader = models[0];
-  const errors = mae[leader.name];
+  const errors = error[leader.name];
   const at = (better) => errors.reduce((best, value, index) => (value !== null && (errors[best] === null || better(value, errors[best])) ? index : best), 0);
   const [worst, best] = [at((one, other) => one > other), at((one, other) => one < other)];
   const ahead = (index) => `${OB.count(steps[index], unit.slice(0, -1))} ahead`;
@@ -201,13 +224,13 @@ OB.drawSteps = (data) => {
     layout.hovermode = "x unified";
     layout.xaxis = { ...OB.axis, title: { text: `${unit} ahead`, standoff: 6, font: { size: 13, color: "#5f6166" } }, nticks: OB.narrow() ? 6 : 12, hoverformat: "d" };
     layout.yaxis = { ...OB.rule, rangemode: "tozero" };
-    layout.annotations = [OB.unitNote(data.unit ? `mean error, ${data.unit}` : "mean error")];
+    layout.annotations = [OB.unitNote(measure ? `mean error, ${measure}` : "mean error")];
     const traces = models.filter((model) => shown.has(model.name)).reverse().map((model) => ({
       x: steps,
-      y: mae[model.name],
+      y: error[model.name],
       mode: "lines",
       line: { color: model.color, dash: model.dash, width: model === leader ? 2.6 : 1.6 },
-      hovertemplate: `${OB.plain(model.shown)} %{y:.${OB.digits(errors[worst])}f}<extra></extra>`,
+      hovertemplate: `${OB.plain(model.shown)} %{y:${OB.tiny(errors[worst]) ? ".2e" : `,.${OB.digits(errors[worst])}f`}}<extra></extra>`,
     }));
     return Plotly.react(plot, traces, layout, OB.config);
   };

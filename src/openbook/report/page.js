@@ -20,7 +20,7 @@ OB.drawBook = (data) => {
     const largest = weights.reduce((most, row) => row.reduce((top, value) => Math.max(top, value), most), 0);
     document.getElementById("book-words").textContent = OB.readingWords(data, entry, state.step);
     document.getElementById("book-caption").textContent = OB.bookCaption(entry, only, state.step);
-    OB.ramp(document.getElementById("book-ramp"), data.weightScale, largest);
+    OB.ramp(document.getElementById("book-ramp"), data.weightScale, largest, OB.nowhere(entry, null) ? "what one step looked up" : undefined);
     OB.inputBars(document.getElementById("book-inputs"), entry, state.step === null ? OB.meanRow(page.byInput) : page.byInput[state.step]);
     return Plotly.react(plot, OB.bookTraces(data, entry, page, weights, bars, line), OB.bookLayout(data, entry, page, { step: state.step, only }, line), OB.config);
   };
@@ -86,10 +86,10 @@ OB.drawBook = (data) => {
 };
 
 /** The colour scale as a strip from none to the largest weight of the map. */
-OB.ramp = (place, scale, largest) => {
+OB.ramp = (place, scale, largest, of = "one step’s look-up") => {
   const strip = OB.element("i");
   strip.style.background = `linear-gradient(to right, ${scale.join(", ")})`;
-  place.replaceChildren(OB.element("span", "0"), strip, OB.element("span", `${OB.percent(largest)} of one step’s look-up`));
+  place.replaceChildren(OB.element("span", "0"), strip, OB.element("span", `${OB.percent(largest)} of ${of}`));
 };
 
 /** Paper is narrower than most screens: draw for it while printing. */

@@ -11,11 +11,10 @@ from openbook.files import write_text_whole
 from openbook.report.average import average_part
 from openbook.report.book import book_part
 from openbook.report.payload import common_part, forecast_part, page_clock, script_json
-from openbook.report.source import Backtest, clean_text, read_backtest
+from openbook.report.source import Backtest, clean_text, mapping, read_backtest
 from openbook.report.tables import (
     decision_rows,
     fact_rows,
-    mapping,
     problem_lists,
     protocol_words,
     score_table,

@@ -176,14 +176,16 @@ def _series_part(
 
 
 def _step_errors(backtest: Backtest) -> dict[str, Any]:
-    """Mean absolute error by step of the horizon, per model."""
-    table = backtest.by_step.dropna(subset=["mae", "step"])
+    """Mean error by step of the horizon, per model, in the backtest's ``unit_metric``."""
+    metric = backtest.unit_metric
+    table = backtest.by_step.dropna(subset=[metric, "step"])
     steps = sorted(set(table["step"]))
     errors = {}
     for model, own in table.groupby("model", sort=False):
-        values = own.drop_duplicates("step").set_index("step")["mae"].reindex(steps)
+        values = own.drop_duplicates("step").set_index("step")[metric].reindex(steps)
         errors[str(model)] = [None if math.isnan(value) else float(f"{value:.5g}") for value in values]
-    return {"steps": [int(step) for step in steps], "mae": errors}
+    unit = "MASE" if metric == "mase" else "" if (target := target_name(backtest.run)) == "y" else target
+    return {"steps": [int(step) for step in steps], "error": errors, "unit": unit}
 
 
 def _finite(value: Any) -> Any:

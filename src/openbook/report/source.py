@@ -58,9 +58,19 @@ class Backtest:
         return [model for model in self.ranked if model in self.forecasts.columns]
 
     @property
+    def unit_metric(self) -> str:
+        """What errors are told in: ``mae``, or ``mase`` where series of several targets have no unit in common."""
+        targets = self.run.get("targets")
+        return "mase" if isinstance(targets, list) and len(targets) > 1 and self.metric == "mase" else "mae"
+
+    @property
     def floors(self) -> set[str]:
         named = self.run.get("floors")
         return set(map(str, named)) if isinstance(named, list) else set(KNOWN_FLOORS) & set(self.scores["model"])
+
+    def inputs(self, model: str) -> dict[str, Any]:
+        """Names of the inputs a model was given, by role; empty where they are not told."""
+        return mapping(mapping(self.run.get("inputs_by_model")).get(model, self.run.get("inputs")))
 
     def score(self, model: str, metric: str) -> float:
         """One number of the score table, NaN where it is missing."""
@@ -164,6 +174,11 @@ def summed_weights(path: Path, keys: Sequence[str]) -> pd.DataFrame:
 def target_name(run: dict[str, Any]) -> str:
     """What the table calls its target; explanations call it y."""
     return str(run.get("target") or "y")
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is a mapping, else an empty one: run facts may lack any key."""
+    return value if isinstance(value, dict) else {}
 
 
 def clean_text(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.plots.times import Clock, stamp_label, wall_clock
-from openbook.report.source import Backtest
+from openbook.report.source import Backtest, mapping
 from openbook.report.words import best_of, digits_for, number, percent, plural, shown, tied
 
 MAX_SERIES_ROWS = 60
@@ -177,17 +177,22 @@ def protocol_words(backtest: Backtest, clock: Clock) -> str:
     gaps = f" Left out of every score: {plural(missing, clock.noun)} without an actual value." if missing else ""
     return (
         f"Tested on {plural(int(cutoffs), 'window')} of {length} each ({where}). Every forecast saw only what was known "
-        f"when it was made{_given(backtest.run)}.{gaps}"
+        f"when it was made{_given(backtest)}.{gaps}"
     )
 
 
-def _given(run: dict[str, Any]) -> str:
-    """What forecasts saw of the tested steps themselves: inputs that are named as known ahead."""
-    names = mapping(run.get("inputs")).get("futr")
-    if not isinstance(names, list) or not names:
+def _given(backtest: Backtest) -> str:
+    """What forecasts saw of the tested steps themselves: inputs that are named as known ahead, by any model."""
+    readers = [model for model in backtest.scores["model"] if model == "ridge" or model not in backtest.floors]
+    seen = {model: [str(name) for name in backtest.inputs(model).get("futr") or ()] for model in readers}
+    told = []
+    for name in dict.fromkeys(name for names in seen.values() for name in names):
+        by = [shown(model) for model in readers if name in seen[model]]
+        told.append(name if len(by) == len(readers) else f"{name} ({', '.join(by)} alone)")
+    if not told:
         return ""
     return (
-        f", and {', '.join(map(str, names))} of the tested steps as the table has them: where these are forecasts in "
+        f", and {', '.join(told)} of the tested steps as the table has them: where these are forecasts in "
         "practice, expect larger errors"
     )
 
@@ -244,11 +249,6 @@ def fact_rows(run: dict[str, Any]) -> list[tuple[str, str]]:
         ("took", f"{number(float(run['seconds']))} seconds" if _is_number(run.get("seconds")) else ""),
     ]
     return [(name, text) for name, text in pairs if text]
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    """The value where it is a mapping, else an empty one: run facts may lack any key."""
-    return value if isinstance(value, dict) else {}
 
 
 def _is_number(value: Any) -> bool:

@@ -34,8 +34,15 @@ OB.element = (tag, text, className) => {
 
 OB.digits = (value) => (value && isFinite(value) ? Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))))) : 0);
 
+/** Too small for decimals: such numbers are written with a power of ten. */
+OB.tiny = (value) => value !== 0 && Math.abs(value) < 1e-5;
+
 OB.number = (value) => {
   if (value === null || !isFinite(value)) return "–";
+  if (OB.tiny(value)) {
+    const [digits, power] = value.toExponential(2).split("e");
+    return `${digits} × 10${power.replace("+", "").replace(/./g, (sign) => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(sign)])}`.replace("-", "−");
+  }
   const digits = OB.digits(value);
   return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 };
@@ -55,7 +62,8 @@ OB.dayNames = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 OB.monthNames = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY = 86400000;
 
-/** One stamp in words; stamps are milliseconds of the wall clock, or whole numbers. */
+/** One stamp in words; stamps are milliseconds of the wall clock, or whole numbers. `short`: hours go by the name of their day,
+ * and labels have the year only where the clock says so. */
 OB.stamp = (value, clock, short) => {
   if (clock.unit === "step") return `step ${value}`;
   const time = new Date(value);
@@ -64,13 +72,16 @@ OB.stamp = (value, clock, short) => {
   if (clock.unit === "month") return `${month} ${year}`;
   if (clock.unit === "quarter") return `${year} Q${Math.floor(time.getUTCMonth() / 3) + 1}`;
   if (clock.unit === "year") return `${year}`;
-  const day = `${time.getUTCDate()} ${month}${clock.withYear && !short ? ` ${year}` : ""}`;
+  const day = `${time.getUTCDate()} ${month}${clock.withYear && !(short && OB.fine(clock)) ? ` ${year}` : ""}`;
   if (clock.unit === "week") return day;
   const name = OB.dayNames[time.getUTCDay()];
   if (clock.unit === "day") return `${name} ${day}`;
   const clockTime = time.toISOString().slice(11, clock.unit === "second" ? 19 : 16);
   return short ? `${name} ${clockTime}` : `${name} ${day} ${clockTime}`;
 };
+
+/** The clock for the labels of an axis: with the year where the axis holds a date of several years. */
+OB.axisClock = (stamps, clock) => ({ ...clock, withYear: stamps.at(-1) - stamps[0] > 300 * DAY });
 
 /** How far apart two stamps are, without direction: '3 days'. */
 OB.span = (source, target, clock) => {

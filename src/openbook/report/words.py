@@ -18,18 +18,22 @@ from openbook.report.source import Backtest
 TIE = 1e-5
 # Below this relative difference two methods are called level.
 _LEVEL = 0.005
+# Decimals at most: smaller numbers are written with a power of ten.
+_MOST_DIGITS = 6
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Duel(NamedTuple):
     """The best model of a kind against the best of the other kind, window by window over all series together.
 
+    Errors are told in the backtest's ``unit_metric``.
     ``windows`` counts those that share no step, ``overlapping`` those left out of it.
     """
 
     winner: str
     rival: str
-    winner_mae: float
-    rival_mae: float
+    winner_error: float
+    rival_error: float
     gain: float
     closer: int
     windows: int
@@ -44,19 +48,22 @@ def digits_for(values: Iterable[float]) -> int:
     (1, 0, 4)
     """
     sizes = np.array([abs(value) for value in values if math.isfinite(value) and value != 0])
-    return int(np.clip(2 - math.floor(math.log10(float(np.median(sizes)))), 0, 6)) if sizes.size else 0
+    return int(np.clip(2 - math.floor(math.log10(float(np.median(sizes)))), 0, _MOST_DIGITS)) if sizes.size else 0
 
 
 def number(value: float, digits: int | None = None) -> str:
     """A number with three digits worth reading, thousands set apart.
 
-    >>> number(1234.5), number(12.345), number(0.01234), number(float("nan"))
-    ('1,234', '12.3', '0.0123', '–')
+    >>> number(1234.5), number(12.345), number(0.01234), number(3.214e-7), number(float("nan"))
+    ('1,234', '12.3', '0.0123', '3.21 × 10⁻⁷', '–')
     """
     if not math.isfinite(value):
         return "–"
-    shown = f"{value:,.{digits_for([value]) if digits is None else digits}f}"
-    return shown.replace("-", "−")
+    digits = digits_for([value]) if digits is None else digits
+    if digits == _MOST_DIGITS and 0 < abs(value) < 10 ** (1 - _MOST_DIGITS):
+        figures, power = f"{value:.2e}".split("e")
+        return f"{figures} × 10{str(int(power)).translate(_RAISED)}".replace("-", "−")
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def percent(share: float, digits: int = 1, *, sign: bool = False) -> str:
@@ -113,13 +120,13 @@ def duel(backtest: Backtest) -> Duel | None:
         return None
     closer, windows, overlapping = 0, 0, 0
     if {winner, rival} <= set(backtest.forecasts.columns):
-        errors = _all_series(window_errors(backtest, [winner, rival]))
-        apart = errors[errors.index.isin(_apart(backtest, errors.index))]
-        overlapping, apart = len(errors) - len(apart), apart[~tied(apart[winner], apart[rival])]
+        each = _all_series(window_errors(backtest, [winner, rival]))
+        apart = each[each.index.isin(_apart(backtest, each.index))]
+        overlapping, apart = len(each) - len(apart), apart[~tied(apart[winner], apart[rival])]
         closer, windows = int((apart[winner] < apart[rival]).sum()), len(apart)
-    maes = backtest.score(winner, "mae"), backtest.score(rival, "mae")
-    gain = 1 - maes[0] / maes[1] if maes[1] > 0 else math.nan
-    return Duel(winner, rival, *maes, gain, closer, windows, coin_chance(closer, windows), overlapping)
+    errors = backtest.score(winner, backtest.unit_metric), backtest.score(rival, backtest.unit_metric)
+    gain = 1 - errors[0] / errors[1] if errors[1] > 0 else math.nan
+    return Duel(winner, rival, *errors, gain, closer, windows, coin_chance(closer, windows), overlapping)
 
 
 def tied(one: Any, other: Any) -> Any:
@@ -164,7 +171,9 @@ def coin_chance(heads: int, tosses: int) -> float:
 
 
 def amount(backtest: Backtest, value: float, clock: Clock) -> str:
-    """An error with its unit: '12.3 calls per hour'."""
+    """An error with its unit: '12.3 calls per hour'; of series without a unit in common as a share."""
+    if backtest.unit_metric == "mase":
+        return f"{number(value)} times the error of repeating the past"
     target = str(backtest.run.get("target") or "")
     unit = "" if target in ("", "y") else f" {target}"
     return f"{number(value)}{unit} per {clock.per}"
@@ -176,7 +185,7 @@ def headline(backtest: Backtest, clock: Clock) -> str:
         return "No model could be scored on this data"
     winner = backtest.ranked[0]
     result = duel(backtest)
-    off = amount(backtest, backtest.score(winner, "mae"), clock)
+    off = amount(backtest, backtest.score(winner, backtest.unit_metric), clock)
     if result is None:
         kind = "Only simple methods ran" if winner in backtest.floors else "No simple method ran beside it"
         return f"{kind}: {shown(winner)} came closest, off by {off} on average"
@@ -192,7 +201,7 @@ def headline(backtest: Backtest, clock: Clock) -> str:
 
 def _no_winner(backtest: Backtest, result: Duel) -> bool:
     best = [backtest.score(model, backtest.metric) for model in (result.winner, result.rival)]
-    return bool(tied(*best) and tied(result.winner_mae, result.rival_mae))
+    return bool(tied(*best) and tied(result.winner_error, result.rival_error))
 
 
 def _against(result: Duel, rival: str) -> str:
@@ -222,10 +231,10 @@ def verdict(backtest: Backtest) -> list[str]:
     else:
         level, floor = _no_winner(backtest, result), best_of(backtest, floor=True)
         if not level:
-            digits = digits_for([result.rival_mae])
-            difference = number(abs(result.rival_mae - result.winner_mae), digits)
+            digits = digits_for([result.rival_error])
+            difference = number(abs(result.rival_error - result.winner_error), digits)
             rival = begin(shown(result.rival))
-            sentences.append(f"{rival} was off by {number(result.rival_mae, digits)}, a difference of {difference}.")
+            sentences.append(f"{rival} was off by {number(result.rival_error, digits)}, a difference of {difference}.")
         sentences += _luck(result)
         if floor is not None and (level or winner == floor):
             sentences.append(
@@ -261,7 +270,7 @@ def _quality(backtest: Backtest, model: str) -> list[str]:
         sentences.append(
             f"{begin(shown(model))} gave no forecast for {share} of the rows: its scores are of the others."
         )
-    if math.isfinite(wape):
+    if math.isfinite(wape) and backtest.unit_metric == "mae":  # volumes of several units do not add up
         sentences.append(f"The errors of {shown(model)} add up to {percent(wape)} of the actual volume.")
     if math.isfinite(coverage):
         held = f"Its 80% band held {percent(coverage, 0)} of what happened"
