@@ -19,5 +19,5 @@ shoot report.png "$(cd "$demo" && pwd)/report.html" 1340
 # The same page with all but the open book hidden: nothing of its content is changed.
 sed 's|</head>|<style>header, main > section:not(.book) { display: none } .book { border: 0; margin: 0 }</style></head>|' \
   "$demo/report.html" > "$work/book.html"
-shoot book.png "$work/book.html" 1090
+shoot book.png "$work/book.html" 1120
 ls -l "$here"/*.png
