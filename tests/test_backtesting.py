@@ -46,6 +46,8 @@ def test_every_forecaster_reads_its_own_inputs(tested: ob.Backtest) -> None:
     read = {name: set(part["feature"]) for name, part in looked.groupby("model")}
     assert read == {"luong": {"load", "promo", "wind"}, "without inputs": {"(all inputs)"}}
     assert {"site", "hour"} <= set(looked)
+    told = tested._result.run["inputs_by_model"]
+    assert [told[name]["futr"] for name in ("luong", "ridge", "without inputs")] == [["promo"], ["promo"], []]
 
 
 def test_a_forecaster_forecasts_as_it_does_alone(tested: ob.Backtest, hourly: pd.DataFrame) -> None:
