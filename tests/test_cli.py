@@ -158,6 +158,7 @@ WRONG = {
     "unknown country": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--country", "au"], "AU"),
     "target twice": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--target-col", "y,wind,y"], "'y' twice"),
     "device": (2, ["fit", "{files}/calls.csv", "--out", "m.ob", "--device", "tpu"], "tpu"),
+    "no steps": (2, ["demo", "--out", "d", "--max-steps", "0"], "max_steps as a whole number of at least 1"),
 }
 
 

@@ -310,8 +310,10 @@ def demo(
     from openbook.forecast.saving import check_target
 
     case = demo_case(data, seed=seed)
-    options = ModelOptions(case.h, ",".join(case.futr), None, None, None, case.max_steps, seed, device)
-    options = replace(options, budget_s=case.budget_s, max_steps=case.max_steps if max_steps is None else max_steps)
+    most = case.max_steps if max_steps is None else max_steps
+    options = replace(
+        ModelOptions(case.h, ",".join(case.futr), None, None, None, most, seed, device), budget_s=case.budget_s
+    )
     tables = {f"{data}.csv": case.table} | ({} if case.ahead is None else {"tomorrow.csv": case.ahead})
     check_target(out / "model.ob")
     check_folder(out, more=(*tables, "model.ob", "forecast.csv"))

@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+import openbook as ob
 from openbook.data.audit import inspect_table
 from openbook.data.frequency import infer_freq
 from openbook.data.kinds import as_input
@@ -112,3 +113,17 @@ def test_results_have_columns_of_their_own_beside_the_callers(caplog: pytest.Log
     restore = as_input(frame.with_columns(pl.col("kind").cast(kinds)))[1]
     result = restore(pd.DataFrame({"model": ["openbook"], "feature": ["temperature"], "kind": ["x"]}))
     assert result.schema == {"model": pl.String, "feature": pl.String, "kind": kinds}
+
+
+def test_newer_days_with_another_offset_are_forecast_from() -> None:
+    """A history through a change of clocks, then a short table of summer alone: both are days of one local clock."""
+    days = pd.date_range("2024-03-01", periods=50, tz="Europe/Berlin")
+    history, newer = daily([str(day) for day in days]), daily([str(day) for day in days[-8:]])
+    floor = ob.Floor("naive", 2).fit(history)
+    told = floor.predict(newer)["ds"]
+    assert pd.to_datetime(told).dt.tz_localize(None).tolist() == [
+        pd.Timestamp("2024-04-20"),
+        pd.Timestamp("2024-04-21"),
+    ]
+    with pytest.raises(DataError, match="without time zone"):
+        floor.predict(newer.assign(ds=days[-8:]))  # of a place, not of an offset

@@ -41,6 +41,15 @@ def test_mean_before_of_a_small_series_survives_a_huge_neighbour() -> None:
     assert mean_before(panel, panel.target, at((1, 4)))[0] == pytest.approx(2e-3, rel=1e-12)
 
 
+def test_rounding_is_no_error_scale() -> None:
+    """A price that repeats day for day had a MASE of 10¹⁴."""
+    y = 0.3 + 0.1 * np.cos(np.arange(96) * 2 * np.pi / 24)
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(96), "y": y}))
+    assert 0 < np.abs(y[24:] - y[:-24]).max() < 1e-12
+    found = error_scale(panel, 24, Origins(np.array([0]), np.array([96])))
+    np.testing.assert_allclose(found, np.abs(np.diff(y)).mean())
+
+
 def test_error_scale_falls_back_step_by_step() -> None:
     panel = panel_of(
         seasonal=[1.0, 5.0, 3.0, 6.0],  # |3 - 1|, |6 - 5| -> 1.5

@@ -74,7 +74,7 @@ def test_a_picture_says_how_much_looked_nowhere() -> None:
     frame["feature"] = ["temperature_of_the_northern_station", "y"] * 2
     title = plot_weights(frame).layout.title.text
     assert title.startswith('19" monitor: ')
-    assert title.endswith("; 70% looked nowhere, the map is of the rest")
+    assert title.endswith("<br><sup>70% looked nowhere, the map is of the rest</sup>")
     figure = plot_weights(frame, step=1)
     assert "90% looked nowhere" in figure.layout.title.text
     assert "nowhere" not in plot_weights(frame.assign(memory=0.0)).layout.title.text

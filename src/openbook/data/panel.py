@@ -11,8 +11,8 @@ import pandas as pd
 from openbook.data.conventions import STAYS_TEXT
 from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid
 from openbook.data.ids import plain_ids, tell_apart
-from openbook.data.stamps import names_offset, parse_stamps, stamp_text
-from openbook.data.zones import meant, on_wall_clock, wall_times, zone_name
+from openbook.data.stamps import parse_stamps, stamp_text
+from openbook.data.zones import is_offset, meant, on_wall_clock, wall_times, zone_name
 from openbook.errors import DataError, reserved_column
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
@@ -111,12 +111,7 @@ class Panel:
 
         Raises ``DataError`` (``time_zone_mismatch``) where only one of the two tables names time zones.
         """
-        parsed, zone = self._parsed(stamps), str(self.timezone or "UTC+")
-        if names_offset(stamps) and on_wall_clock(self.freq) and zone.startswith(("UTC+", "UTC-")):
-            if parsed.dt.tz is not None:  # days by the local clock, whose offset changes with the season
-                parsed = parsed.dt.tz_localize(None)
-            return parsed.to_numpy("datetime64[ns]")
-        parsed = self.in_own_zone(parsed)
+        parsed = self.in_own_zone(self._parsed(stamps))
         if np.issubdtype(self.times.dtype, np.integer):
             return parsed.fillna(np.iinfo(np.int64).min).to_numpy(np.int64)  # an empty stamp is none of the asked ones
         if self.timezone is not None:
@@ -146,8 +141,16 @@ class Panel:
     def in_own_zone(self, stamps: pd.Series) -> pd.Series:
         """Parsed stamps of another table in this panel's time zone: the same instants, so that calendars mean the same.
 
+        Days and longer steps of tables that name mere offsets are those of the local clock, whatever its offset.
         Raises ``DataError`` (``time_zone_mismatch``) where only one of the two tables names time zones.
         """
+        zone = getattr(stamps.dtype, "tz", None)
+        if (
+            on_wall_clock(self.freq)
+            and pd.api.types.is_datetime64_any_dtype(stamps.dtype)
+            and all(each is None or is_offset(each) for each in (zone, self.timezone))
+        ):  # an offset of a local clock changes with the season, its days do not
+            return stamps.dt.tz_localize(None).dt.tz_localize(self.timezone)
         if isinstance(stamps.dtype, pd.DatetimeTZDtype) != (self.timezone is not None):
             raise DataError(
                 "time_zone_mismatch",

@@ -72,17 +72,6 @@ def _parse(stamps: pd.Series, where: str, day_first: bool | None) -> tuple[pd.Se
     raise _bad(stamps, np.zeros(len(stamps), bool), where)
 
 
-def names_offset(stamps: pd.Series) -> bool:
-    """Whether stamps are text that names an offset from UTC (2024-05-31T13:00+09:00).
-
-    >>> names_offset(pd.Series(["2024-05-31 00:00+09:00"])), names_offset(pd.Series(["2024-05-31"]))
-    (True, False)
-    """
-    text = stamps.dtype == object or pd.api.types.is_string_dtype(stamps.dtype)
-    first = next(iter(stamps.dropna()), None) if text else None
-    return isinstance(first, str) and ":" in first and bool(_ZONED.search(first))
-
-
 def stamp_text(stamp: Any, zone: str | None) -> str:
     """A stamp of naive times in words; ``zone``: where the clock hangs that shows it, if the times are UTC.
 

@@ -19,6 +19,27 @@ def on_wall_clock(freq: Freq) -> bool:
     return seconds is not None and seconds >= _DAY
 
 
+def is_offset(zone: object) -> bool:
+    """Whether a time zone is an offset from UTC alone, as files write it, and no place with its changes of clocks.
+
+    >>> is_offset("UTC+02:00"), is_offset("UTC"), is_offset("Europe/Berlin")
+    (True, False, False)
+    """
+    return str(zone).startswith(("UTC+", "UTC-"))
+
+
+def in_zone(stamps: pd.Series, zone: object, freq: Freq) -> pd.Series:
+    """Stamps of results in the time zone of the table they were made from; days of a mere offset stay the days they are.
+
+    >>> day = pd.Series(pd.to_datetime(["2024-05-01"])).dt.tz_localize("UTC+01:00")
+    >>> in_zone(day, "UTC+02:00", "D")[0].isoformat(), in_zone(day, "UTC+02:00", "h")[0].isoformat()
+    ('2024-05-01T00:00:00+02:00', '2024-05-01T01:00:00+02:00')
+    """
+    if on_wall_clock(freq) and is_offset(zone):
+        return stamps.dt.tz_localize(None).dt.tz_localize(zone)
+    return stamps.dt.tz_convert(zone)
+
+
 def wall_times(ids: pd.Series, stamps: pd.Series) -> pd.Series:
     """Stamps with a time zone as a clock on the wall shows them, without the zone.
 

@@ -12,6 +12,7 @@ from openbook.forecast.origins import Origins, PanelForecast
 
 # Below this many residuals a step borrows those of its neighbours: an 80 % band from fewer is mostly luck.
 _ENOUGH = 20
+_ROUNDING = 1e-12  # errors this much smaller than the values themselves are rounding
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def mean_before(panel: Panel, values: np.ndarray, origins: Origins) -> np.ndarra
 def error_scale(panel: Panel, season_length: int, origins: Origins) -> np.ndarray:
     """Mean absolute error of the in-sample seasonal naive forecast before each origin, [W], in units of the target.
 
-    Where it is zero or unknown: that of the naive forecast, then the mean absolute value, then NaN.
+    Where it is zero, but for rounding, or unknown: that of the naive forecast, then the mean absolute value, then NaN.
     Source: Hyndman & Koehler 2006, Another look at measures of forecast accuracy.
 
     >>> from openbook.data.panel import make_panel
@@ -123,9 +124,10 @@ def error_scale(panel: Panel, season_length: int, origins: Origins) -> np.ndarra
     array([1.5, 2. ])
     """
     scale = np.full(len(origins.end), np.nan)
+    rounding = _ROUNDING * np.nan_to_num(mean_before(panel, np.abs(panel.target), origins))
     sources = [np.abs(panel.target - lagged(panel, lag)) for lag in dict.fromkeys((season_length, 1))]
     for values in (*sources, np.abs(panel.target)):
-        open_ = ~(scale > 0)
+        open_ = ~(scale > rounding)
         if not open_.any():
             break
         scale[open_] = mean_before(panel, values, Origins(origins.series[open_], origins.end[open_]))

@@ -17,6 +17,7 @@ from openbook.data.frequency import Freq, same_freq
 from openbook.data.ids import plain_ids
 from openbook.data.kinds import as_input, as_it_is
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
+from openbook.data.zones import in_zone
 from openbook.errors import DataError, whole_number
 from openbook.forecast.arguments import (
     ColumnNames,
@@ -249,10 +250,11 @@ class FrameForecaster(ABC):
 
         def restore(result: pd.DataFrame) -> Any:
             if zone is not None and own in result:
-                result = result.assign(**{own: result[own].dt.tz_convert(zone)})
+                result = result.assign(**{own: in_zone(result[own], zone, panel.freq)})
             return told.restore(result)
 
-        return self.panel_like_history(told.table), restore
+        panel = self.panel_like_history(told.table)
+        return panel, restore
 
     def _read(
         self, df: Any, id_col: str, time_col: str, target_col: str | Sequence[str]

@@ -163,9 +163,10 @@ def plot_weights(
     which = "mean of all steps" if step is None else f"step {step}"
     darkest = f"{cube.weight.sum(2).max():.1%}"
     title = f"{plain(table['unique_id'].iloc[0])}: where the model read (bars: {which}{most}; darkest: {darkest})"
-    title += _nowhere(table, step)
+    told = [_nowhere(table, step)]
     if {"skip", "attended", "repeated", "bounded"} <= set(table.columns):
-        title += f"<br><sup>{_made_of(table)}</sup>"
+        told.append(_made_of(table))
+    title += f"<br><sup>{'; '.join(filter(None, told))}</sup>" if any(told) else ""
     return figure.update_layout(**figure_layout(title), bargap=0.15)
 
 
@@ -175,7 +176,7 @@ def _nowhere(table: pd.DataFrame, step: int | None) -> str:
         return ""
     own = table if step is None else table[table["step"] == step]
     left = float(own.drop_duplicates("step")["memory"].fillna(0.0).mean())
-    return f"; {left:.0%} looked nowhere, the map is of the rest" if left >= 0.005 else ""
+    return f"{left:.0%} looked nowhere, the map is of the rest" if left >= 0.005 else ""
 
 
 def _made_of(table: pd.DataFrame) -> str:
