@@ -100,6 +100,8 @@ def mean_before(panel: Panel, values: np.ndarray, origins: Origins) -> np.ndarra
     seen = np.isfinite(values)
     plain = np.where(seen, values, 0.0)
     mean = np.full(len(origins.end), np.nan)
+    if not len(mean):
+        return mean
     order = np.argsort(origins.series, kind="stable")
     groups, first = np.unique(origins.series[order], return_index=True)
     for series, members in zip(groups, np.split(order, first[1:]), strict=True):
