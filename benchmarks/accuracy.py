@@ -7,6 +7,7 @@ stopped. ``--inner`` judges choices without the test part: the same protocol one
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import sys
@@ -283,7 +284,9 @@ def run_suite(suite: Suite, asked: argparse.Namespace, folder: Path = FOLDER) ->
     failed, job, case = [], None, ""
     for run in runs(suite, asked):
         if (folder / f"{run.key}.json").exists() and not (asked.force or asked.inner):
-            print(f"{run.key}: kept")
+            measured = json.loads((folder / f"{run.key}.json").read_text(encoding="utf-8")).get("command")
+            again = command(run, given(run, train), asked.threads)
+            print(f"{run.key}: kept" + ("" if measured == again else f", measured by {measured}"))
             continue
         if run.model in PEERS and not PEERS_PYTHON.exists():
             print(f"{run.key}: skipped, {ABSENT}")
@@ -328,6 +331,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure the asked suites; exit status 1 where a run failed."""
     asked = parse()
+    if asked.max_steps and not asked.inner:
+        raise SystemExit("--max-steps is for trials, whose results no table shows: give --inner, too")
     torch.set_num_threads(asked.threads)
     failed = []
     for name in asked.suite or SUITES:

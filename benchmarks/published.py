@@ -143,7 +143,8 @@ def _small_demand(found: Results) -> list[Target]:
     whole = list(found.cases)
     targets = []
     if found.measured(OURS, NEITHER) == whole:
-        ratio, case = list(ratios(found, OURS, NEITHER, "mae").values()), found.case(OURS)
+        both = found.paired(OURS, NEITHER)
+        ratio, case = list(ratios(both, OURS, NEITHER, "mae").values()), both.case(OURS)
         targets.append(Target(case, asked[0], _change(fmean(ratio)), fmean(ratio) <= 0.92))
         targets.append(Target(case, asked[1], f"{_change(max(ratio))} at worst", max(ratio) <= 1.01))
     else:

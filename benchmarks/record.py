@@ -19,9 +19,10 @@ THREADS = int(os.environ.get("OPENBOOK_BENCH_THREADS", "2"))
 
 
 def commit() -> str:
-    """The commit measured, with a mark where the source was changed since."""
+    """The commit measured, with a mark where the source, or what measures it, was changed since."""
     name = _git("rev-parse", "--short", "HEAD")
-    return f"{name}+changes" if _git("status", "--porcelain", "--", "src") else name
+    changed = _git("status", "--porcelain", "--", "src", "benchmarks/*.py", "benchmarks/peers")
+    return f"{name}+changes" if changed else name
 
 
 def _git(*arguments: str) -> str:
@@ -40,10 +41,14 @@ def processor(facts: Path = Path("/proc/cpuinfo")) -> str:
     return f"{platform.machine()} ({', '.join(parts)})" if parts else platform.machine()
 
 
+_BEGUN = commit()  # of the code that this process has imported: a commit made while it measures is not what ran
+
+
 def write_result(name: str, values: dict[str, Any], folder: Path = RESULTS, threads: int = THREADS) -> Path:
     """Write one result with what is needed to repeat it; versions of another environment are kept where they are given."""
-    facts = {"commit": commit(), "machine": machine() | {"processor": processor(), "threads": threads}}
-    whole = {"versions": versions()} | values | facts
+    facts = {"commit": _BEGUN, "machine": machine() | {"processor": processor(), "threads": threads}}
+    kernels = {"kernels": os.environ["OPENBOOK_KERNELS"]} if os.environ.get("OPENBOOK_KERNELS") else {}
+    whole = {"versions": versions()} | values | facts | kernels
     return write_text_whole(folder / f"{name}.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import torch
 
 from benchmarks.one_step import Task, ridge, run_model, truth
 from benchmarks.record import DATA, RESULTS, THREADS, write_result
+from benchmarks.speed import as_the_command_line, in_turn, make_batch, ours
 from openbook.models.darnn import DarnnConfig
 from openbook.models.day_to_day import DayToDayConfig
 from openbook.models.seq2seq import LuongConfig
@@ -146,42 +146,22 @@ def days(seed: int) -> dict[str, Any]:
 
 
 def step_time(seed: int) -> dict[str, Any]:
-    """Training steps of ``darnn`` as multiples of ``luong``'s, interleaved; T 24, 13 features, D 128, B 128."""
-    from openbook.models.base import ModelShape
-    from openbook.models.registry import build_model
-    from openbook.windows.batch import Batch
-
+    """Training steps of ``darnn`` as multiples of ``luong``'s, timed as ``speed`` does; T 24, 13 features, D 128, B 128."""
     torch.set_num_threads(THREADS)
-    B, T, F, K, D = 128, 24, 13, 5, 128
     configs = {
-        "luong": LuongConfig(hidden_size=D),
-        "luong, time only": LuongConfig(hidden_size=D, axis="time"),
-        "two_pass": DarnnConfig(hidden_size=D),
-        "recurrent": DarnnConfig(hidden_size=D, form="recurrent"),
+        "luong": LuongConfig(hidden_size=128),
+        "luong, time only": LuongConfig(hidden_size=128, axis="time"),
+        "two_pass": DarnnConfig(hidden_size=128),
+        "recurrent": DarnnConfig(hidden_size=128, form="recurrent"),
     }
     found: dict[str, Any] = {}
+    torch.set_flush_denormal(True)
     for H in (1, 24):
-        generator = torch.Generator().manual_seed(seed)
-        shape = ModelShape(F, F + K, K, T, H, (0.1, 0.5, 0.9))
-        x, known = (torch.randn(B, n, w, generator=generator) for n, w in ((T, F + K), (H, K)))
-        seen, ahead = (torch.ones(B, n, w, dtype=torch.bool) for n, w in ((T, F), (H, K)))
-        y, one = torch.randn(B, H, 1, generator=generator), torch.ones(B, 1)
-        batch = Batch(
-            x, seen[..., 0], seen, known, ahead, y, ahead[..., :1], one, one.double(), one.double(), -one[:, 0].long()
-        )
-        models = {name: build_model(config, shape, seed) for name, config in configs.items()}
-        optimisers = {name: torch.optim.AdamW(model.parameters(), fused=True) for name, model in models.items()}
-        taken: dict[str, list[float]] = {name: [] for name in models}
-        for _ in range(25):
-            for name, model in models.items():
-                begin = time.perf_counter()
-                torch.autograd.backward((model(batch).quantile_BHMQ - y[..., None]).abs().mean())
-                optimisers[name].step()
-                optimisers[name].zero_grad()
-                taken[name].append(time.perf_counter() - begin)
-        middle = {name: median(values[5:]) for name, values in taken.items()}
+        batch, shape = make_batch(128, 24, H, 13, seed)
+        middle = in_turn({name: ours(config, batch, shape, seed) for name, config in configs.items()}, 25)
         found[f"ms, H {H}"] = {name: round(1e3 * value, 1) for name, value in middle.items()}
         found[f"times luong, H {H}"] = {name: round(value / middle["luong"], 2) for name, value in middle.items()}
+    torch.set_flush_denormal(False)
     return {"step": found}
 
 
@@ -206,6 +186,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--force", action="store_true", help="measure again what has a result")
     asked = parser.parse_args()
+    if asked.case == ["darnn_step"]:
+        as_the_command_line("benchmarks.reference")
     torch.set_num_threads(THREADS)
     for name in asked.case or CASES:
         data, run = CASES[name]

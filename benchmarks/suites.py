@@ -188,8 +188,8 @@ def one_step(name: str, file: str, season: int, loss: Loss, about: str) -> Suite
 _ROOM = "Room temperature every 15 minutes, one step, 3200/400/537 rows, window 10, in °C; inputs "
 _DUST = "Fine dust in Beijing, one hour ahead, 60/20/20, window 10."
 _YEAR = (
-    "Half-hourly demand of Victoria, the last year as test, a day ahead at midnight; holiday and the temperature, as it came, "
-    "known ahead."
+    "Half-hourly demand of Victoria, the last year as test, a day ahead at midnight (23:00 in the half of the year with the "
+    "other clock); holiday and the temperature, as it came, known ahead."
 )
 _M4 = "The official last 48 steps of 414 series, one global model; MASE with season 24, sMAPE as the competition defined it."
 _SHORT = (*_STATISTICAL, "auto_arima")  # a seasonal ARIMA is for series this short

@@ -41,10 +41,14 @@ class Case:
 
     @property
     def command(self) -> str:
-        """The command of the runs; N stands for the seed where there are several."""
+        """The command that measures the runs again, also where there is a result; N stands for the seed of several."""
         if not self.runs:
             return "–"
         text = str(self.runs[0].get("command", "–"))
+        threads = self.runs[0].get("machine", {}).get("threads", 2)
+        if text.startswith("python -m benchmarks."):
+            text += "" if "--force" in text else " --force"
+            text = text if threads == 2 or "--threads" in text else f"OPENBOOK_BENCH_THREADS={threads} {text}"
         return re.sub(r"--seed \d+", "--seed N", text) if len(self.runs) > 1 else text
 
     def scores(self) -> Scores:

@@ -76,7 +76,7 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what computes."""
-    packages = ("torch", "numpy", "pandas", "utilsforecast", "statsforecast")
+    packages = ("torch", "numpy", "numba", "llvmlite", "pandas", "utilsforecast", "statsforecast")
     found = {"openbook": __version__, "python": platform.python_version()}
     for package in packages:
         try:
