@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from openbook.data.audit import inspect_table
     from openbook.data.calls import simulate_calls
     from openbook.data.table import read_table
-    from openbook.errors import OpenBookError
+    from openbook.errors import DataError, MissingDependencyError, ModelFileError, OpenBookError, UsageError
     from openbook.forecast.floor import Floor
     from openbook.forecast.forecaster import Forecaster, load
     from openbook.models.darnn import DarnnConfig
@@ -28,13 +28,17 @@ _HOME = {
     "Backtest": "openbook.backtesting",
     "BahdanauConfig": "openbook.models.seq2seq",
     "DarnnConfig": "openbook.models.darnn",
+    "DataError": "openbook.errors",
     "DayToDayConfig": "openbook.models.day_to_day",
     "Floor": "openbook.forecast.floor",
     "Forecaster": "openbook.forecast.forecaster",
     "LuongConfig": "openbook.models.seq2seq",
+    "MissingDependencyError": "openbook.errors",
+    "ModelFileError": "openbook.errors",
     "OpenBookConfig": "openbook.models.openbook",
     "OpenBookError": "openbook.errors",
     "TrainConfig": "openbook.training.loop",
+    "UsageError": "openbook.errors",
     "backtest": "openbook.backtesting",
     "inspect_table": "openbook.data.audit",
     "load": "openbook.forecast.forecaster",
@@ -46,13 +50,17 @@ __all__ = [
     "Backtest",
     "BahdanauConfig",
     "DarnnConfig",
+    "DataError",
     "DayToDayConfig",
     "Floor",
     "Forecaster",
     "LuongConfig",
+    "MissingDependencyError",
+    "ModelFileError",
     "OpenBookConfig",
     "OpenBookError",
     "TrainConfig",
+    "UsageError",
     "__version__",
     "backtest",
     "inspect_table",

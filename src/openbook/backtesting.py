@@ -10,8 +10,9 @@ import pandas as pd
 
 from openbook.data.panel import ID, TARGET, TIME
 from openbook.errors import DataError, UsageError
-from openbook.evaluation.backtest import BacktestResult, Plan, run_backtest, write_backtest
+from openbook.evaluation.backtest import ALWAYS, BacktestResult, Plan, run_backtest, write_backtest
 from openbook.forecast.arguments import ColumnNames, Restore, check_alias, check_free, check_names, is_path
+from openbook.forecast.choice import Parts
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
@@ -19,6 +20,9 @@ from openbook.forecast.remarks import warn_of_guessed_targets
 from openbook.forecast.targets import read_series
 from openbook.outputs import check_folder
 from openbook.report.page import write_report
+
+# Columns of scores and look-ups, beside those of parts: as names of id, time or target they would stand there twice.
+_SCORES = ("mae", "rmse", "mase", "lag_mase", "wape", "smape", "pinball", "missing", "seconds_fit", "seconds_predict")
 
 
 class Backtest:
@@ -96,7 +100,7 @@ def backtest(  # noqa: PLR0913 (what cross_validation takes, for several models)
     first = next(iter(own.values()))
     plan = Plan(first.h, n_windows, step_size, order, check_levels(level), refit, limit_s, tuple(own))
     asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else ()))
-    check_free(asked, ("model",))
+    check_free(asked, ("model", *Parts._fields, *_SCORES, *ALWAYS, *order), ("coverage_",))
     for name in own:
         check_names(asked, name)
     table, names, restore = read_series(df, id_col, time_col, target_col)

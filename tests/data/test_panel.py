@@ -224,9 +224,9 @@ def test_the_hour_that_comes_twice_is_two_steps() -> None:
 
 
 def test_tables_with_and_without_zones_do_not_mix() -> None:
-    panel = make_panel(_frame())
+    panel = make_panel(_frame(ds=pd.date_range("2024", periods=4, freq="h")))
     with pytest.raises(DataError) as caught:
-        panel.own_times(pd.Series(pd.date_range("2024", periods=2, tz="UTC")))
+        panel.own_times(pd.Series(pd.date_range("2024", periods=2, freq="h", tz="UTC")))
     assert caught.value.code == "time_zone_mismatch"
     zoned = make_panel(_frame(ds=pd.date_range("2024", periods=4, tz="Asia/Seoul")))
     with pytest.raises(DataError, match="Asia/Seoul"):

@@ -36,6 +36,12 @@ def ends(*counts: int) -> Origins:
     return Origins(np.repeat(np.arange(len(counts)), counts), rows)
 
 
+def latest(panel: Panel, *counts: int) -> Origins:
+    """Windows of two steps that end each series, one row after the other, so many of each."""
+    rows = [panel.offsets[k + 1] - 2 - np.arange(count)[::-1] for k, count in enumerate(counts)]
+    return Origins(np.repeat(np.arange(len(counts)), counts), np.concatenate(rows))
+
+
 def test_a_model_that_is_best_stands_alone() -> None:
     told, truth = errors(1.0, 1.2, 3.0)
     choice, decision = choose(make(), ends(60), told, truth, NAMES, absolute)
@@ -78,8 +84,9 @@ def test_a_series_with_evidence_chooses_for_itself() -> None:
     assert "choose for themselves" in decision.why
     told[2, 81:] = 0.1  # nineteen windows that fill ten stretches of two steps, and eighteen that fill nine
     told[2, :81] = 3.0
-    assert "s1" in choose(make(2), ends(81, 19), told, truth, NAMES, absolute)[0].by_series
-    assert "s1" not in choose(make(2), ends(82, 18), told, truth, NAMES, absolute)[0].by_series
+    for panel in (make(2), make(2).until(np.array([8, 7]))):  # wherever the first row of a series stands
+        assert "s1" in choose(panel, latest(panel, 81, 19), told, truth, NAMES, absolute)[0].by_series
+        assert "s1" not in choose(panel, latest(panel, 82, 18), told, truth, NAMES, absolute)[0].by_series
 
 
 def test_a_series_keeps_the_model_where_no_floor_alone_does_better() -> None:
@@ -139,7 +146,9 @@ def test_a_series_is_itself_whether_a_table_holds_its_number_as_7_or_as_7_0() ->
     """A merge makes whole numbers floats."""
     own = Choice(("model", "skip"), (1.0, 0.0), {"7": (0.0, 1.0)})
     for name in (7, 7.0, np.float64(7), np.int32(7), "7"):
-        assert own.shares_of(cast("Panel", SimpleNamespace(ids=[name])), np.array([0])).tolist() == [[0.0, 1.0]]
+        assert own.shares_of(cast("Panel", SimpleNamespace(ids=np.array([name], object))), np.array([0])).tolist() == [
+            [0.0, 1.0]
+        ]
     table = pd.DataFrame({"unique_id": pd.Series([7] * 9 + [8] * 9, dtype=object), "ds": [*range(9)] * 2, "y": 1.0})
     told = ob.Floor("naive", 2).fit(table).predict()
     assert told["unique_id"].tolist() == [7, 7, 8, 8]  # and names come back as they were

@@ -112,8 +112,33 @@ def test_levels_are_nested_in_those_that_were_trained() -> None:
     assert nested((0.5,), [90, 60]) == (60.0, 90.0)
 
 
-def test_of_fewer_than_ten_scores_the_largest_counts() -> None:
-    for n, expected in ((9, 8.0), (10, 5.0)):  # the sixth smallest of ten is that of 50 % with its finite-sample factor
+def test_a_single_step_counts_its_own_scores_however_few() -> None:
+    for n, expected in ((1, 0.0), (3, 1.0), (9, 4.0), (10, 5.0)):  # ranks of 50 % with the finite-sample factor
         truth = np.arange(float(n))[:, None]
         found = Calibration((0.1, 0.5, 0.9), np.zeros((n, 1, 3)), truth).margins(50.0)
         assert found.tolist() == [expected]
+
+
+def test_a_step_with_few_scores_borrows_those_of_its_neighbours() -> None:
+    """One window of 24 steps: twenty scores around each step, the 17th of which is that of 80 %."""
+    found = Calibration((0.1, 0.5, 0.9), np.zeros((1, 24, 3)), np.arange(24.0)[None], independent=1).margins(80.0)
+    assert found[[0, 12, 23]].tolist() == [16.0, 19.0, 20.0]
+    assert np.abs(np.diff(found)).max() <= 2
+
+
+def test_a_band_is_not_moved_in_by_a_handful_of_scores() -> None:
+    band = np.tile([-10.0, 0.0, 10.0], (20, 1, 1))
+    for n, expected in ((1, 0.0), (9, 0.0), (10, -10.0)):
+        assert Calibration((0.1, 0.5, 0.9), band[:n], np.zeros((n, 1))).margins(80.0).tolist() == [expected]
+
+
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_bands_of_a_few_windows_hold_about_what_they_say(n: int) -> None:
+    """Model quantiles as they should be: with one window a band of 80 or 95 % held half of the truth."""
+    rng, edge = np.random.default_rng(n), 1.2816
+    held = []
+    for _ in range(200):
+        truth, quantile = rng.normal(size=(n, 12)), np.tile([-edge, 0.0, edge], (n, 12, 1))
+        margin = Calibration((0.1, 0.5, 0.9), quantile, truth, independent=1).margins(80.0)
+        held.append((np.abs(rng.normal(size=12)) <= edge + margin).mean())
+    assert 0.78 <= np.mean(held) <= 0.97

@@ -108,3 +108,43 @@ def test_an_interrupt_while_bands_are_fitted_keeps_what_was_validated(monkeypatc
     model = ob.Forecaster(4, model=ob.OpenBookConfig(window=24, book=0, n_models=1), train=FAST).fit(table(300))
     assert model.interrupted()
     assert model.predict(level=[80])["OpenBook-lo-80"].notna().all()
+
+
+@pytest.mark.parametrize("limit", [None, "120", True])
+def test_a_time_limit_is_a_number(limit: Any) -> None:
+    with pytest.raises(UsageError, match="limit_s"):
+        Plan(4, limit_s=limit)
+
+
+@pytest.mark.parametrize("refit", [None, "yes", 2.7, -1])
+def test_refitting_is_counted_in_windows(refit: Any) -> None:
+    with pytest.raises(UsageError, match="refit as a whole number"):
+        Plan(4, refit=refit)
+    with pytest.raises(UsageError, match="refit as a whole number"):
+        ob.Floor("naive", 4).cross_validation(table(), refit=refit)
+
+
+@pytest.mark.parametrize("name", ["skip", "attended", "mase", "seconds_fit", "ridge", "coverage_80", "model"])
+def test_a_backtest_keeps_the_names_of_its_own_columns(name: str) -> None:
+    with pytest.raises(UsageError, match="other names for id, time and target"):
+        ob.backtest(table(y=name), [ob.Forecaster(4, model="luong", train=FAST)], target_col=name)
+
+
+def test_inputs_are_named_by_any_list() -> None:
+    frame = table().assign(promo=1.0, stock=np.arange(120.0))
+    for names in (frame.columns[3:], frame.columns[3:].to_numpy(), ["promo", "stock"]):
+        assert ob.Forecaster(4, hist_exog_list=names).hist_exog_list == ("promo", "stock")
+        assert ob.Floor("ridge", 4, hist_exog_list=names).hist_exog_list == ("promo", "stock")
+    told = ob.inspect_table(frame, futr="promo", hist="stock")  # type: ignore[arg-type]
+    assert {column.name: column.role for column in told.columns}["stock"] == "hist"
+    assert not any(finding.code == "F34-missing-column" for finding in told.findings)
+
+
+def test_decisions_bring_the_season_they_are_counted_in_and_give_way_to_arguments() -> None:
+    parts = {"segment": 2, "book": 4, "mixing": False, "cycle": False, "n_models": 1}
+    told = {"input_size": 12, "scaling": "last", "season_length": 6, **parts}
+    for kept in (told, {name: {"value": value} for name, value in told.items()}):
+        made = ob.Forecaster.from_decisions(kept, 4)
+        assert (made.season_length, made.scaling, made.config.window) == (6, "last", 12)  # type: ignore[attr-defined]
+    other = ob.Forecaster.from_decisions(told, 4, scaling="standard", season_length=12)
+    assert (other.season_length, other.scaling) == (12, "standard")

@@ -113,7 +113,12 @@ def test_change_scale_is_the_root_mean_square_over_three_lags() -> None:
     prepared = prepare(line, make_layout(line, h=4, window=2))
     # Lags 1, 2 and 4 of a line of slope one: mean of 1, 4 and 16; one lag only, then none, near the start.
     scale = change_scale(prepared, Origins(np.zeros(3, int), np.array([5, 2, 1])))
-    np.testing.assert_allclose(scale, [np.sqrt(7), 1, 1])
+    np.testing.assert_allclose(scale, [np.sqrt(7), 1, 0])
+    flat = make_panel(frame.assign(y=0.1 + 0.2))
+    scale = change_scale(
+        prepare(flat, make_layout(flat, h=4, window=2)), Origins(np.zeros(2, int), np.array([5, 1])), 0.5
+    )
+    np.testing.assert_allclose(scale, [0.15, 0.15])  # half of its level, also where sums of it are rounded
 
 
 def test_gaps_are_bridged_by_lines_within_a_series() -> None:

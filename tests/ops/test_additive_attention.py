@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -221,3 +224,21 @@ def test_kernels_compiled_of_older_sources_are_forgotten(tmp_path: Path) -> None
     Kernel.stats.cache_path = str(tmp_path / "cache" / other.name)  # no folder: nothing can be written there
     forget_older(Kernel(), made_of="third")
     assert sorted(file.suffix for file in (tmp_path / "cache").iterdir() if file.suffix == ".nbi") == [".nbi", ".nbi"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of file sizes there")
+def test_what_can_not_be_kept_on_disk_is_compiled_all_the_same() -> None:
+    """A full disk, or a quota that is used up: the folder is there, and its files can not be written."""
+    script = """
+import resource, warnings
+import torch
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+from openbook.ops.additive_attention import additive_attention
+query, key, value = (torch.randn(2, 3, 4) for _ in range(3))
+print(additive_attention(query, key, value, torch.ones(4))[1].sum().item())
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        env = os.environ | {"NUMBA_CACHE_DIR": folder, "OPENBOOK_KERNELS": "numba", "PYTHONDONTWRITEBYTECODE": "1"}
+        ran = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert float(ran.stdout) == pytest.approx(6.0)

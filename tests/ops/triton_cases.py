@@ -23,7 +23,7 @@ class Attention:
     T: int = 33
     A: int = 7
     D: int = 5
-    mask: int = 0  # 2: [B, T], 3: [B, H, T]
+    mask: int = 0  # 1: [B, 1, T], 2: [B, T], 3: [B, H, T]
     bias: bool = False
     value: bool = True
     wide: bool = False
@@ -125,7 +125,7 @@ def attend(op: Callable[..., Any], case: Attention, dtype: torch.dtype, device: 
     value = numbers.give("value", numbers.draw(B, T, case.D)) if case.value else None
     score = numbers.give("score", numbers.draw(A))
     bias = numbers.give("bias", numbers.draw(H, T)) if case.bias else None
-    mask = numbers.open_(*((B, T) if case.mask == 2 else (B, H, T))) if case.mask else None
+    mask = numbers.open_(*{1: (B, 1, T), 2: (B, T), 3: (B, H, T)}[case.mask]) if case.mask else None
     context, weight = op(query, key, value, score, mask, bias)
     outputs = {"context": context, "weight": weight}
     return numbers.gradients(

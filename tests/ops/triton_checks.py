@@ -33,6 +33,7 @@ ATTENTION = [
     Attention(B=3, H=1, T=200, A=65, mask=2),
     Attention(H=2, T=1100, A=3, D=2, mask=3, bias=True),
     Attention(mask=3, value=False, bias=True),
+    Attention(H=3, mask=1),
     Attention(read="context", bias=True),
     Attention(read="weight"),
     Attention(wide=True, mask=2),

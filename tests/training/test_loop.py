@@ -21,7 +21,8 @@ from openbook.models.base import ModelShape
 from openbook.models.registry import build_model
 from openbook.models.seq2seq import LuongConfig
 from openbook.training import loop
-from openbook.training.loop import History, TrainConfig, index_to, pick_device, teaching_probability, train_model
+from openbook.training.device import pick_device
+from openbook.training.loop import History, TrainConfig, index_to, teaching_probability, train_model
 from openbook.training.losses import attention_entropy
 from openbook.windows.sampler import Layout, Split, WindowShape, gather, make_resident, split_windows
 from openbook.windows.scaling import fit_columns

@@ -117,14 +117,15 @@ def inspect_table(
         return Audit(0, 0, None, (), None, None, (), (_refusal("F00-unreadable", error),))
     findings: list[Finding] = []
     notes = tuple(table.attrs["notes"])
+    futr, hist, stat = ((told,) if isinstance(told, str) else tuple(map(str, told)) for told in (futr, hist, stat))
     rows, absent = len(table), [name for name in (*futr, *hist, *stat) if name not in table.columns]
     findings.extend(_absent_column(name, table) for name in absent)
     own = {ID: id_col, TIME: time_col, TARGET: target_col if isinstance(target_col, str) else ", ".join(target_col)}
-    view = _view(table, own, freq, tuple(futr), findings)
+    view = _view(table, own, freq, futr, findings)
     if view is None:
         return Audit(rows, int(table[ID].nunique()), None, (), None, None, (), _sorted(findings), notes)
     seasons, season_findings = find_seasons(view)
-    columns, column_findings = check_columns(view, tuple(futr), tuple(hist), tuple(stat))
+    columns, column_findings = check_columns(view, futr, hist, stat)
     if view.freq is not None:
         findings.extend(check_time(view))
     findings.extend([*season_findings, *check_values(view), *column_findings])

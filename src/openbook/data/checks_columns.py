@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
 from itertools import combinations
 
 import numpy as np
@@ -139,7 +141,21 @@ def _calendar_field(values: np.ndarray, view: View) -> str | None:
     seen = values[rows].astype(np.int64)
     if len(np.unique(seen)) > 400:
         return None
-    stamps = pd.DatetimeIndex(view.times[rows])
+    stamps, codes = pd.DatetimeIndex(view.times[rows]), np.unique(seen, return_inverse=True)[1]
+    for field, part in _fields(stamps.as_unit("ns").asi8.tobytes()):
+        table = np.zeros((part.max() + 1, codes.max() + 1), np.int64)
+        np.add.at(table, (part, codes), 1)
+        # A part seen only once says nothing; enough rows must confirm the rule.
+        if len(table) > 1 and len(rows) >= 5 * len(table) and table.max(axis=1).sum() >= 0.999 * len(rows):
+            if (table.argmax(axis=1) != table.argmax(axis=1)[0]).any() and _repeats(stamps, field):
+                return field
+    return None
+
+
+@lru_cache(maxsize=1)  # a thousand columns of one table ask for the same rows
+def _fields(nanoseconds: bytes) -> list[tuple[str, np.ndarray]]:
+    """The parts of stamps, each by the number of its value."""
+    stamps = pd.DatetimeIndex(np.frombuffer(nanoseconds, np.int64).view("datetime64[ns]"))
     fields = {
         "hour": stamps.hour,
         "weekday": stamps.day_of_week,
@@ -151,16 +167,7 @@ def _calendar_field(values: np.ndarray, view: View) -> str | None:
         "week": stamps.isocalendar().week.to_numpy(),
         "day of the year": stamps.day_of_year,
     }
-    codes = np.unique(seen, return_inverse=True)[1]
-    for field, parts in fields.items():
-        part = np.unique(np.asarray(parts), return_inverse=True)[1]
-        table = np.zeros((part.max() + 1, codes.max() + 1), np.int64)
-        np.add.at(table, (part, codes), 1)
-        # A part seen only once says nothing; enough rows must confirm the rule.
-        if len(table) > 1 and len(rows) >= 5 * len(table) and table.max(axis=1).sum() >= 0.999 * len(rows):
-            if (table.argmax(axis=1) != table.argmax(axis=1)[0]).any() and _repeats(stamps, field):
-                return field
-    return None
+    return [(field, np.unique(np.asarray(parts), return_inverse=True)[1]) for field, parts in fields.items()]
 
 
 def _repeats(stamps: pd.DatetimeIndex, field: str) -> bool:
@@ -281,13 +288,13 @@ def _ahead(view: View, columns: dict[str, np.ndarray]) -> Iterator[tuple[str, in
 
 
 def _twins(view: View, findings: list[Finding], leaks: dict[str, str]) -> dict[str, str]:
-    """Columns equal to an earlier one, found by a fingerprint of their bytes."""
+    """Columns equal to an earlier one, found by a fingerprint of their bytes: these would be a second table."""
     seen: dict[bytes, str] = {}
     twins: dict[str, str] = {}
     for name, values in view.inputs.items():
         if name in leaks or np.isnan(values).all() or np.nanmin(values) == np.nanmax(values):
             continue
-        mark = np.where(values == 0, 0.0, values).tobytes()  # -0.0 equals 0.0
+        mark = blake2b(np.where(values == 0, 0.0, values).tobytes()).digest()  # -0.0 equals 0.0
         if mark in seen:
             twins[name] = seen[mark]
         else:

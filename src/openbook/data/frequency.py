@@ -32,7 +32,9 @@ _RENAMED = {
     "A": "YE",
     "AS": "YS",
 }
-_ON_WALL = "; stamps that keep their local clock when clocks change fit without zone (ds.dt.tz_localize(None))"
+# What stamps that do not fit may have come from, beside what else to do about it.
+SHIFTS = "; stamps that keep their local clock when clocks change fit without zone (ds.dt.tz_localize(None))"
+LOCAL_DAYS = "; days that begin at midnight of another zone fit in that zone (ds.dt.tz_convert('Europe/Berlin'))"
 # A grid this many times longer than its table, and longer than a million rows, comes from a wrong stamp or frequency.
 _MAX_GROWTH, _MAX_FREE_ROWS = 20, 1_000_000
 
@@ -86,6 +88,19 @@ def same_freq(one: Freq, other: Freq) -> bool:
         # Quarters from January, April, July and October are the same ones.
         return bool((first.startingMonth - second.startingMonth) % 3 == 0)
     return bool(first == second)
+
+
+def unanchored(freq: Freq) -> Freq:
+    """A step without the weekday or the month it is counted from: series that differ in these alone step alike.
+
+    >>> unanchored("W-MON"), unanchored("2QS-FEB"), unanchored("YE-JUN"), unanchored("h")
+    ('7D', '6MS', '12ME', 'h')
+    """
+    parts = None if isinstance(freq, int) else re.fullmatch(r"(\d*)(W|QS|QE|YS|YE)(?:-[A-Z]{3})?", freq)
+    if parts is None:
+        return freq
+    times = int(parts[1] or 1)
+    return f"{7 * times}D" if parts[2] == "W" else f"{ {'Q': 3, 'Y': 12}[parts[2][0]] * times }M{parts[2][1]}"
 
 
 def infer_freq(ids: pd.Series, times: pd.Series) -> Freq:
@@ -211,11 +226,13 @@ class _Grid(NamedTuple):
     step: int
 
 
-def regular_grid(frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str, zone: str | None = None) -> pd.DataFrame:
+def regular_grid(
+    frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str, zone: str | None = None, *, hint: str = ""
+) -> pd.DataFrame:
     """Every series on its full grid from its first to its last stamp, new rows NaN, sorted by series and time.
 
     Stamps of a series must be unique. Each series keeps its own phase (one may read at :00, another at :30). ``zone``: the
-    time zone to name stamps in, where they are UTC.
+    time zone to name stamps in, where they are UTC; ``hint``: what else may help stamps that do not fit.
     Raises ``DataError`` for stamps between grid points and for grids that would be almost only gaps.
 
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 5, 3, 9], "y": [1.0, 5.0, 3.0, 9.0]})
@@ -231,13 +248,14 @@ def regular_grid(frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str, zo
     grid = _lay(ids, times, freq)
     off = grid.place < 0
     if off.any():
-        row = int(np.flatnonzero(off)[0])
+        row, usual = int(np.flatnonzero(off)[0]), _fitting(frame[id_col], frame[time_col]) if off.mean() > 0.5 else None
+        other = f"pass freq={usual!r}, or none to infer it"
         raise DataError(
             "mixed_frequencies",
             expected=f"stamps {freq} apart within a series",
             got=f"{int(off.sum())} stamp(s) between the grid points",
             where=f"series {ids[row]!r}, {stamp_text(times[row], zone)}",
-            fix="round the stamps, resample the table, or pass the finer freq" + (_ON_WALL if zone else ""),
+            fix=other if usual else "round the stamps, resample the table, or pass the finer freq" + hint,
         )
     total = int(grid.sizes.sum())
     if total > _MAX_FREE_ROWS and total > _MAX_GROWTH * len(frame):
@@ -256,6 +274,15 @@ def regular_grid(frame: pd.DataFrame, freq: Freq, id_col: str, time_col: str, zo
     full = frame.reset_index(drop=True).reindex(source).reset_index(drop=True)
     stamps = _stamps(grid, times, steps)
     return full.assign(**{id_col: np.repeat(ids[grid.first], grid.sizes), time_col: stamps})[list(frame.columns)]
+
+
+def _fitting(ids: pd.Series, times: pd.Series) -> Freq | None:
+    """The frequency that sorted stamps have by themselves, None where they do not lie on it either."""
+    try:
+        own = infer_freq(ids, times)
+    except DataError:
+        return None
+    return own if (_lay(ids.to_numpy(), times.to_numpy(), own).place >= 0).all() else None
 
 
 def grid_gaps(ids: np.ndarray, times: np.ndarray, freq: Freq) -> tuple[np.ndarray, np.ndarray]:

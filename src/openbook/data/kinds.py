@@ -59,7 +59,7 @@ def _to_polars(result: pd.DataFrame, schema: dict[str, Any]) -> Any:
             continue  # dates that came as one number have no number of their own
         if name in schema and kind != schema[name] and (kind.is_temporal() or _holds(schema[name], restored[name])):
             wanted[name] = schema[name]
-        elif name in schema and schema[name].is_integer() and kind.is_integer():
+        elif name in schema and schema[name].is_integer() and kind.is_integer() and _fits(schema[name], restored[name]):
             wanted[name] = schema[name]
         elif name not in schema and kind.is_temporal() and len(clocks) == 1:
             wanted[name] = clocks[0]
@@ -75,6 +75,11 @@ def _holds(kind: Any, column: Any) -> bool:
     if isinstance(kind, pl.Enum):
         return set(column.drop_nulls()) <= set(kind.categories)
     return kind in (pl.String, pl.Categorical)
+
+
+def _fits(kind: Any, column: Any) -> bool:
+    """Whether an integer type holds a column's values: results have a ``step`` of their own."""
+    return bool(column.cast(kind, strict=False).null_count() == column.null_count())
 
 
 def _written(frame: Any, names: Sequence[str]) -> Any:

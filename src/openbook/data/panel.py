@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.conventions import STAYS_TEXT
-from openbook.data.frequency import Freq, check_freq, future_times, infer_freq, regular_grid
+from openbook.data.frequency import LOCAL_DAYS, SHIFTS, Freq, check_freq, future_times, infer_freq, regular_grid
 from openbook.data.ids import plain_ids, tell_apart
 from openbook.data.stamps import parse_stamps, stamp_text
-from openbook.data.zones import is_offset, meant, on_wall_clock, wall_times, zone_name
+from openbook.data.zones import are_same_days, meant, on_wall_clock, wall_times, zone_name
 from openbook.errors import DataError, reserved_column
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
 _MOST_ASKED = 10_000  # steps ahead that dates of two readings are compared with
+_TELLING = 1_000  # rows that tell at which time of day days begin
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Panel:
     clock of that zone for steps of a day and longer (a local day has 23 to 25 hours; its midnights stay midnights).
     ``static``: which of ``futr_columns``, the last ones, have one value per series. ``labels`` [N, S]: static text of each
     series (None: missing) in ``label_columns``, until it becomes static columns of 0 and 1. ``earlier`` [N]: the largest
-    absolute target of rows that were cut off before the first one, for series that have been zero since.
+    absolute target of rows that were cut off before the first one, for series that have been zero since, ``lowest`` [N] the
+    smallest target of these (infinity: none).
     """
 
     ids: np.ndarray
@@ -46,6 +48,7 @@ class Panel:
     label_columns: tuple[str, ...] = ()
     labels: np.ndarray | None = None
     earlier: np.ndarray | None = None
+    lowest: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,7 +71,10 @@ class Panel:
         alive, counts = np.unique(owner[keep], return_counts=True)
         begun = np.cumsum(keep) - np.concatenate([[0], np.cumsum(keep)])[self.offsets[:-1]][owner] > 0
         earlier = np.zeros(len(self)) if self.earlier is None else self.earlier.copy()
-        np.maximum.at(earlier, owner[~begun], np.nan_to_num(np.abs(self.target[~begun])))
+        lowest = np.full(len(self), np.inf) if self.lowest is None else self.lowest.copy()
+        cut = np.where(np.isfinite(self.target), self.target, np.nan)[~begun]
+        np.maximum.at(earlier, owner[~begun], np.nan_to_num(np.abs(cut)))
+        np.minimum.at(lowest, owner[~begun], np.nan_to_num(cut, nan=np.inf))
         return replace(
             self,
             ids=self.ids[alive],
@@ -79,6 +85,7 @@ class Panel:
             futr=self.futr[keep],
             labels=None if self.labels is None else self.labels[alive],
             earlier=earlier[alive],
+            lowest=lowest[alive],
         )
 
     def until(self, ends: np.ndarray) -> Panel:
@@ -144,12 +151,11 @@ class Panel:
         Days and longer steps of tables that name mere offsets are those of the local clock, whatever its offset.
         Raises ``DataError`` (``time_zone_mismatch``) where only one of the two tables names time zones.
         """
-        zone = getattr(stamps.dtype, "tz", None)
         if (
             on_wall_clock(self.freq)
             and pd.api.types.is_datetime64_any_dtype(stamps.dtype)
-            and all(each is None or is_offset(each) for each in (zone, self.timezone))
-        ):  # an offset of a local clock changes with the season, its days do not
+            and are_same_days(stamps, self.local_times(self.times[-_TELLING:]))
+        ):
             return stamps.dt.tz_localize(None).dt.tz_localize(self.timezone)
         if isinstance(stamps.dtype, pd.DatetimeTZDtype) != (self.timezone is not None):
             raise DataError(
@@ -191,7 +197,7 @@ def make_panel(
     frame = _without_duplicates(frame.sort_values([ID, TIME], kind="stable"), values, whole, utc_of)
     if freq is None:
         freq = infer_freq(frame[ID], frame[TIME])
-    frame = regular_grid(frame, freq, ID, TIME, utc_of)
+    frame = regular_grid(frame, freq, ID, TIME, utc_of, hint=SHIFTS if utc_of else LOCAL_DAYS if timezone else "")
     names = frame[ID].to_numpy()
     first = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
     return Panel(
@@ -300,7 +306,10 @@ def as_numbers(raw: pd.Series) -> tuple[pd.Series, pd.Series]:
     >>> as_numbers(pd.Series(["1.5", "", "many"]))[1].tolist()
     [False, False, True]
     """
-    if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_complex_dtype(raw.dtype):
+    plain = pd.api.types.is_numeric_dtype(raw.dtype) or pd.api.types.is_bool_dtype(
+        raw.dtype
+    )  # also truth values of Arrow
+    if plain and not isinstance(raw.dtype, pd.CategoricalDtype) and not pd.api.types.is_complex_dtype(raw.dtype):
         return raw.astype("float64"), pd.Series(False, index=raw.index)
     if isinstance(raw.dtype, pd.CategoricalDtype):
         return as_numbers(without_categories(raw))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from openbook.data.codes import are_quarters, check_counting
 from openbook.errors import DataError
 
 # Minutes stand behind a mark, or make four digits with the hour; a number behind the hour alone is never seconds.
@@ -27,14 +29,6 @@ _YEAR_LAST = re.compile(r"^(?P<one>\d{1,2})(?P<mark>[./-])\s*(?P<two>\d{1,2})[./
 _MONTH_NAME = re.compile(r"(?i)^(?=.*\b\d{4}\b)(?=.*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)).+$")
 _COMPACT = (6, 8, 10, 12, 14)  # digits of a year with its month, and of day, hour, minute and second beside them
 _MOSTLY = 0.9  # share of whole numbers that read as dates, from which on all are meant to be
-# Parts of a calendar that are written as one number but are no dates: digits, the last number of a year, what they are, and
-# what makes dates of them.
-_CODES = (
-    (5, 4, "year and quarter", "pd.to_datetime(dict(year=ds // 10, month=3 * (ds % 10) - 2, day=1))"),
-    (6, 13, "year and period of four weeks", "ds // 100 * 13 + ds % 100 (which counts on)"),
-    (6, 53, "year and week", 'pd.to_datetime(ds.astype(str) + "1", format="%G%V%u")'),
-    (7, 366, "year and day of the year", 'pd.to_datetime(ds.astype(str), format="%Y%j")'),
-)
 _MIDNIGHT = "24:00 is read as 00:00 of the next day"
 _ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2}|(?<=[T:.\d][.\d]\d)[+-]\d{2})\s*$")
 
@@ -126,7 +120,7 @@ def _whole_numbers(stamps: pd.Series, where: str) -> tuple[pd.Series, tuple[str,
         if not fine.all():
             raise _bad(stamps, fine, where, "dates as one number, such as the other rows have, year first")
         return parsed, tuple(f"{where}: {note}" for note in notes)
-    _check_counting(known.astype("int64"), where)
+    check_counting(known.astype("int64"), where)
     if numbers.isna().any():
         return numbers.astype("Int64"), ()
     return numbers.astype("int64"), ()
@@ -149,49 +143,10 @@ def _compact_dates(numbers: pd.Series) -> tuple[pd.Series, tuple[str, ...]] | No
     )
     bad = dates.isna()
     thirteen = width == 6 and bad.mean() > 1 / 26 and texts[bad].str.endswith("13").all()
-    if dates.notna().mean() < _MOSTLY or thirteen:  # periods of four weeks: thirteen a year
-        return None
+    if dates.notna().mean() < _MOSTLY or thirteen or (width == 6 and are_quarters(numbers[usual])):
+        return None  # periods of four weeks are thirteen a year, quarters four, halves two
     notes = [f"numbers such as {texts.iloc[0]} are read as dates"] + ([_MIDNIGHT] if late.any() else [])
     return pd.Series(dates.to_numpy("datetime64[ns]"), index=numbers.to_numpy()), tuple(notes)
-
-
-def _check_counting(numbers: pd.Series, where: str) -> None:
-    """Refuse numbers that leap at the end of every year or month: parts of a calendar written together, but no dates."""
-    ordered = np.unique(numbers)
-    leaps = np.flatnonzero(np.diff(ordered) > np.diff(ordered).min(initial=np.iinfo(np.int64).max))
-    if len(ordered) <= 2 or not len(leaps) or len(str(ordered[0])) != len(str(ordered[-1])):
-        return
-    for code, fix, places in _codes(ordered):
-        steps = np.diff(places)
-        usual = steps == np.median(steps)
-        if usual.mean() >= _MOSTLY and len(np.unique(np.diff(ordered)[usual])) > 1:
-            before, after = ordered[leaps[0] : leaps[0] + 2]
-            raise DataError(
-                "bad_stamps",
-                expected="dates, or whole numbers that count on evenly",
-                got=f"{before} followed by {after}: {code} as one number",
-                where=where,
-                fix=f"write dates, such as {fix} makes of them",
-            )
-
-
-def _codes(ordered: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
-    """What sorted numbers of one width may be, how to make dates of them, and which steps they would be."""
-    width = len(str(ordered[0]))
-    for digits, most, code, fix in _CODES:
-        year, rest = ordered // 10 ** (digits - 4), ordered % 10 ** (digits - 4)
-        if (
-            width == digits
-            and (year >= 1900).all()
-            and (year <= 2100).all()
-            and (rest >= 1).all()
-            and (rest <= most).all()
-        ):
-            yield code, fix, year * {53: 52, 366: 365}.get(most, most) + rest
-    days = pd.to_datetime(pd.Series(ordered).astype(str), format="%y%m%d", errors="coerce")
-    if width == len("yymmdd") and days.notna().all():
-        fix = 'pd.to_datetime(ds.astype(str), format="%y%m%d")'
-        yield "year, month and day", fix, days.to_numpy("datetime64[D]").astype(np.int64)
 
 
 def _day_first_numbers(texts: pd.Series) -> bool:
@@ -248,33 +203,44 @@ def _read(texts: pd.Series, where: str, day_first: bool | None) -> tuple[pd.Seri
     if texts.str.match(_MONTH_NAME).all():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            named = pd.to_datetime(texts, format="mixed", errors="coerce", dayfirst=True)
+            read = partial(pd.to_datetime, format="mixed", errors="coerce", dayfirst=True)
+            named, notes = _in_zones(texts, where, read)
         if named.notna().all():
-            return named, ()
+            return named, notes
         raise _bad(texts, named.notna().to_numpy(), where)
     wide = texts.str.match(_MONTH_NAME) | last["year"].notna() | found["year"].notna()
     raise _bad(texts, wide.to_numpy(bool), where)
 
 
 def _iso_texts(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]] | None:
+    try:
+        return _in_zones(texts, where, partial(pd.to_datetime, format="ISO8601"))
+    except (ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
+        return None
+
+
+def _in_zones(texts: pd.Series, where: str, read: Callable[..., pd.Series]) -> tuple[pd.Series, tuple[str, ...]]:
+    """Texts that ``read`` understands, all of which name their offset from UTC, or none."""
     zoned = texts.str.contains(_ZONED) & texts.str.contains(r":|\dT\d")
     if zoned.any() and not zoned.all():
         like_first = (zoned == zoned.iloc[0]).to_numpy(bool)
         raise _bad(texts, like_first, f"{where}: some stamps name their offset, others do not")
-    try:
-        if not zoned.all():
-            return pd.to_datetime(texts, format="ISO8601"), ()
-        offsets = texts.str.extract(f"({_ZONED.pattern})")[0].str.strip().nunique()
-        parsed = pd.to_datetime(texts, format="ISO8601", utc=offsets > 1)
-        local = pd.to_datetime(texts.str.replace(_ZONED, "", regex=True), format="ISO8601") if offsets > 1 else parsed
-    except (ValueError, TypeError, OverflowError):
-        return None
-    if offsets > 1 and local.nunique() > 1 and (local - local.dt.normalize()).nunique() == 1:
+    offsets = texts.str.extract(f"({_ZONED.pattern})")[0].str.strip().nunique() if zoned.all() else 1
+    if offsets < 2:
+        return read(texts), ()
+    return _of_offsets(read(texts, utc=True), read(texts.str.replace(_ZONED, "", regex=True)), offsets, where)
+
+
+def _of_offsets(moments: pd.Series, local: pd.Series, offsets: int, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """Stamps of several offsets: days where all of them stand at one time of the local clock, moments in UTC otherwise."""
+    if local.nunique() > 1 and (local - local.dt.normalize()).nunique() == 1:
         clock = f"{local.iloc[0]:%H:%M}"
         return local, (
             f"{where}: stamps of {offsets} offsets, all at {clock} of the local clock, are days of that clock",
         )
-    return parsed, (f"{where}: stamps with {offsets} different offsets are turned into UTC",) if offsets > 1 else ()
+    return moments, (f"{where}: stamps with {offsets} different offsets are turned into UTC",)
 
 
 def _objects(values: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
@@ -286,12 +252,13 @@ def _objects(values: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]
     if not dates.all():
         raise _bad(values, dates.to_numpy(bool), where)
     zones = {str(getattr(value, "tzinfo", None)) for value in values}
+    several = len(zones) > 1 and "None" not in zones
     try:
-        parsed = pd.to_datetime(values, utc=len(zones) > 1 and "None" not in zones)
+        parsed = pd.to_datetime(values, utc=several)
+        local = pd.to_datetime(values.map(lambda value: value.replace(tzinfo=None))) if several else parsed
     except (ValueError, TypeError, OverflowError) as error:
         raise _bad(values, np.zeros(len(values), bool), where) from error
-    notes = (f"{where}: stamps of several time zones are turned into UTC",) if len(zones) > 1 else ()
-    return parsed, notes
+    return _of_offsets(parsed, local, len(zones), where) if several else (parsed, ())
 
 
 def _day_or_month_first(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert, wi
 from openbook.data.reading import ROW_NUMBERS, read_file
 from openbook.data.stamps import looks_like_dates, parse_stamps
 from openbook.errors import DataError, UsageError
+
+_NAMELESS = re.compile(r"Unnamed: \d+")  # what pandas calls a column whose header is empty
 
 
 class _Roles(NamedTuple):
@@ -58,12 +61,19 @@ def read_table(
                 where=argument,
                 fix='of several, give the names with a comma between, such as id_col="store,product"',
             )
+    if not isinstance(target_col, str):
+        target_col = _listed(target_col)
     frame, where = _frame(source, encoding, id_col)
     notes = [*frame.attrs.get("notes", ())] if where != "table" else []
-    asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else map(str, target_col)))
+    asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else target_col))
     parts = {name.strip() for column in asked for name in column.split(",")}
-    unnamed = [name for name in frame.attrs.get("unnamed", ()) if name not in parts]
-    frame = _without_row_numbers(plain_header(frame, asked, where, notes), unnamed, time_col, notes)
+    nameless = (
+        *frame.attrs.get("unnamed", ()),
+        *(str(name) for name in frame.columns if _NAMELESS.fullmatch(str(name))),
+    )
+    unnamed = [name for name in dict.fromkeys(nameless) if name not in parts]
+    frame = _without_nested(plain_header(frame, asked, where, notes), parts, where, notes)
+    frame = _without_row_numbers(frame, unnamed, time_col, notes)
     roles = _find_roles(frame, id_col, time_col, target_col, where, notes)
     stamps, time_notes = parse_stamps(frame[roles.time], f"{where}, column {roles.time!r}")
     notes.extend(time_notes)
@@ -80,6 +90,43 @@ def read_table(
     own = [name for name in (roles.id, roles.time, *roles.targets) if name is not None]
     long.attrs |= {"notes": notes, "targets": list(roles.targets), "own": own, "rows": len(frame)}
     return long
+
+
+def _listed(target_col: Any) -> list[str]:
+    """Several targets as a list of names: sequences, arrays and an index are; refuses what is none."""
+    try:
+        return [str(name) for name in target_col]
+    except TypeError as error:
+        raise UsageError(
+            "bad_column",
+            expected="the name of one column, or several",
+            got=repr(target_col),
+            where="target_col",
+            fix='name the target, such as target_col="sold"',
+        ) from error
+
+
+def _without_nested(frame: pd.DataFrame, asked: Iterable[str], where: str, notes: list[str]) -> pd.DataFrame:
+    """Leave out columns whose cells are lists, arrays or dicts: they can be neither compared nor read as numbers."""
+    nested = [name for name in frame.columns if _holds_nested(frame[name])]
+    role = next((name for name in nested if name in asked), None)
+    if role is not None:
+        raise DataError(
+            "nested_values",
+            expected="one value in every cell",
+            got="lists or the like",
+            where=f"{where}, column {role!r}",
+            fix="give every value a row or a column of its own (df.explode)",
+        )
+    if nested:
+        notes.append(f"column(s) {_list(nested, 5)} hold lists or the like, and are left out")
+    return frame.drop(columns=nested)
+
+
+def _holds_nested(column: pd.Series) -> bool:
+    if column.dtype != object or not pd.api.types.infer_dtype(column).startswith("mixed"):
+        return str(column.dtype).startswith(("list<", "struct<", "large_list<", "map<"))
+    return any(pd.api.types.is_list_like(value) for value in column)
 
 
 def _frame(source: Any, encoding: str | None, id_col: str) -> tuple[pd.DataFrame, str]:
@@ -264,7 +311,7 @@ def _guess_targets(
 def holds_numbers(column: pd.Series) -> bool:
     """Numbers by their type, also decimals as databases give them; text is none."""
     if column.dtype != object:
-        return pd.api.types.is_numeric_dtype(column.dtype)
+        return pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
     return pd.api.types.infer_dtype(column) in ("decimal", "integer", "floating", "mixed-integer-float", "boolean")
 
 

@@ -19,25 +19,42 @@ def on_wall_clock(freq: Freq) -> bool:
     return seconds is not None and seconds >= _DAY
 
 
-def is_offset(zone: object) -> bool:
-    """Whether a time zone is an offset from UTC alone, as files write it, and no place with its changes of clocks.
+def are_same_days(stamps: pd.Series, others: pd.Series) -> bool:
+    """Whether days (or longer steps) of two tables are the same by the local clock, whatever the offset each table names.
 
-    >>> is_offset("UTC+02:00"), is_offset("UTC"), is_offset("Europe/Berlin")
-    (True, False, False)
+    The offset of a local clock changes with the season, its days do not. So it is of tables that name offsets or no zone.
+    UTC may be such an offset, London's in winter, or what other clocks were turned into: the time of day tells.
+
+    >>> day = pd.Series(pd.to_datetime(["2024-05-01"]))
+    >>> one, other = day.dt.tz_localize("UTC+01:00"), day.dt.tz_localize("UTC")
+    >>> are_same_days(one, other), are_same_days(one, one.dt.tz_convert("UTC"))
+    (True, False)
     """
-    return str(zone).startswith(("UTC+", "UTC-"))
+    zones = [getattr(each.dtype, "tz", None) for each in (stamps, others)]
+    offsets = [None if zone is None else zone.utcoffset(None) for zone in zones]
+    if any(zone is not None and offset is None for zone, offset in zip(zones, offsets, strict=True)):
+        return False
+    if zones[0] is None and zones[1] is None:
+        return True
+    return dt.timedelta(0) not in offsets or _usual_clock(stamps) == _usual_clock(others)
 
 
-def in_zone(stamps: pd.Series, zone: object, freq: Freq) -> pd.Series:
-    """Stamps of results in the time zone of the table they were made from; days of a mere offset stay the days they are.
+def _usual_clock(stamps: pd.Series) -> pd.Timedelta | None:
+    wall = stamps.dropna().dt.tz_localize(None)
+    return (wall - wall.dt.normalize()).mode().iloc[0] if len(wall) else None
+
+
+def in_zone(stamps: pd.Series, like: pd.Series, freq: Freq) -> pd.Series:
+    """Stamps of results in the time zone of the table they were made from; days of mere offsets stay the days they are.
 
     >>> day = pd.Series(pd.to_datetime(["2024-05-01"])).dt.tz_localize("UTC+01:00")
-    >>> in_zone(day, "UTC+02:00", "D")[0].isoformat(), in_zone(day, "UTC+02:00", "h")[0].isoformat()
+    >>> like = pd.Series(pd.to_datetime(["2024-04-30"])).dt.tz_localize("UTC+02:00")
+    >>> in_zone(day, like, "D")[0].isoformat(), in_zone(day, like, "h")[0].isoformat()
     ('2024-05-01T00:00:00+02:00', '2024-05-01T01:00:00+02:00')
     """
-    if on_wall_clock(freq) and is_offset(zone):
-        return stamps.dt.tz_localize(None).dt.tz_localize(zone)
-    return stamps.dt.tz_convert(zone)
+    if on_wall_clock(freq) and are_same_days(stamps, like):
+        return stamps.dt.tz_localize(None).dt.tz_localize(like.dt.tz)
+    return stamps.dt.tz_convert(like.dt.tz)
 
 
 def wall_times(ids: pd.Series, stamps: pd.Series) -> pd.Series:

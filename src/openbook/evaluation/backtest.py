@@ -25,7 +25,7 @@ from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.frames import Rolled, roll
 from openbook.forecast.limits import run_limited
-from openbook.forecast.origins import Origins, rolling_origins, rows_tested, training_part
+from openbook.forecast.origins import Origins, refits, rolling_origins, rows_tested, training_part
 from openbook.models.registry import COMPILED, MODELS
 from openbook.ops.ahead import compile_ahead
 
@@ -57,8 +57,8 @@ class Plan:
         for name in ("h", "n_windows", "step_size"):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least=1)
-        whole_number("refit", int(self.refit), least=0)
-        if not self.limit_s > 0:
+        refits(self.refit)
+        if isinstance(self.limit_s, bool) or not isinstance(self.limit_s, int | float) or not self.limit_s > 0:
             raise UsageError(
                 "out_of_range",
                 expected="seconds above zero",

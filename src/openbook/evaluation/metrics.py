@@ -11,7 +11,7 @@ from utilsforecast import losses
 
 from openbook.data.panel import ID, TARGET, TIME, Panel
 from openbook.errors import DataError, UsageError
-from openbook.forecast.bands import error_scale, lagged
+from openbook.forecast.bands import ROUNDING, error_scale, lagged
 from openbook.forecast.origins import Origins
 
 CUTOFF, STEP = "cutoff", "step"
@@ -104,7 +104,8 @@ def gap_scale(panel: Panel, origins: Origins, h: int, gap: int, fallback: pd.Ser
     stamps = panel.local_times(panel.times).iloc[origins.end - 1]
     usual = fallback.reindex(ids).to_numpy(np.float64)
     index = pd.MultiIndex.from_arrays([ids, stamps.array], names=[ID, CUTOFF])
-    return pd.Series(np.where(mean > 0, mean, usual), index=index, name="lag_scale")
+    size = np.where(both, np.abs(panel.target[rows]), 0.0).sum(1) / np.maximum(both.sum(1), 1)
+    return pd.Series(np.where(mean > ROUNDING * size, mean, usual), index=index, name="lag_scale")
 
 
 def _scores(

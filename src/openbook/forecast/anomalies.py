@@ -84,9 +84,11 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
     rebuilt = _rebuild(forecaster, panel, windows)
     rows = windows.end[:, None] + np.arange(forecaster.h)
     band, source = np.full((len(panel.target), 3), np.nan), np.full(len(panel.target), -1)
-    band[rows], source[rows] = rebuilt.band_WH3, rebuilt.source_WH
-    # With nothing seen before there is no level to be rebuilt at.
-    band[rows[blind(panel, WindowIndex(*windows), fitted.windows.input_size)]] = np.nan
+    # With nothing seen before there is no level to be rebuilt at; where windows overlap, one that has a level counts.
+    blind_W = blind(panel, WindowIndex(*windows), fitted.windows.input_size)
+    rebuilt.band_WH3[blind_W] = np.nan
+    for which in (blind_W, ~blind_W):
+        band[rows[which]], source[rows[which]] = rebuilt.band_WH3[which], rebuilt.source_WH[which]
     expected, score = band[:, 1], _scores(panel, band)
     seen = score[np.isfinite(score)]
     limits = (float(np.quantile(seen, quantile)), peaks_over_threshold(seen, risk)) if len(seen) else (np.nan, np.nan)

@@ -38,13 +38,13 @@ def is_path(df: Any) -> bool:
     return isinstance(df, str) or hasattr(df, "__fspath__")
 
 
-def names_of(columns: str | Sequence[str]) -> tuple[str, ...]:
-    """Column names; a single name is a list of one.
+def names_of(columns: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Column names as text; a single name is a list of one, None is none.
 
-    >>> names_of("holiday"), names_of(["a", "b"])
-    (('holiday',), ('a', 'b'))
+    >>> names_of("holiday"), names_of(["a", 7]), names_of(None)
+    (('holiday',), ('a', '7'), ())
     """
-    return (columns,) if isinstance(columns, str) else tuple(columns)
+    return (columns,) if isinstance(columns, str) else () if columns is None else tuple(map(str, columns))
 
 
 def check_inputs(**lists: Sequence[str]) -> None:

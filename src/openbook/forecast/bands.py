@@ -12,7 +12,7 @@ from openbook.forecast.origins import Origins, PanelForecast
 
 # Below this many residuals a step borrows those of its neighbours: an 80 % band from fewer is mostly luck.
 _ENOUGH = 20
-_ROUNDING = 1e-12  # errors this much smaller than the values themselves are rounding
+ROUNDING = 1e-12  # errors this much smaller than the values themselves are rounding
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ def step_bands(residual: np.ndarray) -> StepBands:
 
 
 def with_bands(point: np.ndarray, scale: np.ndarray, bands: StepBands, level: Sequence[float]) -> PanelForecast:
-    """Point forecasts [W, h] of series with scales [W], and their symmetric bands at each level in percent."""
+    """Point forecasts [W, h] of series with scales [W] (0: nothing ever moved), and their symmetric bands at each level."""
     interval = {}
     for percent in level:
-        half = scale[:, None] * bands.half_width(percent)
+        half = np.where(scale[:, None] > 0, scale[:, None] * bands.half_width(percent), 0.0)
         interval[float(percent)] = (point - half, point + half)
     return PanelForecast(point, interval)
 
@@ -126,7 +126,7 @@ def error_scale(panel: Panel, season_length: int, origins: Origins) -> np.ndarra
     array([1.5, 2. ])
     """
     scale = np.full(len(origins.end), np.nan)
-    rounding = _ROUNDING * np.nan_to_num(mean_before(panel, np.abs(panel.target), origins))
+    rounding = ROUNDING * np.nan_to_num(mean_before(panel, np.abs(panel.target), origins))
     sources = [np.abs(panel.target - lagged(panel, lag)) for lag in dict.fromkeys((season_length, 1))]
     for values in (*sources, np.abs(panel.target)):
         open_ = ~(scale > rounding)

@@ -13,7 +13,7 @@ from openbook.data.panel import Panel
 from openbook.forecast.bands import error_scale, known_or_one
 from openbook.forecast.closed_form import Error
 from openbook.forecast.decisions import Decision
-from openbook.forecast.origins import Origins
+from openbook.forecast.origins import Origins, stretches
 from openbook.forecast.seasons import repeat_season, season_candidates
 from openbook.models.base import Output
 from openbook.windows.batch import Batch
@@ -55,8 +55,8 @@ class Choice(NamedTuple):
         """Shares of the windows, [W, K]."""
         if not self.by_series:
             return np.broadcast_to(np.array(self.share), (len(series_W), len(self.names)))
-        table = np.array([self.by_series.get(id_text(name), self.share) for name in panel.ids])
-        return table[series_W]
+        asked, place_W = np.unique(series_W, return_inverse=True)
+        return np.array([self.by_series.get(id_text(name), self.share) for name in panel.ids[asked]])[place_W]
 
 
 ALONE = Choice()
@@ -206,9 +206,10 @@ def choose(
     best = last if wandering and last is not None else best
     alone_G = (grid == 1).any(axis=1)
     by_series: dict[str, tuple[float, ...]] = {}
+    stretch_W = stretches(panel, origins, truth_WH.shape[1])
     for series in np.unique(origins.series):
         own_W = origins.series == series
-        if len(np.unique(origins.end[own_W] // truth_WH.shape[1])) < _ENOUGH:
+        if len(np.unique(stretch_W[own_W])) < _ENOUGH:
             continue
         own_GW = errors_GW[:, own_W]
         own_G = np.nanmean(own_GW, axis=1)
@@ -265,8 +266,7 @@ def _no_better(error_W: np.ndarray, simple_W: np.ndarray, panel: Panel, origins:
     """
     gain_W = simple_W - error_W
     seen_W = np.isfinite(gain_W)
-    rows_W = panel.offsets[origins.series + 1] - origins.end  # ahead of each window; the newest has a horizon of them
-    stretch_W = rows_W // truth_WH.shape[1]
+    stretch_W = stretches(panel, origins, truth_WH.shape[1])
     own = [gain_W[seen_W & (stretch_W == stretch)].mean() for stretch in np.unique(stretch_W[seen_W])]
     if len(own) >= _ENOUGH or len(np.unique(origins.series[seen_W])) >= _ENOUGH:
         return False

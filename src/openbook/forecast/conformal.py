@@ -9,6 +9,9 @@ import numpy as np
 
 from openbook.errors import UsageError
 
+FEW = 10  # scores: with fewer a step's own say next to nothing
+_ENOUGH = 20  # scores that a step with few borrows of its neighbours
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -40,15 +43,30 @@ class Calibration:
         """How far the band of ``level`` is moved out (in where negative) at every step, [H].
 
         The finite-sample factor (1 + 1/n) of the rank counts n in windows that do not overlap: a month of daily origins
-        half an hour apart is thirty days of evidence, not a thousand.
+        half an hour apart is thirty days of evidence, not a thousand. A step with fewer than ten scores borrows those of its
+        neighbours, as few as needed for twenty, and its band is never moved in.
         """
-        outside_WH, n = self.scores(level), self.independent
-        H = self.truth_WH.shape[1]
+        outside_WH, H = self.scores(level), self.truth_WH.shape[1]
         if outside_WH.size == 0 or not np.isfinite(outside_WH).any():
             return np.zeros(H)
-        pooled = _conformal_quantile(outside_WH.ravel(), level, n)
-        margin_H = np.array([_conformal_quantile(outside_WH[:, step], level, n) for step in range(H)])
-        return np.where(np.isfinite(margin_H), margin_H, pooled)
+        count_H = np.isfinite(outside_WH).sum(0)
+        return np.array(
+            [
+                _conformal_quantile(outside_WH[:, step], level, self.independent)
+                if count_H[step] >= FEW
+                else max(0.0, self._borrowed(outside_WH, count_H, step, level))
+                for step in range(H)
+            ]
+        )
+
+    def _borrowed(self, outside_WH: np.ndarray, count_H: np.ndarray, step: int, level: float) -> float:
+        """The margin of a step by its own scores and its neighbours', each step counting as evidence of its own."""
+        low, high = step, step + 1
+        while count_H[low:high].sum() < _ENOUGH and (low > 0 or high < len(count_H)):
+            low, high = max(0, low - 1), min(len(count_H), high + 1)
+        steps = int((count_H[low:high] > 0).sum())
+        known = None if self.independent is None else self.independent * steps
+        return _conformal_quantile(outside_WH[:, low:high].ravel(), level, known)
 
     def scores(self, level: float) -> np.ndarray:
         """How far validation truths lay outside the model's own band (inside where negative), [W, H]."""
@@ -86,12 +104,10 @@ def nested(quantiles: Sequence[float], level: Sequence[float]) -> tuple[float, .
 
 
 def _conformal_quantile(scores: np.ndarray, level: float, independent: int | None = None) -> float:
-    """The ⌈n·level·(1 + 1/k)⌉-th smallest of n scores, k of them independent (None: all); the largest of fewer than 10, NaN
-    of none."""
+    """The ⌈n·level·(1 + 1/k)⌉-th smallest of n scores, k of them independent (None: all); the largest where n is too small for
+    the level."""
     scores = np.sort(scores[np.isfinite(scores)])
     n = len(scores)
-    if n < 10:
-        return float("nan") if n == 0 else float(scores[-1])
     k = n if independent is None else min(max(1, independent), n)
     rank = int(np.ceil(n * level / 100 * (1 + 1 / k) - 1e-9))  # rounding must not move an exact rank to the next score
     return float(scores[min(rank, n) - 1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from openbook.data.frequency import season_length, step_seconds
 from openbook.data.holidays import holiday_names
 from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers
 from openbook.data.table import holds_numbers
+from openbook.errors import UsageError
+from openbook.models.openbook import OpenBookConfig
 from openbook.windows.scaling import Scaling
 
 MOST_STEPS = 720
@@ -130,7 +133,7 @@ def _numbers_that_vary(column: pd.Series) -> bool:
     if not holds_numbers(column):
         return False
     numbers, wrong = as_numbers(column)
-    return not wrong.any() and numbers.nunique() > 1
+    return not wrong.any() and bool(numbers.min() < numbers.max())  # counting the values would hash all of them
 
 
 def decide_calendar(panel: Panel, country: str | None = None) -> Decision:
@@ -167,3 +170,32 @@ def decide_lower_bound(panel: Panel) -> Decision:
     if (seen % 1 == 0).all() and seen.min() <= 0.1 * np.median(seen):
         return Decision(0.0, f"whole numbers from {seen.min():g} up, never below zero")
     return Decision(None, "neither counts nor values that rest at zero")
+
+
+def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tuple[OpenBookConfig, dict[str, Any]]:
+    """A config without open fields, and arguments of ``Forecaster``, from decisions as they are kept; raises ``UsageError``.
+
+    >>> told = {"input_size": 48, "scaling": "last", "segment": 2, "book": 0, "mixing": False, "cycle": False, "n_models": 1}
+    >>> config, arguments = decided_config({name: Decision(value, "tried") for name, value in told.items()}, OpenBookConfig())
+    >>> config.window, arguments
+    (48, {'scaling': 'last'})
+    """
+    needed = ("input_size", "scaling", "segment", "book", "mixing", "cycle", "n_models")
+    absent = [name for name in needed if name not in decisions]
+    if absent:
+        raise UsageError(
+            "missing_decisions",
+            expected=f"decisions of a fitted openbook forecaster: {', '.join(needed)}",
+            got=f"no {', '.join(absent)}",
+            where="from_decisions",
+            fix="pass the decisions attribute of a forecaster fitted with model='openbook'",
+        )
+    found = {name: decisions[name] for name in needed}
+    others = ("skip_window", "differences", "year_jitter", "season_length")
+    found |= {name: decisions[name] for name in others if name in decisions}
+    value: dict[str, Any] = {
+        name: told.get("value") if isinstance(told, Mapping) else told.value if isinstance(told, Decision) else told
+        for name, told in found.items()
+    }
+    arguments: dict[str, Any] = {name: value.pop(name) for name in ("scaling", "season_length") if name in value}
+    return replace(config, window=value.pop("input_size"), **value), arguments

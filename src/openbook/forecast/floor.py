@@ -41,7 +41,7 @@ class Floor(FrameForecaster):
         hist_exog_list: Sequence[str] | None = None,
         stat_exog_list: Sequence[str] = (),
     ) -> None:
-        given = Inputs(names_of(futr_exog_list), names_of(hist_exog_list or ()), names_of(stat_exog_list))
+        given = Inputs(names_of(futr_exog_list), names_of(hist_exog_list), names_of(stat_exog_list))
         super().__init__(h, freq=freq, inputs=given)
         if season_length is not None:
             season_length = whole_number("season_length", season_length, least=1)

@@ -11,7 +11,6 @@ from openbook.errors import UsageError
 from openbook.forecast.bands import (
     StepBands,
     error_scale,
-    known_or_one,
     step_bands,
     with_bands,
 )
@@ -57,12 +56,12 @@ class SeasonalNaive:
         ahead = extend_panel(panel, self.h)
         origins = residual_origins(ahead, self.h)
         error = np.abs(repeat_season(ahead, origins, self.h, self._season) - targets(ahead, origins, self.h))
-        self._bands = step_bands(error / known_or_one(error_scale(ahead, self._season, origins))[:, None])
+        self._bands = step_bands(error / error_scale(ahead, self._season, origins)[:, None])
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Forecasts [W, h] of every origin."""
         point = repeat_season(panel, origins, self.h, self._season)
-        return with_bands(point, known_or_one(error_scale(panel, self._season, origins)), self._bands, level)
+        return with_bands(point, np.nan_to_num(error_scale(panel, self._season, origins)), self._bands, level)
 
 
 class Naive(SeasonalNaive):
@@ -112,7 +111,7 @@ def choose_season(panel: Panel, h: int, candidates: Sequence[int]) -> int:
     origins = Origins(every.series[recent], every.end[recent])
     if not len(origins.end):
         return candidates[0]
-    scale = known_or_one(error_scale(ahead, candidates[0], origins))[:, None]
+    scale = error_scale(ahead, candidates[0], origins)[:, None]
     actual = targets(ahead, origins, h)
     errors = []
     for season in candidates:

@@ -22,7 +22,7 @@ from openbook.forecast.choice import (
     told_of,
 )
 from openbook.forecast.conformal import Calibration, nested
-from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound
+from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound, decided_config
 from openbook.forecast.explanation import Explanation, looked, make_explanation
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.frames import FrameForecaster, Inputs
@@ -30,14 +30,14 @@ from openbook.forecast.judging import judge, unproven
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, check_all_start, extend_panel, last_origins
 from openbook.forecast.recent import recent_of, rows_followed
-from openbook.forecast.running import forecasts, kept_spread, outputs
+from openbook.forecast.running import forecasts, kept_spread, laid_out, outputs
 from openbook.forecast.setup import Asked
-from openbook.forecast.start import decided_config
 from openbook.forecast.widening import widening_of
 from openbook.models.base import ModelConfig, check_choice
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
-from openbook.training.loop import History, Progress, TrainConfig, pick_device
+from openbook.training.device import pick_device
+from openbook.training.loop import History, Progress, TrainConfig
 from openbook.windows.sampler import (
     Split,
     WindowIndex,
@@ -69,7 +69,7 @@ class Forecaster(FrameForecaster):
     country : holidays to know ahead, such as ``AU`` or ``AU-VIC`` (needs ``openbook[holidays]``).
     train : ``TrainConfig``.
     seed : seed of initialisation and sampling; same seed and thread count, same bits on a CPU where no budget of seconds
-        ends something (``openbook`` has one of 300 s; ``train.budget_s``).
+        ends something (``openbook`` has one of 300 s; ``train.budget_s``) and no other thread of the process fits meanwhile.
     alias : name of the forecast columns; left open the model's: ``OpenBook``, ``Luong``, ``Bahdanau``, ``Darnn``, ``DayToDay``.
 
     After ``fit``: ``decisions`` (what was decided and why), ``training_`` (``History``).
@@ -98,7 +98,7 @@ class Forecaster(FrameForecaster):
         seed: int = 1,
         alias: str | None = None,
     ) -> None:
-        given = Inputs(names_of(futr_exog_list), names_of(hist_exog_list or ()), names_of(stat_exog_list))
+        given = Inputs(names_of(futr_exog_list), names_of(hist_exog_list), names_of(stat_exog_list))
         super().__init__(h, freq=freq, inputs=given)
         self.config, self.train = make_config(model), train
         self.input_size = None if input_size is None else whole_number("input_size", input_size, least=1)
@@ -145,8 +145,9 @@ class Forecaster(FrameForecaster):
     def from_decisions(cls, decisions: Mapping[str, Any], h: int, **arguments: Any) -> Self:
         """An unfitted ``openbook`` forecaster whose window, scaling and parts are those of ``decisions``.
 
-        ``decisions``: ``Forecaster.decisions``, or the same as plain values, as ``run.json`` of a backtest keeps them. Other
-        arguments as for the class. Raises ``UsageError`` where a decision is missing.
+        ``decisions``: ``Forecaster.decisions``, as ``run.json`` of a backtest keeps them, or their plain values. The season
+        in which parts are counted is taken too. Other arguments as for the class; what they say counts before what was
+        decided. Raises ``UsageError`` where a decision is missing.
         """
         config = make_config(arguments.pop("model", "openbook"))
         if not isinstance(config, OpenBookConfig):
@@ -157,8 +158,8 @@ class Forecaster(FrameForecaster):
                 where="from_decisions",
                 fix="its decisions are of that model alone: leave model out",
             )
-        config, scaling = decided_config(decisions, config)
-        return cls(h, model=config, scaling=scaling, **arguments)
+        config, decided = decided_config(decisions, config)
+        return cls(h, model=config, **{**decided, **arguments})
 
     def interrupted(self) -> bool:
         """Whether the last training was ended by the user."""
@@ -250,10 +251,11 @@ class Forecaster(FrameForecaster):
         bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {
             value: [] for value in nested(fitted.shape.quantiles, level)
         }
-        recent = recent_of(fitted, panel, origins) if bands else None
+        resident = laid_out(fitted, panel)
+        recent = recent_of(fitted, panel, origins, resident) if bands else None
         wider = {value: widening_of(fitted, panel, origins, value) for value in bands}
         margins = {value: recent.margins(recent.clock.step_R[origins.end], value) for value in bands} if recent else {}
-        for told in forecasts(fitted, panel, WindowIndex(*origins)):
+        for told in forecasts(fitted, panel, WindowIndex(*origins), resident):
             quantile_BHQ, location_B1, scale_B1 = told.quantile_BHQ, told.location_B1, told.scale_B1
             points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)
             piece = slice(place, place := place + len(quantile_BHQ))
@@ -283,6 +285,8 @@ class Forecaster(FrameForecaster):
         if fitted.lower_bound is None:
             return np.full((len(sightless), 1), -np.inf), sightless
         lowest = np.where(np.isfinite(panel.target), panel.target, np.inf)
+        if panel.lowest is not None:
+            lowest[panel.offsets[:-1]] = np.minimum(lowest[panel.offsets[:-1]], panel.lowest)
         for series in range(len(panel)):
             rows = panel.rows(series)
             lowest[rows] = np.minimum.accumulate(lowest[rows])

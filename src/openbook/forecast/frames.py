@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from openbook.data.frequency import Freq, same_freq
+from openbook.data.frequency import Freq, same_freq, unanchored
 from openbook.data.ids import plain_ids
 from openbook.data.kinds import as_input, as_it_is
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
@@ -37,6 +37,7 @@ from openbook.forecast.origins import (
     check_windows,
     extend_panel,
     last_origins,
+    refits,
     rolling_origins,
     rows_tested,
     training_part,
@@ -227,6 +228,10 @@ class FrameForecaster(ABC):
             return self._lay_out(table, learned)
         if learned is None or same_freq(panel.freq, learned):
             return panel
+        if same_freq(
+            unanchored(panel.freq), unanchored(learned)
+        ):  # weeks of another weekday, quarters of another month
+            return self._lay_out(table, unanchored(panel.freq))
         if panel.lengths.max() < 10:
             return self._lay_out(table, learned)
         # Of some of the series the step may look another than of all: weekdays are days with gaps, Mondays every seventh day.
@@ -246,11 +251,12 @@ class FrameForecaster(ABC):
     def table_panel(self, df: Any) -> tuple[Panel, Restore]:
         """The whole panel of a table like the one learned from, and what gives results the caller's kind of frame."""
         told = read_series(df, *self.columns)
-        own, zone = self.columns.time, getattr(told.table[TIME].dtype, "tz", None)
+        stamps = told.table[TIME]
 
         def restore(result: pd.DataFrame) -> Any:
-            if zone is not None and own in result:
-                result = result.assign(**{own: in_zone(result[own], zone, panel.freq)})
+            if isinstance(stamps.dtype, pd.DatetimeTZDtype):
+                times = [name for name, kind in result.dtypes.items() if isinstance(kind, pd.DatetimeTZDtype)]
+                result = result.assign(**{name: in_zone(result[name], stamps, panel.freq) for name in times})
             return told.restore(result)
 
         panel = self.panel_like_history(told.table)
@@ -337,7 +343,7 @@ def roll(
     ``each`` is told the origins of every fit while the forecaster is the one that forecast them.
     """
     windows = rolling_origins(panel, forecaster.h, n_windows, step_size)
-    every = whole_number("refit", int(refit), least=0) or n_windows
+    every = refits(refit) or n_windows
     left_out = np.setdiff1d(np.arange(len(panel)), windows[-1].series)
     if len(left_out):
         log.warning("%d series too short to evaluate, the first: %s", len(left_out), panel.ids[left_out[0]])

@@ -12,13 +12,13 @@ from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
-from openbook.forecast.running import forecasts, outputs
+from openbook.forecast.running import forecasts, laid_out, outputs
 from openbook.forecast.start import error_of
 from openbook.forecast.widening import widenings
 from openbook.models.base import ModelConfig
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.loop import TrainConfig
-from openbook.windows.sampler import Split, WindowIndex, split_windows, spread
+from openbook.windows.sampler import Resident, Split, WindowIndex, split_windows, spread
 
 _CALIBRATION_WINDOWS = 1024
 
@@ -32,15 +32,16 @@ def judge(
     be held out has proven nothing: a season is repeated in its place, of which the training part tells the errors.
     """
     judged, decision = split.validation or split.train, None
+    resident = laid_out(fitted, panel)
     if split.validation and unit is not None:
-        choice, decision = _chosen(fitted, panel, split.validation, unit, train)
+        choice, decision = _chosen(fitted, panel, split.validation, unit, train, resident)
         fitted = replace(fitted, choice=choice)
     elif unproven(fitted.config, split, train):
         short = replace(fitted.windows, least_context=1)
         judged = split_windows(panel, short, validation_size=0).train
         choice, decision = least_of_repeats(panel, Origins(*judged), fitted.shape.h, fitted.season)
         fitted = replace(fitted, choice=choice)
-    fitted = replace(fitted, calibration=_calibrated(fitted, panel, judged))
+    fitted = replace(fitted, calibration=_calibrated(fitted, panel, judged, resident))
     return replace(fitted, widening=widenings(fitted, panel, judged)), decision
 
 
@@ -50,13 +51,13 @@ def unproven(config: ModelConfig, split: Split, train: TrainConfig) -> bool:
 
 
 def _chosen(
-    fitted: Fitted, panel: Panel, windows: WindowIndex, unit: np.ndarray, train: TrainConfig
+    fitted: Fitted, panel: Panel, windows: WindowIndex, unit: np.ndarray, train: TrainConfig, resident: Resident
 ) -> tuple[Choice, Decision]:
     """How much of the forecasts is the model's and how much a floor's."""
     each, truths = [], []
     few = spread(windows, _CALIBRATION_WINDOWS)
     names = members(panel, fitted.season, getattr(fitted.config, "skip", False))
-    for piece, batch, output in outputs(fitted, panel, few):
+    for piece, batch, output in outputs(fitted, panel, few, resident):
         told = told_of(batch, output, fitted.windows)
         each.append(member_forecasts(panel, Origins(*piece), told, fitted.shape.median, names))
         truths.append(told.truth_BH * told.scale_B1 + told.location_B1)
@@ -65,8 +66,8 @@ def _chosen(
     return choose(panel, Origins(*few), told_KWH, truth_WH, names, error_of(train.loss))
 
 
-def _calibrated(fitted: Fitted, panel: Panel, windows: WindowIndex) -> Calibration:
+def _calibrated(fitted: Fitted, panel: Panel, windows: WindowIndex, resident: Resident) -> Calibration:
     stretches = np.unique(windows.series_W * (int(panel.offsets[-1]) + 1) + windows.end_W // fitted.shape.h)
-    told = list(forecasts(fitted, panel, spread(windows, _CALIBRATION_WINDOWS)))
+    told = list(forecasts(fitted, panel, spread(windows, _CALIBRATION_WINDOWS), resident))
     found = (np.concatenate([part.quantile_BHQ for part in told]), np.concatenate([part.truth_BH for part in told]))
     return Calibration(fitted.shape.quantiles, *found, independent=len(stretches))

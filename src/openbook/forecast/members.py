@@ -19,6 +19,7 @@ from openbook.forecast.start import MANY, error_of, tables_of
 from openbook.models.base import seeded
 from openbook.models.differences import FromNewest
 from openbook.models.openbook import OpenBook, OpenBookConfig, OpenBookNet
+from openbook.training.averaging import gathered
 from openbook.training.loop import History, TrainConfig, train_model
 from openbook.windows.sampler import split_windows
 
@@ -218,6 +219,7 @@ def learned_on(trial: Trial, panel: Panel, share: float) -> nn.Module | None:
     averaged = average(counted, judged, error, like.windows, bench.shape.season, like)
     own = own_maps(counted[-1], None, averaged.solved, error, like=start.own)
     model = copy.deepcopy(trial.model)
+    gathered(model)
     assert isinstance(model, OpenBookNet)
     set_maps(model, averaged.solved, own)
     if not best:

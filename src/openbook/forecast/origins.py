@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from openbook.data.panel import Panel
-from openbook.errors import DataError, UsageError
+from openbook.errors import DataError, UsageError, whole_number
 
 
 class Origins(NamedTuple):
@@ -115,6 +115,20 @@ def rolling_origins(panel: Panel, h: int, n_windows: int, step_size: int) -> lis
     return [Origins(np.flatnonzero(keep), end[keep]) for end, keep in zip(ends, alive, strict=True)]
 
 
+def stretches(panel: Panel, origins: Origins, h: int) -> np.ndarray:
+    """Which stretch of a horizon each window lies in, counted back from the end of its series, [W]: the newest is 1.
+
+    Windows that share most of a horizon are one observation of how well a forecast does.
+
+    >>> from openbook.data.panel import make_panel
+    >>> import pandas as pd
+    >>> panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(10), "y": 0.0}))
+    >>> stretches(panel, Origins(np.zeros(4, int), np.array([4, 5, 6, 7])), 3)
+    array([2, 1, 1, 1])
+    """
+    return (panel.offsets[origins.series + 1] - origins.end) // h
+
+
 def _check_horizon(h: int) -> None:
     if h < 1:
         raise UsageError(
@@ -133,6 +147,15 @@ def check_windows(n_windows: int, step_size: int) -> None:
                 where=name,
                 fix="pass a whole number above zero",
             )
+
+
+def refits(refit: bool | int) -> int:
+    """Before every so many cutoffs a forecaster is trained anew; 0: before the first one alone. Raises ``UsageError``.
+
+    >>> refits(True), refits(2), refits(False)
+    (1, 2, 0)
+    """
+    return whole_number("refit", int(refit) if isinstance(refit, bool) else refit, least=0)
 
 
 def rows_tested(h: int, n_windows: int, step_size: int) -> int:

@@ -30,6 +30,14 @@ def draw(
 
     check_choice("view", view, VIEWS)
     own = found.select(_chosen(found, unique_id, cutoff, average))
+    if not (own.weight_WHTF > 0).any():
+        raise UsageError(
+            "no_look_up",
+            expected="a forecast that looked something up",
+            got=f"none of {len(own)}, the first of series {own.ids[0]}",
+            where="plot",
+            fix="choose a series with observed values before its cutoff, and a model with attention",
+        )
     clock = clock_of(_stamps(np.concatenate([own.source_ds[0][own.inside_WT[0]], own.ds[0]])), own.freq)
     title = f"{found.model}, {own.ids[0]}" if len(set(own.ids)) == 1 else found.model
     if view == "weights":
@@ -118,7 +126,8 @@ def _chosen(found: Explanation, unique_id: object | None, cutoff: object | None,
     """Which windows to draw [W]: one forecast, or all that match."""
     chosen = np.ones(len(found), bool)
     if unique_id is not None or not average:
-        chosen &= found.ids == (found.ids[0] if unique_id is None else unique_id)
+        first = np.flatnonzero((found.weight_WHTF > 0).any(axis=(1, 2, 3)))
+        chosen &= found.ids == (found.ids[first[0] if len(first) else 0] if unique_id is None else unique_id)
     if cutoff is not None:
         chosen &= pd.Series(found.cutoff).eq(cutoff).to_numpy()
     if not chosen.any():

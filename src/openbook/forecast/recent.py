@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from openbook.data.panel import Panel
-from openbook.forecast.conformal import Calibration
+from openbook.forecast.conformal import FEW, Calibration
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
 from openbook.forecast.running import forecasts
-from openbook.windows.sampler import WindowIndex, blind
+from openbook.windows.sampler import Resident, WindowIndex, blind
 
 log = logging.getLogger("openbook")
 
@@ -101,7 +101,7 @@ def windows_since(panel: Panel, clock: Clock, origins: Origins, h: int, least: i
     return WindowIndex(np.concatenate(series).astype(np.int64), np.concatenate(ends).astype(np.int64))
 
 
-def recent_of(fitted: Fitted, panel: Panel, origins: Origins) -> Recent | None:
+def recent_of(fitted: Fitted, panel: Panel, origins: Origins, resident: Resident | None = None) -> Recent | None:
     """What was seen since training and before the last of these origins; None where that is nothing."""
     clock = clock_of(panel, fitted.learned_until, fitted.shape.h, fitted.season)
     if clock is None or not len(origins.end):
@@ -111,7 +111,7 @@ def recent_of(fitted: Fitted, panel: Panel, origins: Origins) -> Recent | None:
     if not windows:
         return None
     log.info("bands follow %d windows of %d series since training", len(windows.end_W), len(clock.series))
-    told = list(forecasts(fitted, panel, windows))
+    told = list(forecasts(fitted, panel, windows, resident))
     quantile_EHQ, truth_EH = (np.concatenate(parts) for parts in zip(*[part[:2] for part in told], strict=True))
     rows_EH = windows.end_W[:, None] + np.arange(fitted.shape.h)
     return Recent(fitted.calibration, clock, quantile_EHQ, truth_EH, clock.step_R[rows_EH])
@@ -152,7 +152,7 @@ class Recent:
         )
 
     def _margins_at(self, updates: np.ndarray, level: float) -> np.ndarray:
-        """The margins at some updates [U, H]; NaN where nothing new is known."""
+        """The margins at some updates [U, H]; NaN where nothing new is known, or too little beside few old scores."""
         old_CH = self.calibration.scores(level)
         new_EH = self.calibration.outside(self.quantile_EHQ, self.truth_EH, level)
         score_HN = np.ascontiguousarray(np.concatenate([old_CH, new_EH]).T)
@@ -164,7 +164,8 @@ class Recent:
             stretches = float(fresh_H.max(initial=0.0)) * len(self.clock.series) / len(score_HN)
             weight_HN = np.take_along_axis(weight_HN, order_HN, axis=1)
             told_H = weighted_quantile(sorted_HN, weight_HN, self.calibration.raised(level, stretches))
-            found[place] = np.where(fresh_H > 0, told_H, np.nan)
+            enough_H = (weight_HN > 0).sum(1) >= FEW
+            found[place] = np.where((fresh_H > 0) & enough_H, told_H, np.nan)
         return found
 
     def _weights(self, seen_HN: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:

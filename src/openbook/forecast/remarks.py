@@ -18,18 +18,23 @@ _FAR, _TELLING = 4.0, 30  # standard deviations from what was learned from; rows
 
 
 def warn_of_open_ends(panel: Panel, h: int) -> None:
-    """Say that rows without a target at the end of a series are history, too: a horizon of them looks like what to forecast."""
+    """Say that rows without a target at the end of a series are history, too: a horizon of them looks like what to forecast.
+
+    So do fewer of them, where every series has some and what is known ahead is told there.
+    """
     seen = np.flatnonzero(np.isfinite(panel.target))
     last = seen[np.searchsorted(seen, panel.offsets[1:]) - 1] if len(seen) else np.full(len(panel), -1)
     open_N = np.where(last >= panel.offsets[:-1], panel.offsets[1:] - 1 - last, 0)
-    if not len(open_N) or open_N.max() < h:
+    known_RK = panel.futr[:, : panel.futr.shape[1] - len(panel.static)]
+    planned = len(open_N) and open_N.min() > 0 and np.isfinite(known_RK[panel.offsets[1:] - 1]).any()
+    if not len(open_N) or (open_N.max() < h and not planned):
         return
     series = int(open_N.argmax())
     first = panel.local_times(panel.times).iloc[panel.offsets[series + 1] - open_N[series]]
     log.warning(
         "the last %d rows of series %s, from %s on, have no target: forecasts begin behind them (%d series like this). "
         "To forecast these steps leave the rows out, and pass them as futr_df where inputs are known ahead",
-        open_N[series], panel.ids[series], first, int((open_N >= h).sum()),
+        open_N[series], panel.ids[series], first, int((open_N >= min(h, open_N.max())).sum()),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from openbook.data.frequency import season_length
 from openbook.data.panel import Panel
 from openbook.errors import DataError, UsageError
-from openbook.forecast.bands import StepBands, step_bands, with_bands
+from openbook.forecast.bands import StepBands, known_or_one, step_bands, with_bands
 from openbook.forecast.origins import Origins, PanelForecast
 from openbook.forecast.ridge_features import (
     Layout,
@@ -22,6 +22,7 @@ from openbook.forecast.ridge_features import (
     filled_between,
     make_layout,
     prepare,
+    usual_change,
 )
 
 _MAX_WINDOW = 720
@@ -95,6 +96,7 @@ class Ridge:
         self.decisions: dict[str, object] = {}
         self._layout: Layout | None = None
         self._map: LinearMap | None = None
+        self._usual = 0.0
         self._bands = StepBands(np.empty((0, h)))
 
     def fit_panel(self, panel: Panel) -> None:
@@ -104,7 +106,9 @@ class Ridge:
         layout = make_layout(panel, self.h, max(windows))
         prepared = prepare(panel, layout)
         split = split_origins(panel, self.h, layout.window, season)
-        scale = change_scale(prepared, Origins(np.arange(len(panel)), panel.offsets[1:]))
+        whole = Origins(np.arange(len(panel)), panel.offsets[1:])
+        self._usual = usual_change(prepared, change_scale(prepared, whole))
+        scale = known_or_one(change_scale(prepared, whole, self._usual))
         prepared, bridged = _bridged(prepared, split, self.h)
         fit = _moments(prepared, split.fit, layout, scale)
         chosen = _choose(prepared, split.validation, layout, scale, fit, windows)
@@ -134,12 +138,12 @@ class Ridge:
                 "not_fitted", expected="a fitted ridge", got="none", where="predict_origins", fix="call fit_panel first"
             )
         prepared = prepare(panel, self._layout)
-        scale = change_scale(prepared, origins)
+        scale = change_scale(prepared, origins, self._usual)
         point = np.empty((len(origins.end), self.h))
         first = 0
-        for rows in chunks(prepared, origins, self._layout, scale):
+        for rows in chunks(prepared, origins, self._layout, known_or_one(scale)):
             part = slice(first, first + len(rows.x))
-            point[part] = rows.last[:, None] + rows.scale[:, None] * _applied(self._map, rows.x)
+            point[part] = rows.last[:, None] + scale[part, None] * _applied(self._map, rows.x)
             first = part.stop
         return with_bands(point, scale, self._bands, level)
 

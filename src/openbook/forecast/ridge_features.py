@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from openbook.data.panel import Panel
-from openbook.forecast.bands import carried_forward, known_or_one, lagged, mean_before
+from openbook.forecast.bands import ROUNDING, carried_forward, lagged, mean_before
 from openbook.forecast.origins import Origins
 
 # More input columns than this cost minutes and teach a linear map little.
@@ -119,13 +119,26 @@ def prepare(panel: Panel, layout: Layout) -> Prepared:
     )
 
 
-def change_scale(prepared: Prepared, origins: Origins) -> np.ndarray:
-    """Root mean squared change over 1, h/2 and h steps before each origin, [W]: the size of what is to be forecast."""
+def change_scale(prepared: Prepared, origins: Origins, usual: float = 0.0) -> np.ndarray:
+    """Root mean squared change over 1, h/2 and h steps before each origin, [W]: the size of what is to be forecast.
+
+    Of a series that never changed, but for rounding, or has one value, ``usual`` times its mean absolute value.
+    """
     panel = prepared.panel
+    level = np.nan_to_num(mean_before(panel, np.abs(panel.target), origins))
     squared = [mean_before(panel, (panel.target - lagged(panel, lag)) ** 2, origins) for lag in prepared.lags]
     known = np.isfinite(squared)
     total = np.where(known, squared, 0.0).sum(axis=0)
-    return known_or_one(np.sqrt(total / np.maximum(known.sum(axis=0), 1)))
+    changed = np.sqrt(total / np.maximum(known.sum(axis=0), 1))
+    return np.where(changed > ROUNDING * level, changed, usual * level)
+
+
+def usual_change(prepared: Prepared, scale: np.ndarray) -> float:
+    """How large the changes ``scale`` [N] of the typical series are beside its mean absolute value; 0 where none moves."""
+    panel = prepared.panel
+    level = mean_before(panel, np.abs(panel.target), Origins(np.arange(len(panel)), panel.offsets[1:]))
+    moves = (scale > 0) & (level > 0)
+    return float(np.median(scale[moves] / level[moves])) if moves.any() else 0.0
 
 
 def cut(prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarray) -> Rows:

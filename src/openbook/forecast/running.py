@@ -14,18 +14,26 @@ from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
 from openbook.models.base import Output, places_of, unread
 from openbook.windows.batch import Batch
-from openbook.windows.sampler import WindowIndex, batches, gather, make_resident, spread
+from openbook.windows.sampler import Resident, WindowIndex, batches, gather, make_resident, spread
 
 _ASKED = 512  # windows that tell how wide quantiles are
 _MOST = 10.0  # times wider or narrower
 
 
+def laid_out(fitted: Fitted, panel: Panel) -> Resident:
+    """A panel as the model reads it: the whole of it, so who asks several times lays it out once."""
+    return make_resident(panel, fitted.layout, fitted.columns, next(fitted.model.parameters()).device)
+
+
 def outputs(
-    fitted: Fitted, panel: Panel, windows: WindowIndex, *, read: bool = False
+    fitted: Fitted, panel: Panel, windows: WindowIndex, resident: Resident | None = None, *, read: bool = False
 ) -> Iterator[tuple[WindowIndex, Batch, Output]]:
-    """Piece by piece the windows, what the model sees of them and what it says; look-ups laid out where they are ``read``."""
-    device = next(fitted.model.parameters()).device
-    resident = make_resident(panel, fitted.layout, fitted.columns, device)
+    """Piece by piece the windows, what the model sees of them and what it says; look-ups laid out where they are ``read``.
+
+    ``resident``: the panel laid out, where it is already.
+    """
+    resident = laid_out(fitted, panel) if resident is None else resident
+    device = resident.data_RC.device
     fitted.model.eval()
     places = None if read else places_of(fitted.model)
     for piece in batches(windows, fitted.shape.windows_at_once(places)):
@@ -36,10 +44,10 @@ def outputs(
         yield piece, batch, output
 
 
-def forecasts(fitted: Fitted, panel: Panel, windows: WindowIndex) -> Iterator[Told]:
+def forecasts(fitted: Fitted, panel: Panel, windows: WindowIndex, resident: Resident | None = None) -> Iterator[Told]:
     """What is forecast, the model's quantiles moved to where its mixture with the floors has its middle."""
     median = fitted.shape.median
-    for piece, batch, output in outputs(fitted, panel, windows):
+    for piece, batch, output in outputs(fitted, panel, windows, resident):
         told = told_of(batch, output, fitted.windows)
         if fitted.spread:
             told = told._replace(quantile_BHQ=moved_apart(told.quantile_BHQ, np.array(fitted.spread), median))
@@ -66,12 +74,13 @@ def kept_spread(before: Fitted, after: Fitted, panel: Panel, windows: WindowInde
     asked about windows that both have learned from, and compared by the mean distance of every step and quantile.
     """
     some = spread(windows, _ASKED)
-    told_HQ, now_HQ = (_distances(fitted, panel, some) for fitted in (before, after))
+    resident = laid_out(before, panel)
+    told_HQ, now_HQ = (_distances(fitted, panel, some, resident) for fitted in (before, after))
     ratio_HQ = np.divide(told_HQ, now_HQ, out=np.ones_like(told_HQ), where=(told_HQ > 0) & (now_HQ > 0))
     return tuple(map(tuple, ratio_HQ.clip(1 / _MOST, _MOST).tolist()))
 
 
-def _distances(fitted: Fitted, panel: Panel, windows: WindowIndex) -> np.ndarray:
-    median, each = fitted.shape.median, list(forecasts(fitted, panel, windows))
+def _distances(fitted: Fitted, panel: Panel, windows: WindowIndex, resident: Resident) -> np.ndarray:
+    median, each = fitted.shape.median, list(forecasts(fitted, panel, windows, resident))
     off = [np.abs(told.quantile_BHQ - told.quantile_BHQ[..., median, None]) for told in each]
     return np.nanmean(np.concatenate(off), axis=0)

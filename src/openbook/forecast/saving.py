@@ -155,6 +155,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "history.hist": history.hist,
         "history.futr": history.futr,
         "history.earlier": np.zeros(len(history)) if history.earlier is None else history.earlier,
+        "history.lowest": np.full(len(history), np.inf) if history.lowest is None else history.lowest,
     }
     tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in fitted.model.state_dict().items()}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
@@ -284,6 +285,7 @@ def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], layout: Layo
         timezone=saved["timezone"],
         static=layout.stat,
         earlier=arrays.get("history.earlier"),
+        lowest=arrays.get("history.lowest"),
     )
 
 

@@ -8,6 +8,8 @@ from openbook.data.frequency import Freq, season_length, step_seconds
 from openbook.data.panel import Panel
 from openbook.forecast.origins import Origins
 
+_NEAR = 8  # rows in which a last value is sought before all rows are
+
 
 def season_candidates(freq: Freq) -> list[int]:
     """Seasons a frequency may have, in steps: a day and a week for sub-daily data, the frequency's own for others.
@@ -35,6 +37,8 @@ def repeat_season(panel: Panel, origins: Origins, h: int, season_length: int, *,
     start_W, step = panel.offsets[origins.series], np.arange(h)
     row_WH = origins.end[:, None] + step - season_length * (step // season_length + 1)
     value_WH = np.repeat(_last_observed(panel, origins)[:, None], h, axis=1)
+    if season_length == 1:
+        return value_WH
     open_K = np.flatnonzero(np.repeat(origins.end - start_W >= season_length, h))  # cells not found yet
     row_K, start_K = row_WH.ravel()[open_K], np.repeat(start_W, h)[open_K]
     back = 0
@@ -49,9 +53,19 @@ def repeat_season(panel: Panel, origins: Origins, h: int, season_length: int, *,
 
 
 def _last_observed(panel: Panel, origins: Origins) -> np.ndarray:
-    """The last observed value before each origin in its series, [W]; NaN where there is none."""
-    seen = np.flatnonzero(np.isfinite(panel.target))
-    if not len(seen):
-        return np.full(len(origins.end), np.nan)
-    last = seen[np.searchsorted(seen, origins.end) - 1]
-    return np.where((last < origins.end) & (last >= panel.offsets[origins.series]), panel.target[last], np.nan)
+    """The last observed value before each origin in its series, [W]; NaN where there is none.
+
+    Sought in the few rows before each origin first: there may be millions of rows and a handful of origins.
+    """
+    start_W = panel.offsets[origins.series]
+    rows_WS = origins.end[:, None] - 1 - np.arange(_NEAR)
+    near_WS = np.where(rows_WS >= start_W[:, None], panel.target[np.maximum(rows_WS, 0)], np.nan)
+    seen_WS = np.isfinite(near_WS)
+    value_W = near_WS[np.arange(len(near_WS)), seen_WS.argmax(1)]
+    left_W = ~seen_WS.any(1) & (origins.end - start_W > _NEAR)
+    if left_W.any():
+        seen, end_W = np.flatnonzero(np.isfinite(panel.target)), origins.end[left_W]
+        last_W = seen[np.searchsorted(seen, end_W) - 1] if len(seen) else np.zeros(len(end_W), np.int64)
+        known_W = (last_W < end_W) & (last_W >= start_W[left_W])
+        value_W[left_W] = np.where(known_W, panel.target[last_W], np.nan)
+    return value_W

@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from openbook.data.panel import Panel
-from openbook.errors import UsageError
 from openbook.forecast.bands import lagged, mean_before
 from openbook.forecast.budget import Budget
 from openbook.forecast.closed_form import (
@@ -42,7 +41,7 @@ from openbook.models.openbook import OpenBookConfig, sizes_of
 from openbook.nn.skip import skip_shape
 from openbook.training.loop import TrainConfig
 from openbook.training.losses import SCALED, Loss
-from openbook.windows.sampler import Resident, WindowShape, make_resident, split_windows
+from openbook.windows.sampler import Resident, Split, WindowShape, make_resident, split_windows
 from openbook.windows.scaling import COMMON, OWN, ColumnScaler, Scaling, difference_std, fit_inputs
 
 _FEW, MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chosen one on
@@ -174,14 +173,15 @@ def choose_start(
     unit = series_unit(panel, widest, season, train.loss)
     shapes = {size: leaning(replace(longest, input_size=size), panel, season) for size in sizes}
     residents = {scalings[0]: scaled_by(panel, made, scalings[0])}
-    residents |= {kind: scaled_by(panel, made, kind, residents[scalings[0]][1]) for kind in scalings[1:]}
+    residents |= {kind: scaled_by(panel, made, kind, residents[scalings[0]]) for kind in scalings[1:]}
+    parted: dict[int, Split] = {}  # windows are cut alike whatever they are scaled by
     ways = [(kind, size) for size in sorted(sizes, key=lambda size: _from_usual(size, season)) for kind in scalings]
     for kind, size in ways:
         if tried and budget.gone(_TRYING):
             break
         scaled, resident = residents[kind]
         windows = replace(shapes[size], scaling=kind, unit=scaled.windows.unit)
-        tables = tables_of(panel, resident, shape, windows, train, unit, _FEW)
+        tables = tables_of(panel, resident, shape, windows, train, unit, _FEW, parted)
         tried[kind, size] = solve(*tables, error).error
     # Windows of one unit forget how restless each is: the map hardly minds, what is learned on top of it does.
     handicap = {
@@ -203,9 +203,10 @@ def choose_start(
     if len(sizes) > 1 and finite:  # what is far behind by itself would hardly count
         far, asked = _FAR * tried[kind, size], config.skip_window
         lags = tuple(lag for lag in lags if lag == asked or tried.get((kind, lag), 0.0) <= far)
-    few = None if late else tables_of(panel, resident, shape, windows, train, unit, _FEW)
+    few = None if late else tables_of(panel, resident, shape, windows, train, unit, _FEW, parted)
     counting, counted_why = choose_counting(few, train.loss, kind, unit / season_changes(panel, widest, season))
-    learnt, judged = tables_of(panel, resident, shape, reading(windows, max(lags)), train, unit, _FEW if late else MANY)
+    whole, most = reading(windows, max(lags)), _FEW if late else MANY
+    learnt, judged = tables_of(panel, resident, shape, whole, train, unit, most, parted)
     counted = counting.tables(learnt)
     averaged = average(counted, judged, error, lags, season)
     hurried = budget.gone(SOLVING)
@@ -255,10 +256,11 @@ def start_beside(panel: Panel, made: Setup, first: Start, kind: Scaling, train: 
     """The same windows in another scaling: with the map that is solved in it, of as many windows."""
     error, (scaled, resident) = error_of(train.loss), scaled_by(panel, made, kind)
     windows = replace(first.windows, scaling=kind, unit=first.windows.usual if kind in COMMON else 1.0)
-    few = tables_of(panel, resident, made.shape, windows, train, unit, _FEW)
+    parted: dict[int, Split] = {}
+    few = tables_of(panel, resident, made.shape, windows, train, unit, _FEW, parted)
     counting, why = choose_counting(few, train.loss, kind, first.counting.ratio_N.numpy())
     reads, lags = reading(windows, max(first.averaged.windows)), tuple(sorted(set(first.averaged.windows)))
-    learnt, judged = tables_of(panel, resident, made.shape, reads, train, unit, MANY)
+    learnt, judged = tables_of(panel, resident, made.shape, reads, train, unit, MANY, parted)
     counted = counting.tables(learnt)
     averaged = average(counted, judged, error, lags, made.season)
     own = own_maps(counted[-1], None, averaged.solved, error, like=first.own)
@@ -338,12 +340,20 @@ def reading(windows: WindowShape, longest: int) -> WindowShape:
     return replace(windows, input_size=max(longest, own), scale_steps=own)
 
 
-def scaled_by(panel: Panel, made: Setup, kind: Scaling, like: Resident | None = None) -> tuple[Setup, Resident]:
-    """The setup with another scaling, and the panel laid out with it."""
+def scaled_by(
+    panel: Panel, made: Setup, kind: Scaling, like: tuple[Setup, Resident] | None = None
+) -> tuple[Setup, Resident]:
+    """The setup with another scaling, and the panel laid out with it; ``like``: the same with another one.
+
+    But for differences all scalings see inputs alike: they share what is laid out.
+    """
     unit = float(difference_std(panel.target[:, None], panel.offsets)[0]) if kind in COMMON else 1.0
-    columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, kind)
     windows = WindowShape(made.windows.input_size, made.shape.h, kind, unit)
-    return made._replace(windows=windows, columns=columns), make_resident(panel, made.layout, columns, like=like)
+    if like is not None and "difference" not in (kind, like[0].windows.scaling):
+        return made._replace(windows=windows, columns=like[0].columns), like[1]
+    columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, kind)
+    resident = make_resident(panel, made.layout, columns, like=None if like is None else like[1])
+    return made._replace(windows=windows, columns=columns), resident
 
 
 def tables_of(
@@ -354,10 +364,17 @@ def tables_of(
     train: TrainConfig,
     unit: np.ndarray,
     most: int,
+    parted: dict[int, Split] | None = None,
 ) -> tuple[Table, Table | None]:
-    """Windows to learn a map from, at most ``most``, and those that judge it, where any are held out."""
-    cut = replace(windows, input_size=windows.scale_steps or windows.input_size)  # as what is trained holds out
-    split = split_windows(panel, cut, validation_size=train.validation_size, season=shape.season)
+    """Windows to learn a map from, at most ``most``, and those that judge it, where any are held out.
+
+    ``parted``: the panel's windows by their context, added to where they are not there yet.
+    """
+    size, parted = windows.scale_steps or windows.input_size, {} if parted is None else parted
+    if size not in parted:  # as what is trained holds out
+        cut = replace(windows, input_size=size)
+        parted[size] = split_windows(panel, cut, validation_size=train.validation_size, season=shape.season)
+    split = parted[size]
     n_variables, n_known, n_static, n_calendar = sizes_of(shape)
     skip = skip_shape(
         windows.input_size, shape.h, n_variables=n_variables, n_known=n_known, n_fixed=n_static + n_calendar
@@ -365,27 +382,3 @@ def tables_of(
     learnt = tabulate(resident, split.train, windows, skip, unit, most)
     judged = tabulate(resident, split.validation, windows, skip, unit, _FEW) if split.validation else None
     return learnt, judged
-
-
-def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tuple[OpenBookConfig, Scaling]:
-    """A config without open fields, and the scaling, from decisions as they are kept; raises ``UsageError``.
-
-    >>> told = {"input_size": 48, "scaling": "last", "segment": 2, "book": 0, "mixing": False, "cycle": False, "n_models": 1}
-    >>> decided_config({name: Decision(value, "tried") for name, value in told.items()}, OpenBookConfig())[0].window
-    48
-    """
-    needed = ("input_size", "scaling", "segment", "book", "mixing", "cycle", "n_models")
-    absent = [name for name in needed if name not in decisions]
-    if absent:
-        raise UsageError(
-            "missing_decisions",
-            expected=f"decisions of a fitted openbook forecaster: {', '.join(needed)}",
-            got=f"no {', '.join(absent)}",
-            where="from_decisions",
-            fix="pass the decisions attribute of a forecaster fitted with model='openbook'",
-        )
-    found = {name: decisions[name] for name in needed}
-    found |= {name: decisions[name] for name in ("skip_window", "differences", "year_jitter") if name in decisions}
-    value = {name: told["value"] if isinstance(told, Mapping) else told.value for name, told in found.items()}
-    scaling: Scaling = value.pop("scaling")
-    return replace(config, window=value.pop("input_size"), **value), scaling

@@ -80,13 +80,14 @@ def _cut(panel: Panel, windows: WindowIndex, count: int, h: int) -> Panel:
     before_W = np.where(first_W > panel.offsets[windows.series_W], first_W - 1, first_W)
     return replace(
         panel,
-        ids=np.array([f"{number} of {count} steps" for number in range(len(rows_WL))], dtype=object),
+        ids=panel.ids[windows.series_W],
         offsets=np.arange(0, len(rows) + 1, count + h),
         times=panel.times[rows],
         target=panel.target[rows],
         hist=panel.hist[rows],
         futr=panel.futr[rows],
         earlier=None if peak_R is None else peak_R.numpy()[before_W],
+        lowest=None,
         labels=None,
         label_columns=(),
     )

@@ -185,7 +185,8 @@ def is_read() -> bool:
 @contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Draws of torch's global generators on the CPU, and on ``device`` if it is a GPU, follow from ``seed``; afterwards they
-    go on as if nothing had been drawn. No other device is touched (``torch.manual_seed`` would seed all GPUs)."""
+    go on as if nothing had been drawn. Threads of one process share these generators: of two fits at once in threads neither
+    repeats. No other device is touched (``torch.manual_seed`` would seed all GPUs)."""
     cuda = device is not None and device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if cuda else []):
         torch.default_generator.manual_seed(seed)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openbook.nn.precision import in_full
+
 Norm = Literal["none", "layer", "batch"]
 LEAK = 0.3  # the slope of the founding study's leaky ReLU
 
@@ -31,7 +33,8 @@ class QuantileHead(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Features [..., D] to quantiles [..., M, Q]."""
-        raw = self.output(feature).unflatten(-1, (self.n_targets, self.n_quantiles))
+        with in_full(feature) as whole:
+            raw = self.output(whole).unflatten(-1, (self.n_targets, self.n_quantiles))
         middle = raw[..., self.median : self.median + 1]
         if self.n_quantiles == 1:
             return middle

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from openbook.nn.precision import in_full
 from openbook.windows.batch import Batch
 
 _MOST_EXOG = 480  # more input columns cost minutes and teach a linear map little
@@ -109,13 +110,15 @@ class LinearSkip(nn.Module):
 
     def floor(self, input_BD: Tensor, own_B: Tensor | None = None) -> Tensor:
         """The closed-form maps alone, whatever training changed: columns [B, D] to steps [B, H]; ``own_B`` as in a batch."""
-        return self._with_own(torch.addmm(self.base_H, input_BD, self.base_HD.T), input_BD, own_B)
+        with in_full(input_BD) as whole_BD:
+            return self._with_own(torch.addmm(self.base_H, whole_BD, self.base_HD.T), whole_BD, own_B)
 
     def forward(self, input_BD: Tensor, own_B: Tensor | None = None) -> Tensor:
         """Columns [B, D] to steps [B, H]; ``own_B`` [B]: whose map is added, -1 for nobody's."""
-        weight_HD = torch.add(self.base_HD, self.change_HD, alpha=_GAIN)
-        told_BH = torch.addmm(torch.add(self.base_H, self.change_H, alpha=_GAIN), input_BD, weight_HD.T)
-        return self._with_own(told_BH, input_BD, own_B)
+        with in_full(input_BD) as whole_BD:
+            weight_HD = torch.add(self.base_HD, self.change_HD, alpha=_GAIN)
+            told_BH = torch.addmm(torch.add(self.base_H, self.change_H, alpha=_GAIN), whole_BD, weight_HD.T)
+            return self._with_own(told_BH, whole_BD, own_B)
 
     def _with_own(self, told_BH: Tensor, input_BD: Tensor, own_B: Tensor | None) -> Tensor:
         if self.own_NHD is None or self.own_NH is None or own_B is None:

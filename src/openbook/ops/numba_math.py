@@ -70,9 +70,11 @@ _MADE_OF = _digest()
 def forget_older(*kernels: Any, made_of: str = _MADE_OF) -> None:
     """Delete what was compiled of kernels from other files than these: Numba looks at the kernel's own file alone.
 
-    Times of files tell nothing: archives and installers keep old ones. A cache that can not be written stays as it is.
+    Times of files tell nothing: archives and installers keep old ones. A cache that can not be written stays as it is, and
+    what is compiled then serves this process alone.
     """
     for kernel in kernels:
+        _keep_if_possible(kernel)
         folder = kernel.stats.cache_path
         if not folder:
             continue
@@ -89,6 +91,20 @@ def forget_older(*kernels: Any, made_of: str = _MADE_OF) -> None:
             draft = stamp.with_name(f"{stamp.name}.{os.getpid()}")
             draft.write_text(made_of)
             draft.replace(stamp)
+
+
+def _keep_if_possible(kernel: Any) -> None:
+    """A kernel whose code can not be written to disk (full, or a quota used up) works all the same."""
+    cache: Any = getattr(kernel, "_cache", None)
+    save = getattr(cache, "save_overload", None)
+    if save is None:
+        return
+
+    def saved(*arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(*arguments)
+
+    cache.save_overload = saved
 
 
 def kept(*kernels: Any) -> bool:

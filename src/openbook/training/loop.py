@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -17,19 +17,29 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from openbook.errors import UsageError, whole_number
-from openbook.models.base import ModelShape, Output, Teaching, check_choice, places_of, seeded, unread
+from openbook.models.base import (
+    ModelShape,
+    Output,
+    Teaching,
+    check_amount,
+    check_choice,
+    check_share,
+    places_of,
+    seeded,
+    unread,
+)
+from openbook.training.averaging import gathered, moving_average
+from openbook.training.device import Device
 from openbook.training.losses import Loss, attention_entropy, loss_value
 from openbook.training.scales import loss_unit
 from openbook.windows.batch import Batch
 from openbook.windows.sampler import Resident, Split, WindowIndex, WindowShape, batches, gather, spread
 
 log = logging.getLogger(__name__)
-Device = Literal["auto", "cpu", "cuda"]
 _UNPACED = 5  # steps of a run that say nothing about how long the next will take
 SHOWN = 0.75  # share of training windows a reconstruction is shown in part; of the others it sees nothing
 Progress = Callable[[int, int, float | None], None]
 Hopeless = Callable[["History"], bool]
-Weights = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,8 +50,8 @@ class TrainConfig:
     windows are scored, and after ``patience`` scores without a new best training ends. ``validation_size`` steps are held
     out at the end of every series (``None``: decided from the lengths). ``focus`` weighs the entropy of the attention in
     the training loss: look-ups that forecast equally well shall be the sharper ones. Weights are validated and kept as
-    moving averages over steps with decay ``averaging`` (0: none). ``learning_rate`` of AdamW (with
-    ``weight_decay``) is reached after ``warmup`` steps and decays after step ``hold``; ``clip`` is the largest norm of all
+    moving averages over steps with decay ``averaging`` (0: none). ``learning_rate`` of AdamW (with ``weight_decay``) is
+    reached after ``warmup`` steps, if there are as many, and decays after step ``hold``; ``clip`` is the largest norm of all
     gradients together; ``loss`` is one of those of the models' page, ``device`` ``cpu``, ``cuda`` or ``auto``.
     ``budget_s`` ends training after that many seconds; left open, ``openbook`` has 300, its decisions included, and other
     models have no limit but ``max_steps``. ``stop_after`` ends it after that many steps of a schedule laid out
@@ -82,8 +92,11 @@ class TrainConfig:
         check_choice("TrainConfig.loss", self.loss, get_args(Loss))
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(self.device)):
             check_choice("TrainConfig.device", self.device, get_args(Device))
+        check_share("TrainConfig.averaging", self.averaging)
+        for name in ("focus", "weight_decay"):
+            check_amount(f"TrainConfig.{name}", getattr(self, name))
         for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(
                     "out_of_range",
                     expected="a positive number",
@@ -91,7 +104,7 @@ class TrainConfig:
                     where=f"TrainConfig.{name}",
                     fix="pass one above zero",
                 )
-        if self.budget_s is not None and not self.budget_s > 0:
+        if self.budget_s is not None and (isinstance(self.budget_s, bool) or not self.budget_s > 0):
             raise UsageError(
                 "out_of_range",
                 expected="seconds above zero",
@@ -125,30 +138,6 @@ def _pace(clock: Sequence[float]) -> float:
     """Seconds of a step, from when each began and the last ended; the first ones count where there are no others."""
     first = max(0, min(_UNPACED, len(clock) - 2))
     return (clock[-1] - clock[first]) / max(1, len(clock) - 1 - first)
-
-
-def _computes() -> bool:
-    """Whether the GPU does what it is asked: torch also sees those that its build is too new for, or that others hold."""
-    try:
-        return (torch.ones(1, device="cuda") + 1).item() == 2
-    except (RuntimeError, AssertionError) as error:
-        log.warning("there is a GPU that torch can not use, so the CPU works: %s", str(error).split("\n")[0])
-        return False
-
-
-def pick_device(device: Device) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU where there is one that works."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() and _computes() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "no_gpu",
-            expected="an NVIDIA GPU torch can use",
-            got="none",
-            where="device='cuda'",
-            fix="use device='auto' or 'cpu'",
-        )
-    return torch.device(device)
 
 
 def teaching_probability(mode: str, progress: float) -> float:
@@ -206,7 +195,10 @@ class Training:
         self.autocast = self.device.type == "cuda" and config.mixed_precision
         self.history = History()
         self.average = AveragedModel(model, multi_avg_fn=moving_average(config.averaging))
+        gathered(self.average)
         self.best = copy.deepcopy(model.state_dict())
+        norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        self.running = [buffer for norm in norms for buffer in norm.buffers()]  # what a step moves beside its gradients
 
     def run(self, progress: Progress | None = None, hopeless: Hopeless | None = None) -> History:
         """Train to the end of the schedule; ``hopeless`` is asked after every validation whether to give up before it."""
@@ -220,6 +212,10 @@ class Training:
             self.history.stopped_by = "interrupt"
         if not self.history.val_loss:  # nothing held out, or interrupted before the first validation
             self.best, self.history.best_step = copy.deepcopy(self.average.module.state_dict()), self.history.steps
+        if self.history.val_loss and not math.isfinite(self.history.best_loss):
+            log.warning(
+                "no validation loss of the training was finite: its weights are the initial ones (seed %d)", self.seed
+            )
         self.model.load_state_dict(self.best)
         self.model.eval()
         self.history.seconds += time.perf_counter() - begin
@@ -292,6 +288,7 @@ class Training:
             group["lr"] = rate
         mode: str = getattr(self.model.config, "mode", "direct")
         teaching = Teaching(teaching_probability(mode, spent), self.generator)
+        before = [buffer.clone() for buffer in self.running]
         output, loss = self._forward(batch, teaching, self.model, unit_BM)
         if self.config.focus > 0:
             loss = loss + self.config.focus * attention_entropy(output.attention.weight_BHTF.float())
@@ -305,6 +302,8 @@ class Training:
             self.average.update_parameters(self.model)
         else:
             self.history.skipped.append(step)
+            for buffer, kept in zip(self.running, before, strict=True):
+                buffer.copy_(kept)
         return float(loss.detach())
 
     def _validation_teaching(self) -> Teaching:
@@ -339,7 +338,7 @@ class Training:
 
     @torch.no_grad()
     def judged(self, model: nn.Module) -> float:
-        """Mean loss of a model over the validation windows of this training."""
+        """Mean loss of a model over the validation windows of this training; NaN where none of them can be measured."""
         model.eval()
         total, count = 0.0, 0
         for piece in batches(self.validation, self.shape.windows_at_once(places_of(model))):
@@ -353,10 +352,23 @@ class Training:
             with unread():
                 loss = float(self._forward(batch, self._validation_teaching(), model, unit_BM)[1])
             total, count = total + loss * seen, count + seen
-        return total / max(count, 1)
+        return total / count if count else math.nan
+
+    def _measured(self) -> bool:
+        """Whether the loss counts anything of the validation windows."""
+        for piece in batches(self.validation, 256):
+            index = index_to(piece, self.device)
+            batch = gather(self.resident, *index, self.windows)
+            unit_BM = self._unit(*index, batch)
+            if unit_BM is None or bool((batch.target_observed_BHM & ~unit_BM.isnan()[:, None]).any()):
+                return True
+        return False
 
     def _validate(self, step: int) -> None:
         """Mean loss over the validation windows; keeps the weights of the best."""
+        if self.validation and not self.history.val_loss and not self._measured():
+            log.warning("no held-out window can be measured by the loss %s: training goes to its end", self.config.loss)
+            self.validation = self.validation.take(np.zeros(0, np.int64))
         if not self.validation:
             self.history.best_step = step
             return
@@ -365,15 +377,6 @@ class Training:
         if mean < self.history.best_loss:
             self.history.best_loss, self.history.best_step = mean, step
             self.best = copy.deepcopy(self.average.module.state_dict())
-
-
-def moving_average(decay: float) -> Callable[[Weights, Weights, Tensor | int], None]:
-    """Exponential moving average whose memory grows to ``decay``, so that the start is soon forgotten; of all at once."""
-
-    def average(old: Weights, new: Weights, count: Tensor | int) -> None:
-        torch._foreach_lerp_(old, new, 1 - min(decay, float(count) / (float(count) + 10)))
-
-    return average
 
 
 def _cosine(spent: float) -> float:

@@ -86,9 +86,10 @@ def make_resident(
 
     ``like``: the same panel on the same device with other scalers, whose calendar is shared: it is most of what is kept.
     """
-    inputs_RC = columns.apply(np.concatenate([panel.hist, panel.futr], axis=1))
     calendar, peak_R = (_calendar(panel, layout), peaks(panel)) if like is None else (like.calendar_RK, like.peak_R)
-    data_RC = np.concatenate([panel.target[:, None], inputs_RC], axis=1)
+    data_RC = np.concatenate([panel.target[:, None], panel.hist, panel.futr], axis=1)
+    data_RC[:, 1:] -= columns.mean_C
+    data_RC[:, 1:] /= columns.std_C
     place = {name: number for number, name in enumerate(layout.own)}
     own_N = np.array(
         [place.get(id_text(name), -1) for name in panel.ids] if place else [-1] * len(panel), dtype=np.int64

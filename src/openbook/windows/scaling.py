@@ -15,6 +15,7 @@ COMMON: tuple[Scaling, ...] = ("fixed", "difference")
 # Scalings by each window's own spread.
 OWN: tuple[Scaling, ...] = ("standard", "last")
 _NEXT_TO_NOTHING = 1e-6
+_COLUMNS = 8  # of which moments are taken at a time, about
 _WINDOWS, _CELLS = 3_000, 2_200_000  # what a usual spread is taken from, at most
 
 
@@ -32,17 +33,25 @@ class ColumnScaler(NamedTuple):
 def fit_columns(values_RC: np.ndarray) -> ColumnScaler:
     """Fit a ``ColumnScaler``; constant and unobserved columns have an infinite standard deviation.
 
-    They are 0 whatever comes: no weight was learned for another value.
+    They are 0 whatever comes: no weight was learned for another value. A few columns are taken at a time, so that a wide
+    table is not copied several times.
 
     >>> fit_columns(np.array([[1.0, 5.0], [3.0, 5.0]])).std_C
     array([ 1., inf])
     """
+    # Never one column of several: its sum would be rounded otherwise than beside another one.
+    parts = np.array_split(values_RC, max(1, values_RC.shape[1] // _COLUMNS), axis=1)
+    mean, std = (np.concatenate(each) for each in zip(*map(_moments, parts), strict=True))
+    return ColumnScaler(mean, np.where(std > 1e-12 * np.abs(mean), std, np.inf))
+
+
+def _moments(values_RC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of columns, what is not observed left out."""
     seen = np.isfinite(values_RC)
     count = np.maximum(seen.sum(axis=0), 1)
     filled = np.where(seen, values_RC, 0.0)
     mean = filled.sum(axis=0) / count
-    std = np.sqrt(np.where(seen, (values_RC - mean) ** 2, 0.0).sum(axis=0) / count)
-    return ColumnScaler(mean, np.where(std > 1e-12 * np.abs(mean), std, np.inf))
+    return mean, np.sqrt(np.where(seen, (values_RC - mean) ** 2, 0.0).sum(axis=0) / count)
 
 
 def difference_std(values_RC: np.ndarray, offsets: np.ndarray, still: float = 1.0) -> np.ndarray:

@@ -232,9 +232,9 @@ class _AdditiveAttention(torch.autograd.Function):
         bias_HT: Tensor | None,
     ) -> tuple[Tensor | None, Tensor]:
         query_BHA, key_BTA, score_A = plain(query_BHA), plain(key_BTA), plain(score_A)
-        mask = None if mask is None else plain(mask)
-        bias_HT = None if bias_HT is None else plain(bias_HT)
         (B, H, A), T = query_BHA.shape, key_BTA.shape[1]
+        mask = None if mask is None else plain(mask.expand(B, T) if mask.ndim == 2 else mask.expand(B, H, T))
+        bias_HT = None if bias_HT is None else plain(bias_HT)
         weight_BHT, wide_B, blocks = room(key_BTA, B, H, T), wide_windows(query_BHA, key_BTA), _blocks(H, T, A)
         strides = (0, 0) if mask is None else (mask.stride(0), mask.stride(1) if mask.ndim == 3 else 0)
         grid = (B * triton.cdiv(H, blocks["BH"]) * triton.cdiv(T, blocks["BT"]),)
