@@ -14,6 +14,7 @@ from openbook.data.kinds import as_input
 from openbook.data.panel import make_panel
 from openbook.errors import UsageError
 from openbook.evaluation.metrics import gap_scale
+from openbook.forecast import running
 from openbook.forecast.origins import Origins, extend_panel, last_origins
 from openbook.forecast.seasons import repeat_season
 from openbook.windows.scaling import _moments, fit_columns
@@ -135,6 +136,15 @@ def test_the_last_value_is_found_however_far_back() -> None:
     told = repeat_season(panel, Origins((ends >= 60).astype(int), ends), 2, 1)
     expected = [np.nan, 5, 5, 5, 5, 5, 6, 6, np.nan, np.nan]
     np.testing.assert_array_equal(told, np.repeat(np.array(expected)[:, None], 2, axis=1))
+
+
+def test_a_table_is_laid_out_once_a_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, laid = panel_of(1.0), list[int]()
+    model = ob.Forecaster(7, model="luong", input_size=14, train=FAST).fit(table[table["ds"] < "2024-04-01"])
+    real = running.make_resident
+    monkeypatch.setattr(running, "make_resident", lambda *given, **more: (laid.append(1), real(*given, **more))[1])
+    model.predict(table, level=[80])  # bands follow the newer rows: two questions to the model, one table
+    assert len(laid) == 1
 
 
 @pytest.mark.parametrize("width", [1, 2, 9, 17, 40])
