@@ -91,8 +91,8 @@ def appliances(seed: int) -> dict[str, Any]:
     """Which inputs of a house's energy count, two of which are pure noise; six steps ahead beside ridge."""
     import openbook as ob
     from openbook.evaluation.metrics import score_frame, seasonal_scale
-    from openbook.forecast.frames import roll
     from openbook.forecast.origins import Origins, rolling_origins
+    from openbook.forecast.rolling import roll
 
     begin = time.perf_counter()
     frame = pd.read_parquet(DATA / "appliances_energy.parquet").rename(columns={"Appliances": "y"})

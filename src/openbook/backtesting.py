@@ -10,10 +10,10 @@ import pandas as pd
 
 from openbook.data.panel import ID, TARGET, TIME
 from openbook.errors import DataError, UsageError
-from openbook.evaluation.backtest import ALWAYS, BacktestResult, Plan, run_backtest, write_backtest
+from openbook.evaluation.backtest import ALWAYS, SCORED, BacktestResult, Plan, run_backtest, write_backtest
 from openbook.forecast.arguments import ColumnNames, Restore, check_alias, check_free, check_names, is_path
 from openbook.forecast.choice import Parts
-from openbook.forecast.conformal import check_levels
+from openbook.forecast.conformal import check_levels, level_name
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
 from openbook.forecast.remarks import warn_of_guessed_targets
@@ -100,7 +100,8 @@ def backtest(  # noqa: PLR0913 (what cross_validation takes, for several models)
     first = next(iter(own.values()))
     plan = Plan(first.h, n_windows, step_size, order, check_levels(level), refit, limit_s, tuple(own))
     asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else ()))
-    check_free(asked, ("model", *Parts._fields, *_SCORES, *ALWAYS, *order), ("coverage_",))
+    shares = [f"coverage_{level_name(told)}" for told in (*plan.level, SCORED)]
+    check_free(asked, ("model", *Parts._fields, *_SCORES, *shares, *ALWAYS, *order))
     for name in own:
         check_names(asked, name)
     table, names, restore = read_series(df, id_col, time_col, target_col)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import io
 import json
 import math
@@ -248,9 +249,28 @@ def show(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
     if as_json:
         from openbook.files import json_text
 
-        print(json_text(document))  # noqa: T201
+        put(json_text(document) + "\n")
     elif lines:
-        print("\n".join(lines))  # noqa: T201
+        put("\n".join(lines) + "\n")
+
+
+def put(text: str) -> None:
+    """A result on stdout; a reader that has gone away (``| head``) has read enough, a full disk is an error."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what is left in the buffer would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno in (errno.EPIPE, errno.EINVAL):  # the latter on Windows
+            sys.exit(0)
+        raise UsageError(
+            "cannot_write",
+            expected="room for the result",
+            got=error.strerror or "an error",
+            where="standard output",
+            fix="write it to another disk with --out",
+        ) from error
 
 
 def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -316,7 +336,7 @@ def hand_over(forecast: pd.DataFrame, out: Path | None, *, quiet: bool, as_json:
     if as_json:
         show({"out": str(out) if out else None, "forecast": records_of(forecast)}, [], True)
     elif out is None:
-        typer.echo(forecast.to_csv(index=False, lineterminator="\n"), nl=False)
+        put(forecast.to_csv(index=False, lineterminator="\n"))
 
 
 def load_model(path: Path) -> Forecaster:
@@ -347,7 +367,8 @@ def explained(explanation: Explanation) -> tuple[dict[str, Any], list[str]]:
 def fail(as_json: bool, told: dict[str, Any], message: str, code: int) -> None:
     """Say what went wrong, as one JSON document or in words, and leave with ``code``."""
     if as_json:
-        typer.echo(json.dumps({"error": told}, ensure_ascii=False))
+        with suppress(UsageError, SystemExit):
+            put(json.dumps({"error": told}, ensure_ascii=False) + "\n")
     else:
         typer.echo(message, err=True)
     sys.exit(code)

@@ -98,15 +98,28 @@ def test_a_new_series_may_be_counted_from_another_day(learned: str, other: str) 
     assert told == list(pd.date_range(newer[-1], periods=3, freq=other)[1:])
 
 
-def test_cells_that_hold_lists_are_left_out() -> None:
+def test_cells_that_hold_lists_are_text() -> None:
     table = daily(DAYS).assign(tags=[["a", "b"]] * 40, more=[{"k": 1}] * 40)
-    plain = read_table(table)
-    assert plain.columns.tolist() == ["unique_id", "ds", "y"]
-    assert "hold lists" in plain.attrs["notes"][0]
+    assert read_table(table)["tags"].iloc[0] == "['a', 'b']"
     assert ob.inspect_table(table).usable
-    assert ob.Floor("naive", 1).fit(table.drop(columns="unique_id")).predict().shape == (1, 3)
-    with pytest.raises(DataError, match="one value in every cell"):
-        read_table(table.assign(y=[[1.0]] * 40))
+    assert ob.Floor("ridge", 1).fit(table.drop(columns="unique_id")).inputs.hist == ()
+    for column in ("y", "tags"):
+        with pytest.raises(DataError, match="numbers"):
+            ob.Floor("ridge", 1, hist_exog_list=["tags"] if column == "tags" else []).fit(
+                table.assign(y=[[1.0]] * 40) if column == "y" else table
+            )
+
+
+def test_names_of_several_parts_in_one_cell_are_names() -> None:
+    table = daily(DAYS).assign(unique_id=[("a", 1), ("b", 2)] * 20)
+    assert sorted(ob.Floor("naive", 1).fit(table).predict()["unique_id"]) == ["('a', 1)", "('b', 2)"]
+    kinds = daily(DAYS).assign(kind=[("a", 1)] * 40)
+    assert len(ob.Floor("ridge", 1, stat_exog_list=["kind"]).fit(kinds).predict()) == 1
+
+
+def test_truth_values_as_categories_are_no_target() -> None:
+    table = daily(DAYS).rename(columns={"y": "sold"}).assign(flag=pd.Categorical([True, False] * 20))
+    assert read_table(table).attrs["targets"] == ["sold"]
 
 
 def test_row_numbers_of_a_frame_are_left_out_as_those_of_a_file_are() -> None:
@@ -121,3 +134,27 @@ def test_targets_are_named_by_any_list(target: object) -> None:
     for wrong in (None, 1):
         with pytest.raises(ob.UsageError, match="name of one column"):
             read_table(table, target_col=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["%H:%M %d-%b-%Y", "%d %b %Y %H:%M", "%I:%M %p %d-%b-%Y"])
+@pytest.mark.parametrize("step", ["D", "h"])
+def test_a_year_behind_the_month_is_no_offset(form: str, step: str) -> None:
+    stamps = pd.date_range("2023-12-30", periods=60, freq=step)
+    parsed, notes = parse_stamps(pd.Series(stamps.strftime(form)))
+    assert parsed.tolist() == list(stamps)
+    assert notes == ()
+
+
+@pytest.mark.parametrize(("learned", "given"), [(None, "UTC+09:00"), (None, "UTC"), ("UTC+09:00", None), ("UTC", None)])
+def test_results_are_in_the_zone_of_the_table_they_were_made_from(learned: str | None, given: str | None) -> None:
+    newer = daily(NEWER.tz_localize(given))
+    told = ob.Floor("naive", 2).fit(daily(DAYS.tz_localize(learned))).predict(newer)
+    assert told["ds"].tolist() == list(pd.date_range("2024-07-01", periods=2, tz=given))
+    assert told["ds"].dtype == newer["ds"].dtype
+
+
+def test_a_short_table_of_another_step_is_told_to_be_resampled() -> None:
+    floor = ob.Floor("naive", 2).fit(daily(DAYS))
+    with pytest.raises(DataError, match="rows D apart, as in training") as caught:
+        floor.predict(daily(pd.date_range("2024-06-01", periods=6, freq="h")))
+    assert "resample" in caught.value.fix

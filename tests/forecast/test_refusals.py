@@ -148,3 +148,22 @@ def test_decisions_bring_the_season_they_are_counted_in_and_give_way_to_argument
         assert (made.season_length, made.scaling, made.config.window) == (6, "last", 12)  # type: ignore[attr-defined]
     other = ob.Forecaster.from_decisions(told, 4, scaling="standard", season_length=12)
     assert (other.season_length, other.scaling) == (12, "standard")
+
+
+def test_what_a_config_says_itself_counts_before_what_was_decided() -> None:
+    parts = {"segment": 2, "book": 4, "mixing": False, "cycle": False, "n_models": 1, "skip_window": 24}
+    told = {"input_size": 12, "scaling": "last", **parts}
+    own = ob.OpenBookConfig(book=7, mixing=True)
+    made = ob.Forecaster.from_decisions(told, 4, model=own).config
+    assert isinstance(made, ob.OpenBookConfig)
+    assert (made.book, made.mixing, made.window, made.skip_window) == (7, True, 12, 24)
+    other = ob.Forecaster.from_decisions(told, 4, input_size=36, train=FAST)
+    assert isinstance(other.config, ob.OpenBookConfig)
+    assert (other.config.window, other.config.skip_window, other.config.book) == (None, None, 4)
+    assert other.fit(table(300)).decisions["input_size"].value == 36
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    train = ob.TrainConfig(focus=np.float32(0.001), weight_decay=np.int64(0), averaging=np.float32(0.98))  # type: ignore[arg-type]
+    assert train.weight_decay == 0
+    assert Plan(4, limit_s=np.int64(60), refit=np.bool_(True)).step == 4  # type: ignore[arg-type]

@@ -67,6 +67,10 @@ def test_a_gpu_that_is_not_there_is_refused(device: Any, monkeypatch: pytest.Mon
         pick_device(device)
 
 
+def test_a_device_of_torch_is_a_device() -> None:
+    assert pick_device(torch.device("cpu")) == torch.device("cpu")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -33,10 +33,12 @@ def test_the_step_s_deviation_stays_within_series_and_skips_what_is_missing() ->
     for scaling in ("standard", "difference"):
         columns = fit_inputs(values, np.array([0, 3, 6]), scaling)
         assert np.isinf(columns.std_C[1])
-        assert columns.apply(np.array([[0.0, 1e9], [1.0, NAN]]))[:, 1].tolist() == [
-            0.0,
-            pytest.approx(NAN, nan_ok=True),
-        ]
+        panel = make_panel(
+            pd.DataFrame({"unique_id": "a", "ds": [0, 1], "y": 1.0, "one": [0.0, 1.0], "two": [1e9, NAN]}),
+            hist=["one", "two"],
+        )
+        laid = make_resident(panel, Layout("y", ("one", "two")), columns).data_RC[:, 2]
+        assert laid.tolist() == [0.0, pytest.approx(NAN, nan_ok=True)]
 
 
 def test_a_window_of_zeros_is_scaled_by_what_its_series_was_before() -> None:

@@ -10,20 +10,23 @@ import pandas as pd
 from openbook.errors import DataError
 
 _MOSTLY = 0.9  # share of steps that are usual ones, from which on numbers are a calendar's
-# Parts of a calendar that are written as one number but are no dates: digits, the last number of a year, what they are, and
-# what makes dates of them.
-_PART = "pd.to_datetime(dict(year=ds // {}, month={} * (ds % {}) - {}, day=1))"
+# Parts of a calendar that are written as one number but are no dates: digits of the year and of the part, the last part of a
+# year, what they are, and what makes dates of them.
+_PART = "pd.to_datetime(dict(year={} // {}, month={} * (ds % {}) - {}, day=1))"
 _CODES = (
-    (5, 2, "year and half", _PART.format(10, 6, 10, 5)),
-    (5, 3, "year and term", _PART.format(10, 4, 10, 3)),
-    (5, 4, "year and quarter", _PART.format(10, 3, 10, 2)),
-    (6, 2, "year and half", _PART.format(100, 6, 100, 5)),
-    (6, 4, "year and quarter", _PART.format(100, 3, 100, 2)),
-    (6, 13, "year and period of four weeks", "ds // 100 * 13 + ds % 100 (which counts on)"),
-    (6, 53, "year and week", 'pd.to_datetime(ds.astype(str) + "1", format="%G%V%u")'),
-    (7, 366, "year and day of the year", 'pd.to_datetime(ds.astype(str), format="%Y%j")'),
+    (4, 1, 2, "year and half", _PART.format("ds", 10, 6, 10, 5)),
+    (4, 1, 3, "year and term", _PART.format("ds", 10, 4, 10, 3)),
+    (4, 1, 4, "year and quarter", _PART.format("ds", 10, 3, 10, 2)),
+    (4, 2, 2, "year and half", _PART.format("ds", 100, 6, 100, 5)),
+    (4, 2, 4, "year and quarter", _PART.format("ds", 100, 3, 100, 2)),
+    (4, 2, 13, "year and period of four weeks", "ds // 100 * 13 + ds % 100 (which counts on)"),
+    (4, 2, 53, "year and week", 'pd.to_datetime(ds.astype(str) + "1", format="%G%V%u")'),
+    (4, 3, 366, "year and day of the year", 'pd.to_datetime(ds.astype(str), format="%Y%j")'),
+    (2, 1, 4, "year and quarter", _PART.format("2000 + ds", 10, 3, 10, 2)),
+    (2, 2, 53, "year and week", 'pd.to_datetime("20" + ds.astype(str) + "1", format="%G%V%u")'),
+    (2, 3, 366, "year and day of the year", 'pd.to_datetime("20" + ds.astype(str), format="%Y%j")'),
 )
-# The same with two digits of the year, by the format that reads them, and the longest step that is one of theirs in days.
+# Dates with two digits of the year, by the format that reads them, and the longest step that is one of theirs in days.
 _SHORT = (
     ("%y%m", "year and month", 31),
     ("%y%m%d", "year, month and day", 31),
@@ -64,22 +67,28 @@ def check_counting(numbers: pd.Series, where: str) -> None:
             )
 
 
+def _weeks(ordered: np.ndarray, fix: str, *, short: bool) -> str:
+    """How to make dates of years and weeks: those of ISO, or where they are none, weeks that begin on a year's Mondays."""
+    texts = ("20" if short else "") + pd.Series(ordered).astype(str) + "1"
+    weeks = pd.to_datetime(texts, format="%G%V%u", errors="coerce")
+    return fix if weeks.notna().all() and weeks.is_unique else fix.replace("%G%V%u", "%Y%W%w")
+
+
 def _codes(ordered: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     """What sorted numbers may be, how to make dates of them, and which steps they would be."""
     narrow, width = len(str(ordered[0])), len(str(ordered[-1]))
-    for digits, most, code, fix in _CODES:
-        year, rest = ordered // 10 ** (digits - 4), ordered % 10 ** (digits - 4)
+    for of_year, of_part, most, code, fix in _CODES:
+        year, rest = ordered // 10**of_part, ordered % 10**of_part
         least = 0 if most == 53 else 1  # weeks may be counted from the first Monday on
-        known = year.min() >= 1900 and year.max() <= 2100 and rest.min() >= least and rest.max() <= most
-        if narrow == width == digits and known:
-            weeks = pd.to_datetime(pd.Series(ordered).astype(str) + "1", format="%G%V%u", errors="coerce")
-            told = (
-                fix.replace("%G%V%u", "%Y%W%w") if most == 53 and (weeks.isna().any() or not weeks.is_unique) else fix
-            )
+        known = rest.min() >= least and rest.max() <= most
+        if of_year == 4:
+            known = known and year.min() >= 1900 and year.max() <= 2100
+        if narrow == width == of_year + of_part and known:
+            told = _weeks(ordered, fix, short=of_year == 2) if most == 53 else fix
             yield code, told, year * {53: 52, 366: 365}.get(most, most) + rest
     for form, code, longest in _SHORT:
         digits = 2 * form.count("%")
-        if width != digits or narrow < digits - 1 or (narrow < digits and form == "%y%m"):
+        if width not in (digits, digits - 1) or narrow < digits - 1 or (narrow < digits and form == "%y%m"):
             continue
         dates = pd.to_datetime(pd.Series(ordered).astype(str).str.zfill(digits), format=form, errors="coerce")
         if not dates.notna().all():

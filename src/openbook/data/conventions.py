@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ _PLAIN_NAMES = (f"^{_WHOLE}$", f"^{_WHOLE}[.]0$")  # all like 7, or all like 7.0
 STAYS_TEXT = (
     "stays_text"  # of a frame's attrs: columns of a file that are no numbers although they look like some, and why
 )
+READINGS = "readings"  # of a frame's attrs: the decimal mark of columns in which marks stand, ``point`` or ``comma``
 _MANY = 10  # values with a mark, from which on they tell what it means
 
 
@@ -50,14 +52,17 @@ class Verdict(NamedTuple):
     grouped: bool = False
 
 
-def number_columns(table: pa.Table, names: Sequence[str] = ()) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def number_columns(
+    table: pa.Table, names: Sequence[str] = (), like: Mapping[str, str] = MappingProxyType({})
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A frame of a table of texts: numbers and truth values converted where a whole column agrees, and notes.
 
     A column of which each value could be read both ways ("1,234") follows the columns that are clear, then the look of
     its own values: many marks beside small values without one are thousands; else "1.234" is a decimal, unless some
     values have no mark, and "1,234" stays text. Values with leading zeros and numbers too long for 64 bits are names, not
     numbers, and stay text; so do the columns of ``names``, unless all their values are whole numbers written plainly.
-    ``attrs["stays_text"]`` says why, for columns that look like numbers.
+    ``like``: how columns of these names were read in an earlier table, which settles what could be read both ways.
+    ``attrs["stays_text"]`` says why, for columns that look like numbers, ``attrs["readings"]`` which decimal mark columns have.
 
     >>> import pyarrow as pa
     >>> number_columns(pa.table({"a": ["1,5", "2"], "b": ["1.234", "5.678"], "c": ["007", "042"]}))[0].values.tolist()
@@ -68,9 +73,12 @@ def number_columns(table: pa.Table, names: Sequence[str] = ()) -> tuple[pd.DataF
     columns: dict[str, pd.Series] = {}
     notes: list[str] = []
     reasons: dict[str, str] = {}
+    readings: dict[str, str] = {}
     for name, verdict in verdicts.items():
         reading = verdict.reading
-        if reading == "ambiguous":
+        if reading == "ambiguous" and name in like:
+            reading = like[name]
+        elif reading == "ambiguous":
             reading = _settle(verdict, clear)
             if reading == "text":
                 reasons[name] = f"{verdict.example!r} can mean decimals or thousands"
@@ -80,12 +88,14 @@ def number_columns(table: pa.Table, names: Sequence[str] = ()) -> tuple[pd.DataF
                 notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read {told}")
         elif reading == "comma":
             notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read with a decimal comma")
+        if reading in ("point", "comma"):
+            readings[name] = reading
         columns[name] = _text(table[name]) if reading == "text" else _convert(table[name], reading)
         text = not pd.api.types.is_numeric_dtype(columns[name].dtype)
         if text and name not in reasons and _plain(_known(table[name])):
             reasons[name] = "zeros in front, or more digits than a number holds, are those of names and dates"
     frame = pd.DataFrame(columns)
-    frame.attrs[STAYS_TEXT] = reasons
+    frame.attrs |= {STAYS_TEXT: reasons, READINGS: readings}
     return frame, tuple(notes)
 
 

@@ -1,4 +1,4 @@
-"""Files into frames: CSV as people and spreadsheets write it, and Parquet. Nothing is guessed that could be wrong."""
+"""Files into frames: CSV as people and spreadsheets write it, and Parquet. What could be read in two ways is told."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
@@ -33,6 +34,7 @@ _BOMS = (
 _WESTERN = set("ŒœŠšŽžŸ°µ²³€£¥§±·ºª½¼¾×÷®©")
 # But for those that stand between plain letters or spaces.
 _MARKS = re.compile(r"(?<=[\x00-\x7f])[–—‘’“”„…](?=[\x00-\x7f])")
+_SAID = re.compile(r'"?sep=([\t;|,])"?[ ]*\n')
 _SAMPLE_ROWS, _SAMPLE_LETTERS = 200, 500_000
 ROW_NUMBERS = "the unnamed column of row numbers is left out"
 _ENCODED = "read it with openbook.read_table(path, encoding=...)"
@@ -45,12 +47,19 @@ class Decoded(NamedTuple):
     note: str | None
 
 
-def read_file(path: str | Path, *, encoding: str | None = None, names: Sequence[str] = ()) -> pd.DataFrame:
+def read_file(
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    names: Sequence[str] = (),
+    like: Mapping[str, str] = MappingProxyType({}),
+) -> pd.DataFrame:
     """The table of a ``.csv``, ``.tsv``, ``.txt`` (each also ``.gz``) or ``.parquet`` file; stamps of text files stay text.
 
     Separator, encoding (UTF-8, UTF-16, Korean CP949, Western) and number convention are recognised per file; a column
     becomes numbers only where every value reads under one convention, one of ``names`` (of series) only where all its
-    values are plain whole numbers. ``attrs["notes"]`` of the frame says what was recognised. Raises ``DataError`` for
+    values are plain whole numbers. ``like``: decimal marks that columns had in an earlier table. ``attrs["notes"]`` of the
+    frame says what was recognised. Raises ``DataError`` for
     missing, empty, damaged and ragged files, ``UsageError`` for an unknown encoding.
 
     >>> import tempfile, pathlib
@@ -68,9 +77,10 @@ def read_file(path: str | Path, *, encoding: str | None = None, names: Sequence[
     text = decoded.text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n")
     if not text.strip(" \t\n\x00"):
         raise _empty(path, "a file without text")
-    separator = _separator(text)
+    told = _SAID.match(text)  # for Excel, which would take the system's
+    text, separator = (text[told.end() :], told[1]) if told else (text, _separator(text))
     table, unnamed, notes = _named(_split(text, separator, path), path)
-    frame, number_notes = number_columns(table, names)
+    frame, number_notes = number_columns(table, names, like)
     frame.attrs["unnamed"] = unnamed
     frame.attrs["notes"] = [note for note in (decoded.note, *notes, *number_notes) if note]
     return frame
@@ -258,7 +268,14 @@ def _split(text: str, separator: str, path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    header = next(row for row in csv.reader(_lines(text), delimiter=separator) if row)
+    try:
+        rows = (row for row in csv.reader(_lines(text), delimiter=separator) if row)
+        header, second = next(rows), next(rows, [])
+    except csv.Error as error:
+        raise _damaged(path, "CSV (is a quotation mark open in line 1?)", error) from error
+    ends = len(second) == len(header) + 1 and not second[-1].strip() and not any("\n" in name for name in header)
+    if ends:  # rows end with a mark that the header lacks
+        text, header = text.replace("\n", f"{separator}\n", 1), [*header, ""]
     names = [str(place) for place in range(len(header))]
     try:
         table = pc.read_csv(
@@ -287,7 +304,9 @@ def _ragged(text: str, separator: str, width: int, path: Path, error: Exception)
                     expected=f"{width} fields ({_SEPARATORS[separator]}-separated, as in the header)",
                     got=f"{len(row)} field(s)",
                     where=f"{path}, line {before + 1}",
-                    fix="quote fields that hold the separator, or complete the row",
+                    fix="remove the lines above the header: line 1 is none"
+                    if width == 1
+                    else "quote fields that hold the separator, or complete the row",
                 )
             before = reader.line_num
     except csv.Error as problem:

@@ -30,7 +30,13 @@ _MONTH_NAME = re.compile(r"(?i)^(?=.*\b\d{4}\b)(?=.*(?:jan|feb|mar|apr|may|jun|j
 _COMPACT = (6, 8, 10, 12, 14)  # digits of a year with its month, and of day, hour, minute and second beside them
 _MOSTLY = 0.9  # share of whole numbers that read as dates, from which on all are meant to be
 _MIDNIGHT = "24:00 is read as 00:00 of the next day"
-_ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2}|(?<=[T:.\d][.\d]\d)[+-]\d{2})\s*$")
+# An offset from UTC behind a clock: in ISO stamps, whose dates have hyphens too, and behind dates with the name of a month.
+_ISO_ZONE = re.compile(
+    r"^(?=.*(?::|\dT\d))(?P<rest>.*?)\s*(?P<offset>Z|[+-]\d{2}:?\d{2}|(?<=[T:.\d][.\d]\d)[+-]\d{2})\s*$"
+)
+_MAIL_ZONE = re.compile(
+    r"^(?P<rest>.*\d[:.]\d{2}(?:[:.]\d+)*(?:\s*[AaPp]\.?[Mm]\.?)?)\s*(?P<offset>Z|[+-]\d{2}:?\d{2})\s*$"
+)
 
 
 def parse_stamps(
@@ -204,7 +210,7 @@ def _read(texts: pd.Series, where: str, day_first: bool | None) -> tuple[pd.Seri
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             read = partial(pd.to_datetime, format="mixed", errors="coerce", dayfirst=True)
-            named, notes = _in_zones(texts, where, read)
+            named, notes = _in_zones(texts, where, read, _MAIL_ZONE)
         if named.notna().all():
             return named, notes
         raise _bad(texts, named.notna().to_numpy(), where)
@@ -214,23 +220,26 @@ def _read(texts: pd.Series, where: str, day_first: bool | None) -> tuple[pd.Seri
 
 def _iso_texts(texts: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]] | None:
     try:
-        return _in_zones(texts, where, partial(pd.to_datetime, format="ISO8601"))
+        return _in_zones(texts, where, partial(pd.to_datetime, format="ISO8601"), _ISO_ZONE)
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         return None
 
 
-def _in_zones(texts: pd.Series, where: str, read: Callable[..., pd.Series]) -> tuple[pd.Series, tuple[str, ...]]:
-    """Texts that ``read`` understands, all of which name their offset from UTC, or none."""
-    zoned = texts.str.contains(_ZONED) & texts.str.contains(r":|\dT\d")
+def _in_zones(
+    texts: pd.Series, where: str, read: Callable[..., pd.Series], form: re.Pattern[str]
+) -> tuple[pd.Series, tuple[str, ...]]:
+    """Texts that ``read`` understands, all of which name their offset from UTC, or none: ``form`` finds it behind the rest."""
+    offset = texts.str.extract(form)["offset"]
+    zoned = offset.notna()
     if zoned.any() and not zoned.all():
         like_first = (zoned == zoned.iloc[0]).to_numpy(bool)
         raise _bad(texts, like_first, f"{where}: some stamps name their offset, others do not")
-    offsets = texts.str.extract(f"({_ZONED.pattern})")[0].str.strip().nunique() if zoned.all() else 1
-    if offsets < 2:
+    if offset.nunique() < 2:
         return read(texts), ()
-    return _of_offsets(read(texts, utc=True), read(texts.str.replace(_ZONED, "", regex=True)), offsets, where)
+    local = read(texts.str.extract(form)["rest"])
+    return _of_offsets(read(texts, utc=True), local, offset.nunique(), where)
 
 
 def _of_offsets(moments: pd.Series, local: pd.Series, offsets: int, where: str) -> tuple[pd.Series, tuple[str, ...]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from openbook.data.conventions import STAYS_TEXT
+from openbook.data.conventions import READINGS, STAYS_TEXT
 from openbook.data.ids import check_one_series, id_parts, join_ids, name_texts
 from openbook.data.kinds import as_input
 from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert, without_categories
@@ -37,6 +38,7 @@ def read_table(
     time_col: str = TIME,
     target_col: str | Sequence[str] = TARGET,
     encoding: str | None = None,
+    like: Mapping[str, str] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """The canonical long frame of a path, a pandas or a polars frame: ``unique_id``, ``ds``, ``y``, then all other columns.
 
@@ -44,7 +46,8 @@ def read_table(
     ``target_col`` may name several columns of a wide table (a sequence, or ``"a,b"``): each becomes a series. Without an
     id column the table is one series, named after its target; without id and ``y`` every numeric column is a series.
     Without ``ds`` the only column of dates is the time. ``attrs["notes"]`` lists what was decided, ``attrs["targets"]`` the
-    targets in the order of their equally long parts, ``attrs["own"]`` what id, time and targets were called,
+    targets in the order of their equally long parts, ``attrs["readings"]`` decimal marks by column (as ``like`` of a later
+    table: "1.500" alone does not say what it means), ``attrs["own"]`` what id, time and targets were called,
     ``attrs["rows"]`` how many rows the source has. Rows keep their order.
     Raises ``DataError`` for missing columns, stamps that cannot be read and whatever ``read_file`` refuses.
 
@@ -63,7 +66,8 @@ def read_table(
             )
     if not isinstance(target_col, str):
         target_col = _listed(target_col)
-    frame, where = _frame(source, encoding, id_col)
+    frame, where = _frame(source, encoding, id_col, like)
+    readings = frame.attrs.get(READINGS, {})
     notes = [*frame.attrs.get("notes", ())] if where != "table" else []
     asked = (id_col, time_col, *([target_col] if isinstance(target_col, str) else target_col))
     parts = {name.strip() for column in asked for name in column.split(",")}
@@ -72,7 +76,7 @@ def read_table(
         *(str(name) for name in frame.columns if _NAMELESS.fullmatch(str(name))),
     )
     unnamed = [name for name in dict.fromkeys(nameless) if name not in parts]
-    frame = _without_nested(plain_header(frame, asked, where, notes), parts, where, notes)
+    frame = _with_plain_cells(plain_header(frame, asked, where, notes))
     frame = _without_row_numbers(frame, unnamed, time_col, notes)
     roles = _find_roles(frame, id_col, time_col, target_col, where, notes)
     stamps, time_notes = parse_stamps(frame[roles.time], f"{where}, column {roles.time!r}")
@@ -89,6 +93,7 @@ def read_table(
         long[ID] = without_categories(long[ID])
     own = [name for name in (roles.id, roles.time, *roles.targets) if name is not None]
     long.attrs |= {"notes": notes, "targets": list(roles.targets), "own": own, "rows": len(frame)}
+    long.attrs[READINGS] = {**like, **readings}
     return long
 
 
@@ -106,33 +111,31 @@ def _listed(target_col: Any) -> list[str]:
         ) from error
 
 
-def _without_nested(frame: pd.DataFrame, asked: Iterable[str], where: str, notes: list[str]) -> pd.DataFrame:
-    """Leave out columns whose cells are lists, arrays or dicts: they can be neither compared nor read as numbers."""
+def _with_plain_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns whose cells are lists, arrays or dicts as text: they can be neither compared nor read as numbers."""
     nested = [name for name in frame.columns if _holds_nested(frame[name])]
-    role = next((name for name in nested if name in asked), None)
-    if role is not None:
-        raise DataError(
-            "nested_values",
-            expected="one value in every cell",
-            got="lists or the like",
-            where=f"{where}, column {role!r}",
-            fix="give every value a row or a column of its own (df.explode)",
-        )
-    if nested:
-        notes.append(f"column(s) {_list(nested, 5)} hold lists or the like, and are left out")
-    return frame.drop(columns=nested)
+    texts = {name: frame[name].astype(object).map(str, na_action="ignore") for name in nested}
+    return frame.assign(**texts) if nested else frame
 
 
 def _holds_nested(column: pd.Series) -> bool:
-    if column.dtype != object or not pd.api.types.infer_dtype(column).startswith("mixed"):
+    if column.dtype != object:
         return str(column.dtype).startswith(("list<", "struct<", "large_list<", "map<"))
-    return any(pd.api.types.is_list_like(value) for value in column)
+    return pd.api.types.infer_dtype(column).startswith("mixed") and not all(map(_hashable, column))
 
 
-def _frame(source: Any, encoding: str | None, id_col: str) -> tuple[pd.DataFrame, str]:
+def _hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _frame(source: Any, encoding: str | None, id_col: str, like: Mapping[str, str]) -> tuple[pd.DataFrame, str]:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        return read_file(path, encoding=encoding, names=id_parts(id_col)), str(path)
+        return read_file(path, encoding=encoding, names=id_parts(id_col), like=like), str(path)
     frame, _ = as_input(source)
     if not len(frame):
         raise DataError(
@@ -311,7 +314,8 @@ def _guess_targets(
 def holds_numbers(column: pd.Series) -> bool:
     """Numbers by their type, also decimals as databases give them; text is none."""
     if column.dtype != object:
-        return pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
+        plain = pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
+        return plain and not isinstance(column.dtype, pd.CategoricalDtype)
     return pd.api.types.infer_dtype(column) in ("decimal", "integer", "floating", "mixed-integer-float", "boolean")
 
 

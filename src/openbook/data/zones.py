@@ -45,13 +45,15 @@ def _usual_clock(stamps: pd.Series) -> pd.Timedelta | None:
 
 
 def in_zone(stamps: pd.Series, like: pd.Series, freq: Freq) -> pd.Series:
-    """Stamps of results in the time zone of the table they were made from; days of mere offsets stay the days they are.
+    """Stamps of results in the time zone of the table they were made from, if any; days of mere offsets stay what they are.
 
     >>> day = pd.Series(pd.to_datetime(["2024-05-01"])).dt.tz_localize("UTC+01:00")
     >>> like = pd.Series(pd.to_datetime(["2024-04-30"])).dt.tz_localize("UTC+02:00")
     >>> in_zone(day, like, "D")[0].isoformat(), in_zone(day, like, "h")[0].isoformat()
     ('2024-05-01T00:00:00+02:00', '2024-05-01T01:00:00+02:00')
     """
+    if stamps.dt.tz == like.dt.tz:
+        return stamps
     if on_wall_clock(freq) and are_same_days(stamps, like):
         return stamps.dt.tz_localize(None).dt.tz_localize(like.dt.tz)
     return stamps.dt.tz_convert(like.dt.tz)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +24,9 @@ from openbook.forecast.explanation import Explanation
 from openbook.forecast.floor import Floor
 from openbook.forecast.floors import FLOORS
 from openbook.forecast.forecaster import Forecaster
-from openbook.forecast.frames import Rolled, roll
 from openbook.forecast.limits import run_limited
-from openbook.forecast.origins import Origins, refits, rolling_origins, rows_tested, training_part
+from openbook.forecast.origins import Origins, check_truth, refits, rolling_origins, rows_tested, training_part
+from openbook.forecast.rolling import Rolled, roll
 from openbook.models.registry import COMPILED, MODELS
 from openbook.ops.ahead import compile_ahead
 
@@ -58,7 +59,7 @@ class Plan:
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least=1)
         refits(self.refit)
-        if isinstance(self.limit_s, bool) or not isinstance(self.limit_s, int | float) or not self.limit_s > 0:
+        if isinstance(self.limit_s, bool) or not isinstance(self.limit_s, Real) or not self.limit_s > 0:
             raise UsageError(
                 "out_of_range",
                 expected="seconds above zero",
@@ -130,6 +131,7 @@ def run_backtest(
     first = next(iter(probes.values()))
     panel = panels[_reads(first)]
     train = training_part(panel, plan.h, plan.n_windows, plan.step)
+    untested = check_truth(panel, *plan.windows)
     season = first.season_length or decide_season(train).value
     compiled = [name for name in models if name in probes and probes[name].config.name in COMPILED]
     if compiled and models[0] not in compiled:
@@ -164,7 +166,7 @@ def run_backtest(
     facts = {**(facts or {}), "targets": table.attrs.get("targets", ())}
     run = facts_of(_asked_of(plan, models), panel, given, told, facts, len(left_out)) | {
         "season": int(season),
-        "warnings": [*_warnings(scored[0], ran), *_left_out(left_out, panel, plan)],
+        "warnings": [*untested, *_warnings(scored[0], ran), *_left_out(left_out, panel, plan)],
         "seconds": round(time.perf_counter() - begin, 2),
     }
     history = _history(panel, plan, season)

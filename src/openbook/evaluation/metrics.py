@@ -65,7 +65,8 @@ def score_frame(
     scored = table.drop(columns=[name for name in keys if name not in by])
     result = scored.groupby(order_by, observed=True).mean().reset_index()
     result["wape"] = result["wape"] / result.pop(_VOLUME).replace(0.0, np.nan)  # of means as of sums
-    return result.assign(model=result["model"].astype(object))[["model", *[c for c in result if c != "model"]]]
+    names = {name: result[name].astype(object) for name in {"model", ID} & set(result)}  # numbers as ids are names, too
+    return result.assign(**names)[["model", *[c for c in result if c != "model"]]]
 
 
 def seasonal_scale(panel: Panel, season_length: int) -> pd.Series:

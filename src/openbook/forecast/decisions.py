@@ -172,8 +172,13 @@ def decide_lower_bound(panel: Panel) -> Decision:
     return Decision(None, "neither counts nor values that rest at zero")
 
 
-def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tuple[OpenBookConfig, dict[str, Any]]:
+def decided_config(
+    decisions: Mapping[str, Any], config: OpenBookConfig, *, window: bool = True
+) -> tuple[OpenBookConfig, dict[str, Any]]:
     """A config without open fields, and arguments of ``Forecaster``, from decisions as they are kept; raises ``UsageError``.
+
+    What ``config`` says itself stays, and a window of its own, or none (``window`` false: it is given elsewhere), leaves the
+    parts open that are counted in it.
 
     >>> told = {"input_size": 48, "scaling": "last", "segment": 2, "book": 0, "mixing": False, "cycle": False, "n_models": 1}
     >>> config, arguments = decided_config({name: Decision(value, "tried") for name, value in told.items()}, OpenBookConfig())
@@ -198,4 +203,8 @@ def decided_config(decisions: Mapping[str, Any], config: OpenBookConfig) -> tupl
         for name, told in found.items()
     }
     arguments: dict[str, Any] = {name: value.pop(name) for name in ("scaling", "season_length") if name in value}
-    return replace(config, window=value.pop("input_size"), **value), arguments
+    value["window"] = value.pop("input_size")
+    if config.window or not window:
+        value = {name: told for name, told in value.items() if name not in ("window", "skip_window", "segment")}
+    own = {name: told for name, told in value.items() if getattr(config, name) is None}
+    return replace(config, **own), arguments

@@ -158,7 +158,7 @@ class Forecaster(FrameForecaster):
                 where="from_decisions",
                 fix="its decisions are of that model alone: leave model out",
             )
-        config, decided = decided_config(decisions, config)
+        config, decided = decided_config(decisions, config, window=arguments.get("input_size") is None)
         return cls(h, model=config, **{**decided, **arguments})
 
     def interrupted(self) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
+from openbook.data.conventions import READINGS
 from openbook.data.frequency import Freq, same_freq, unanchored
 from openbook.data.ids import plain_ids
 from openbook.data.kinds import as_input, as_it_is
@@ -37,10 +37,7 @@ from openbook.forecast.origins import (
     check_windows,
     extend_panel,
     last_origins,
-    refits,
-    rolling_origins,
     rows_tested,
-    training_part,
 )
 from openbook.forecast.remarks import (
     warn_of_closed_times,
@@ -49,6 +46,7 @@ from openbook.forecast.remarks import (
     warn_of_odd_future,
     warn_of_open_ends,
 )
+from openbook.forecast.rolling import roll
 from openbook.forecast.static import Categories, encoded, learn_categories, text_columns, with_labels, with_static
 from openbook.forecast.targets import read_series
 
@@ -79,7 +77,7 @@ class FrameForecaster(ABC):
     def __init__(self, h: int, *, freq: Freq | None, inputs: Inputs) -> None:
         check_inputs(futr_exog_list=inputs.futr, hist_exog_list=inputs.hist, stat_exog_list=inputs.stat)
         self.h, self.freq, self.inputs = whole_number("h", h, least=1), plain_freq(freq), inputs
-        self.columns = ColumnNames()
+        self.columns, self.readings_ = ColumnNames(), dict[str, str]()
         self.history_: Panel | None = None
         self.categories_: Categories | None = None
         self._restore: Restore = as_it_is
@@ -221,6 +219,7 @@ class FrameForecaster(ABC):
     def _like_history(self, table: pd.DataFrame) -> Panel:
         learned = self.freq if self.history_ is None else self.history_.freq
         if self.history_ is not None:
+            _check_kind(table[TIME], self.history_)
             table = table.assign(**{TIME: self.history_.in_own_zone(table[TIME])})
         try:
             panel = self._lay_out(table, None)
@@ -233,7 +232,8 @@ class FrameForecaster(ABC):
         ):  # weeks of another weekday, quarters of another month
             return self._lay_out(table, unanchored(panel.freq))
         if panel.lengths.max() < 10:
-            return self._lay_out(table, learned)
+            with contextlib.suppress(DataError):
+                return self._lay_out(table, learned)
         # Of some of the series the step may look another than of all: weekdays are days with gaps, Mondays every seventh day.
         most = _SPARSE if self.freq is None else _SPARSE_IF_TOLD
         with contextlib.suppress(DataError):
@@ -250,12 +250,12 @@ class FrameForecaster(ABC):
 
     def table_panel(self, df: Any) -> tuple[Panel, Restore]:
         """The whole panel of a table like the one learned from, and what gives results the caller's kind of frame."""
-        told = read_series(df, *self.columns)
+        told = read_series(df, *self.columns, self.readings_)
         stamps = told.table[TIME]
 
         def restore(result: pd.DataFrame) -> Any:
-            if isinstance(stamps.dtype, pd.DatetimeTZDtype):
-                times = [name for name, kind in result.dtypes.items() if isinstance(kind, pd.DatetimeTZDtype)]
+            if pd.api.types.is_datetime64_any_dtype(stamps.dtype):
+                times = [name for name, kind in result.dtypes.items() if pd.api.types.is_datetime64_any_dtype(kind)]
                 result = result.assign(**{name: in_zone(result[name], stamps, panel.freq) for name in times})
             return told.restore(result)
 
@@ -268,6 +268,7 @@ class FrameForecaster(ABC):
         """The canonical table of a frame or path, and how results get the caller's kind of frame back."""
         check_names((id_col, time_col, *([target_col] if isinstance(target_col, str) else ())), self.name)
         table, self.columns, restore = read_series(df, id_col, time_col, target_col)
+        self.readings_ = dict(table.attrs.get(READINGS, {}))
         warn_of_guessed_targets(table, target_col)
         return table, restore
 
@@ -312,7 +313,9 @@ class FrameForecaster(ABC):
                 where="predict",
                 fix="pass futr_df (at the command line: --futr FILE)",
             )
-        rows[..., : len(known)] = ahead = known_ahead(panel, self.h, futr_df, names=self.columns, known=known)
+        rows[..., : len(known)] = ahead = known_ahead(
+            panel, self.h, futr_df, names=self.columns, known=known, like=self.readings_
+        )
         warn_of_odd_future(ahead, panel, self.history_ or panel, known=known)
         return rows
 
@@ -320,57 +323,18 @@ class FrameForecaster(ABC):
         return frame.rename(columns={ID: self.columns.id, TIME: self.columns.time, TARGET: self.columns.value})
 
 
-class Rolled(NamedTuple):
-    """A rolling-origin evaluation of one forecaster: its forecasts, and the seconds spent fitting and predicting."""
-
-    frame: pd.DataFrame
-    seconds_fit: float
-    seconds_predict: float
-
-
-def roll(
-    forecaster: FrameForecaster,
-    panel: Panel,
-    *,
-    n_windows: int,
-    step_size: int,
-    refit: bool | int = False,
-    level: Sequence[float] = (),
-    each: Callable[[Origins], None] | None = None,
-) -> Rolled:
-    """Fit before the first cutoff (or every ``refit`` windows) and forecast all windows of a fit in one call.
-
-    ``each`` is told the origins of every fit while the forecaster is the one that forecast them.
-    """
-    windows = rolling_origins(panel, forecaster.h, n_windows, step_size)
-    every = refits(refit) or n_windows
-    left_out = np.setdiff1d(np.arange(len(panel)), windows[-1].series)
-    if len(left_out):
-        log.warning("%d series too short to evaluate, the first: %s", len(left_out), panel.ids[left_out[0]])
-    frames, fit_seconds, predict_seconds = [], 0.0, 0.0
-    for first in range(0, n_windows, every):
-        begin = time.perf_counter()
-        part = training_part(panel, forecaster.h, n_windows - first, step_size)
-        forecaster.fit_panel(forecaster.learn_categories(part))
-        if forecaster.interrupted():
-            raise KeyboardInterrupt  # half a training would be scored as a whole one
-        fitted = time.perf_counter()
-        origins = Origins(*(np.concatenate(parts) for parts in zip(*windows[first : first + every], strict=True)))
-        if not len(origins.end):
-            raise DataError(
-                "too_short",
-                expected=f"series longer than {n_windows} windows of {step_size} steps and a horizon of {forecaster.h}",
-                got=f"at most {int(panel.lengths.max())} rows",
-                where="cross_validation",
-                fix="use fewer windows or a shorter horizon",
-            )
-        forecast = forecaster.predict_origins(forecaster.encoded(panel), origins, level)
-        frames.append(forecaster.forecast_frame(panel, origins, forecast))
-        fit_seconds, predict_seconds = fit_seconds + fitted - begin, predict_seconds + time.perf_counter() - fitted
-        if each is not None:
-            each(origins)
-    frame = pd.concat(frames, ignore_index=True).sort_values([ID, "cutoff", TIME], ignore_index=True)
-    return Rolled(frame, fit_seconds, predict_seconds)
+def _check_kind(stamps: pd.Series, learned: Panel) -> None:
+    """Refuse dates after whole numbers were learned from, and the other way round."""
+    kinds = {True: "whole numbers", False: "dates"}
+    counted, given = isinstance(learned.freq, int), pd.api.types.is_integer_dtype(stamps.dtype)
+    if counted != given:
+        raise DataError(
+            "other_frequency",
+            expected=f"{kinds[counted]} as stamps, as in training",
+            got=kinds[given],
+            where="the table to forecast from",
+            fix="write its stamps as those of the table that was learned from, or fit on data of its kind",
+        )
 
 
 def _tail(panel: Panel, steps: int | None) -> Panel:

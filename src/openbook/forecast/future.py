@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,19 @@ from openbook.forecast.arguments import ColumnNames, is_path
 from openbook.forecast.targets import for_every_target
 
 
-def _future_table(futr_df: Any, names: ColumnNames, known: tuple[str, ...]) -> pd.DataFrame:
+def _future_table(
+    futr_df: Any, names: ColumnNames, known: tuple[str, ...], like: Mapping[str, str] = MappingProxyType({})
+) -> pd.DataFrame:
     """futr_df with canonical id and time columns; a table without ids is meant for a single series."""
-    frame = read_file(futr_df, names=id_parts(names.id)) if is_path(futr_df) else as_input(futr_df)[0]
+    frame = read_file(futr_df, names=id_parts(names.id), like=like) if is_path(futr_df) else as_input(futr_df)[0]
+    if not len(frame):
+        raise DataError(
+            "missing_future",
+            expected="rows of the steps ahead",
+            got="no rows",
+            where="futr_df",
+            fix="check the filter that made it",
+        )
     read = {*id_parts(names.id), names.time, *known}
     frame = frame.drop(columns=[name for name in frame.attrs.get("unnamed", ()) if name not in read])
     frame = plain_header(frame, (names.id, names.time), "futr_df", [])
@@ -64,12 +76,21 @@ def refuse_unread_future(futr_df: Any, *, names: ColumnNames, h: int) -> None:
         )
 
 
-def known_ahead(panel: Panel, h: int, futr_df: Any, *, names: ColumnNames, known: tuple[str, ...]) -> np.ndarray:
+def known_ahead(
+    panel: Panel,
+    h: int,
+    futr_df: Any,
+    *,
+    names: ColumnNames,
+    known: tuple[str, ...],
+    like: Mapping[str, str] = MappingProxyType({}),
+) -> np.ndarray:
     """Values of the known-future columns at the h steps after each series, [N, h, K].
 
+    ``like``: the decimal marks of the table that was learned from, for a file.
     Raises ``DataError`` for missing columns or stamps, text, infinities and stamps with different values.
     """
-    frame = for_every_target(_future_table(futr_df, names, known), panel.ids, names)
+    frame = for_every_target(_future_table(futr_df, names, known, like), panel.ids, names)
     if ID not in frame.columns:
         if len(panel) > 1:
             raise DataError(

@@ -155,7 +155,7 @@ def refits(refit: bool | int) -> int:
     >>> refits(True), refits(2), refits(False)
     (1, 2, 0)
     """
-    return whole_number("refit", int(refit) if isinstance(refit, bool) else refit, least=0)
+    return whole_number("refit", int(refit) if isinstance(refit, bool | np.bool_) else refit, least=0)
 
 
 def rows_tested(h: int, n_windows: int, step_size: int) -> int:
@@ -180,6 +180,24 @@ def training_part(panel: Panel, h: int, n_windows: int, step_size: int) -> Panel
             fix="use fewer windows, a smaller step_size or a shorter horizon",
         )
     return panel.until(np.maximum(ends, 0))
+
+
+def check_truth(panel: Panel, h: int, n_windows: int, step_size: int) -> list[str]:
+    """Refuse a test of rows without any target, before anything is trained; a warning where whole windows have none."""
+    known = [
+        bool(np.isfinite(panel.target[window.end[:, None] + np.arange(h)]).any())
+        for window in rolling_origins(panel, h, n_windows, step_size)
+    ]
+    if any(known):
+        absent = len(known) - sum(known)
+        return [f"{absent} of {len(known)} windows hold no target: they are not scored"] if absent else []
+    raise DataError(
+        "no_truth",
+        expected="targets in the rows that are tested",
+        got=f"none in the last {rows_tested(h, n_windows, step_size)} rows of any series",
+        where="backtest",
+        fix="leave rows of the future out of the table, or test on more windows",
+    )
 
 
 def check_all_start(panel: Panel, origins: Origins, h: int) -> None:

@@ -124,12 +124,12 @@ def _pool(found: Explanation) -> Pool:
 
 def _chosen(found: Explanation, unique_id: object | None, cutoff: object | None, average: bool) -> np.ndarray:
     """Which windows to draw [W]: one forecast, or all that match."""
-    chosen = np.ones(len(found), bool)
-    if unique_id is not None or not average:
-        first = np.flatnonzero((found.weight_WHTF > 0).any(axis=(1, 2, 3)))
-        chosen &= found.ids == (found.ids[first[0] if len(first) else 0] if unique_id is None else unique_id)
-    if cutoff is not None:
-        chosen &= pd.Series(found.cutoff).eq(cutoff).to_numpy()
+    looked = (found.weight_WHTF > 0).any(axis=(1, 2, 3))
+    chosen = np.ones(len(found), bool) if cutoff is None else pd.Series(found.cutoff).eq(cutoff).to_numpy()
+    if unique_id is not None:
+        chosen &= found.ids == unique_id
+    elif not average and chosen.any():
+        chosen &= found.ids == found.ids[np.flatnonzero(chosen & looked if (chosen & looked).any() else chosen)[0]]
     if not chosen.any():
         raise UsageError(
             "unknown_forecast",
@@ -140,4 +140,5 @@ def _chosen(found: Explanation, unique_id: object | None, cutoff: object | None,
         )
     if average:
         return chosen
-    return np.arange(len(found)) == np.flatnonzero(chosen)[-1 if cutoff is None else 0]
+    some = np.flatnonzero(chosen & looked if (chosen & looked).any() else chosen)
+    return np.arange(len(found)) == some[-1 if cutoff is None else 0]

@@ -125,6 +125,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "country": forecaster.country,
         "season_length": forecaster.season_length,
         "columns": forecaster.columns._asdict(),
+        "readings": forecaster.readings_,
         "decisions": {name: decision._asdict() for name, decision in forecaster.decisions.items()},
         "shape": asdict(fitted.shape),
         "layout": asdict(fitted.layout),
@@ -239,6 +240,7 @@ def _rebuild(
     layout = Layout(**{name: _plain(value) for name, value in config["layout"].items()})
     history = _history(config, arrays, layout)
     forecaster.inputs, forecaster.columns = inputs, _names(config["columns"])
+    forecaster.readings_ = {str(name): str(told) for name, told in config.get("readings", {}).items()}
     forecaster.decisions = {
         name: Decision(_plain(value["value"]), value["why"]) for name, value in config["decisions"].items()
     }

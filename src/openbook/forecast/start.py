@@ -197,6 +197,7 @@ def choose_start(
     else:
         kind, size, why = scalings[-1], sizes[-1], "nothing held out to compare windows on"
     scaled, resident = residents[kind]
+    parted = {size: parted[size]} if size in parted else {}  # the others would be kept in vain
     windows = replace(shapes[size], scaling=kind, unit=shapes[size].usual if kind in COMMON else 1.0)
     late = budget.gone(SOLVING, more=_AS_LONG / max(1, len(tried)))
     lags = lags_of(panel, config, shape.h, season, size, alone=late)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,9 @@ class Told(NamedTuple):
     restore: Restore
 
 
-def read_series(df: Any, id_col: str, time_col: str, target_col: str | Sequence[str]) -> Told:
+def read_series(
+    df: Any, id_col: str, time_col: str, target_col: str | Sequence[str], like: Mapping[str, str] = MappingProxyType({})
+) -> Told:
     """The canonical table of a frame or path; with several targets every (series, target) is a series of it.
 
     Raises ``DataError`` for a target of several that holds no numbers, and whatever ``read_table`` refuses.
@@ -37,7 +40,7 @@ def read_series(df: Any, id_col: str, time_col: str, target_col: str | Sequence[
     (('gas', 'heat'), 'y')
     """
     frame, restore = (df, as_it_is) if is_path(df) else as_input(df)
-    table = read_table(frame, id_col=id_col, time_col=time_col, target_col=target_col)
+    table = read_table(frame, id_col=id_col, time_col=time_col, target_col=target_col, like=like)
     targets = tuple(table.attrs["targets"])
     if isinstance(target_col, str) and target_col == TARGET:  # there, or guessed anew for every table
         return Told(table, ColumnNames(id_col, time_col), restore)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
@@ -247,7 +248,7 @@ def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
 
 def check_amount(name: str, value: object) -> None:
     """Refuse a config value that is no number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
         raise UsageError(
             "bad_amount", expected="a number of at least 0", got=repr(value), where=name, fix="pass one, 0 for none"
         )
@@ -255,7 +256,7 @@ def check_amount(name: str, value: object) -> None:
 
 def check_share(name: str, value: object) -> None:
     """Refuse a config value that is no share from 0 to below 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < 1:
         raise UsageError(
             "bad_share", expected="a number from 0 to below 1", got=repr(value), where=name, fix="e.g. 0.1"
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ METRICS = (
     "seconds_predict",
 )
 _KEYS = ["model", "unique_id", "cutoff"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def oldest_source(backtest: Backtest) -> Any | None:
         return None
     import pyarrow.parquet as pq
 
-    facts = pq.ParquetFile(backtest.explanation).metadata
+    path = backtest.explanation
+    facts = _whole(path, lambda: pq.ParquetFile(path).metadata)
     groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
     columns = [group.column(place) for group in groups for place in range(group.num_columns)]
     told = [column.statistics for column in columns if column.path_in_schema == "source_ds"]
@@ -209,10 +211,26 @@ def _required(folder: Path, name: str) -> Path:
     return path
 
 
+def _whole(path: Path, read: Callable[[], T]) -> T:
+    """What ``read`` finds in a file; a file that was cut short or changed is refused."""
+    import pyarrow as pa
+
+    try:
+        return read()
+    except (pa.ArrowException, json.JSONDecodeError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise DataError(
+            "damaged_file",
+            expected="a whole file of a backtest",
+            got=str(error).split("\n")[0][:120] or type(error).__name__,
+            where=str(path),
+            fix="run the backtest again",
+        ) from error
+
+
 def _table(path: Path, texts: Sequence[str]) -> pd.DataFrame:
     """A CSV whose ids stay text ('NA' and '007' too) and whose other columns are numbers."""
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        frame = _whole(path, lambda: pd.read_csv(path, dtype=str, keep_default_na=False))
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame()
     for column in texts:
@@ -237,7 +255,7 @@ def _optional_table(path: Path, key: str) -> pd.DataFrame:
 
 
 def _forecasts(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
+    frame = _whole(path, lambda: pd.read_parquet(path))
     absent = [column for column in ("unique_id", "ds", "cutoff", "y") if column not in frame]
     if absent:
         raise DataError(
@@ -256,12 +274,12 @@ def _history(path: Path) -> pd.DataFrame:
     """Optional actuals from before the test stretch, columns unique_id, ds, y."""
     if not is_file(path):
         return pd.DataFrame({"unique_id": [], "ds": [], "y": []})
-    frame = pd.read_parquet(path, columns=["unique_id", "ds", "y"])
+    frame = _whole(path, lambda: pd.read_parquet(path, columns=["unique_id", "ds", "y"]))
     return frame.assign(unique_id=frame["unique_id"].astype(str))
 
 
 def _run(path: Path) -> dict[str, Any]:
     if not is_file(path):
         return {}
-    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts = _whole(path, lambda: json.loads(path.read_text(encoding="utf-8")))
     return clean_text(facts) if isinstance(facts, dict) else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
@@ -23,7 +23,8 @@ def _computes() -> bool:
 
 
 def pick_device(device: Device) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU where there is one that works."""
+    """The device of a name (or of torch's); ``auto`` takes a GPU where there is one that works."""
+    device = cast("Device", str(device))
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and _computes() else "cpu")
     there = max(1, torch.cuda.device_count()) if torch.cuda.is_available() else 0

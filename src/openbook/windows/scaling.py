@@ -25,10 +25,6 @@ class ColumnScaler(NamedTuple):
     mean_C: np.ndarray
     std_C: np.ndarray
 
-    def apply(self, values_RC: np.ndarray) -> np.ndarray:
-        """Standardised columns; NaN stays NaN."""
-        return (values_RC - self.mean_C) / self.std_C
-
 
 def fit_columns(values_RC: np.ndarray) -> ColumnScaler:
     """Fit a ``ColumnScaler``; constant and unobserved columns have an infinite standard deviation.
