@@ -194,11 +194,10 @@ def _leaks(view: View, findings: list[Finding]) -> dict[str, str]:
     rows = known[np.unique(np.linspace(0, len(known) - 1, _SAMPLE).astype(int))]
     for name, values in usable.items():
         match = _within(values, view.target, rows, view)
-        # What only lags behind a slow target moves otherwise from row to row.
-        if (
-            abs(match) > 0.999
-            and abs(_within(_steps_of(values, view), _steps_of(view.target, view), rows, view)) > 0.95
-        ):
+        if not abs(match) > 0.999:
+            continue
+        moves = _within(_steps_of(values, view), _steps_of(view.target, view), rows, view)
+        if not abs(moves) < 0.95:  # what only lags behind a slow target moves otherwise from row to row
             reasons[name] = f"it is the target itself (correlation {match:.4f})"
             findings.append(_leak("F25-leak-copy", name, view, reasons[name]))
     rest = {name: values for name, values in usable.items() if name not in reasons}
@@ -221,10 +220,10 @@ def _steps_of(values: np.ndarray, view: View) -> np.ndarray:
 
 
 def _within(values: np.ndarray, target: np.ndarray, rows: np.ndarray, view: View) -> float:
-    """The correlation of two columns at some rows, each series about its own mean and by its own spread of the target.
+    """The correlation of two columns at some rows, each series about its own means and by its own spreads.
 
     Pooled, series of different sizes correlate whatever happens within them, and a leak that each has at a price of its own
-    is hidden. 0 where nothing can be told.
+    is hidden. NaN where nothing can be told.
     """
     rows = rows[np.isfinite(values[rows]) & np.isfinite(target[rows])]
     owner = np.searchsorted(view.starts, rows, side="right") - 1
@@ -236,7 +235,7 @@ def _within(values: np.ndarray, target: np.ndarray, rows: np.ndarray, view: View
         size = np.sqrt(np.bincount(owner, off**2) / count)[owner]
         parts.append(np.divide(off, size, out=np.zeros_like(off), where=size > 1e-9 * np.abs(seen)))
     alive = (parts[0] != 0) & (parts[1] != 0)
-    return float((parts[0] * parts[1])[alive].mean()) if alive.sum() > 2 else 0.0
+    return float((parts[0] * parts[1])[alive].mean()) if alive.sum() > 2 else np.nan
 
 
 def _leak(code: str, names: str, view: View, told: str) -> Finding:
