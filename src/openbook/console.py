@@ -255,7 +255,9 @@ def show(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
 
 
 def put(text: str) -> None:
-    """A result on stdout; a reader that has gone away (``| head``) has read enough, a full disk is an error."""
+    """A result on stdout, if there is one; a reader that went away (``| head``) has read enough, a full disk is an error."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -263,7 +265,7 @@ def put(text: str) -> None:
         with suppress(OSError, ValueError):  # what is left in the buffer would fail again at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno in (errno.EPIPE, errno.EINVAL):  # the latter on Windows
-            sys.exit(0)
+            return
         raise UsageError(
             "cannot_write",
             expected="room for the result",
@@ -367,7 +369,7 @@ def explained(explanation: Explanation) -> tuple[dict[str, Any], list[str]]:
 def fail(as_json: bool, told: dict[str, Any], message: str, code: int) -> None:
     """Say what went wrong, as one JSON document or in words, and leave with ``code``."""
     if as_json:
-        with suppress(UsageError, SystemExit):
+        with suppress(UsageError):
             put(json.dumps({"error": told}, ensure_ascii=False) + "\n")
     else:
         typer.echo(message, err=True)

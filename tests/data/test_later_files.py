@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import openbook as ob
+from openbook.console import put
 from openbook.data.reading import read_file
 from openbook.data.table import read_table
 from openbook.errors import DataError
@@ -75,6 +76,34 @@ def test_files_as_spreadsheets_write_them(tmp_path: Path) -> None:
         read_file(tmp_path / "open.csv")
 
 
+def test_a_file_that_says_otherwise_is_believed(tmp_path: Path) -> None:
+    """What stands beside a doubtful column in the same file counts before how the first file was written."""
+    values, warm = [f"1,{k:03}" for k in range(1, 41)], [f"{20 + k / 10:.1f}".replace(".", ",") for k in range(40)]
+    german_file = written(tmp_path / "de.csv", ds=DAYS[:40], y=values, temp=warm)
+    english = tmp_path / "en.csv"
+    rows = zip(DAYS[40:80].strftime("%Y-%m-%d"), values, warm, strict=True)
+    english.write_text(
+        "ds,y,temp\n" + "".join(f"{d},{v.replace(',', '.')},{w.replace(',', '.')}\n" for d, v, w in rows)
+    )
+    floor = ob.Floor("naive", 1).fit(german_file)
+    assert floor.predict(english)["naive"].iloc[0] == pytest.approx(1.040)
+
+
+def test_a_surplus_field_that_holds_something_is_no_end_of_a_row(tmp_path: Path) -> None:
+    """As R writes row names: the header is one short, and the last column of the first row may be empty."""
+    (tmp_path / "rows.csv").write_text("ds,load,price\n1,2024-01-01,100,\n2,2024-01-02,110,5.0\n3,2024-01-03,120,6.0\n")
+    with pytest.raises(DataError, match="line 2"):
+        read_file(tmp_path / "rows.csv")
+    (tmp_path / "said.csv").write_text("sep=;\n\nds;y\n2024-01-01;1\n2024-01-02;1;2\n")
+    with pytest.raises(DataError, match="got 3 field"):
+        read_file(tmp_path / "said.csv")
+    (tmp_path / "none.csv").write_text("sep=;\n")
+    with pytest.raises(DataError, match="a header and at least one row"):
+        read_file(tmp_path / "none.csv")
+    (tmp_path / "long.csv").write_text("ds,y,note\n2024-01-01,1," + "x" * 140_000 + "\n2024-01-02,2,z\n")
+    assert read_file(tmp_path / "long.csv")["y"].tolist() == [1, 2]
+
+
 def test_a_plan_without_rows_is_told_so(history: Path) -> None:
     floor = ob.Floor("ridge", 14, futr_exog_list=["budget"]).fit(history)
     with pytest.raises(DataError, match="check the filter"):
@@ -113,6 +142,21 @@ def test_a_column_that_lags_a_slow_target_is_no_leak() -> None:
     table = pd.DataFrame({"ds": pd.date_range("2024", periods=3999, freq="10min"), "y": slow[1:], "before": slow[:-1]})
     assert leaks(table) == set()
     assert leaks(table.assign(rounded=table["y"].round(2))) == {"column(s) rounded"}
+
+
+def test_copies_are_found_in_a_panel_of_very_many_series() -> None:
+    rng, series = np.random.default_rng(3), 30_000
+    ids = np.repeat(np.arange(series), 6)
+    table = pd.DataFrame({"unique_id": ids, "ds": np.tile(np.arange(6), series), "y": rng.normal(50, 5, 6 * series)})
+    assert leaks(table.assign(gross=table["y"] * 1.19, other=rng.normal(size=6 * series))) == {"column(s) gross"}
+
+
+def test_an_event_that_moves_the_target_is_not_the_target() -> None:
+    """Rows in which it rests are rows all the same."""
+    rng, event = np.random.default_rng(4), np.zeros(4000)
+    event[rng.permutation(4000)[:400]] = np.repeat([1.0, -1.0], 200)
+    y = 3 * event + rng.normal(size=4000)
+    assert leaks(pd.DataFrame({"ds": pd.date_range("2024", periods=4000, freq="h"), "y": y, "event": event})) == set()
 
 
 def test_sums_are_found_beside_columns_with_holes() -> None:
@@ -165,11 +209,17 @@ def test_a_damaged_backtest_is_told_so(tmp_path: Path) -> None:
     for name in ("run.json", "forecasts.parquet", "history.parquet"):
         file = tmp_path / "side" / name
         whole = file.read_bytes()
-        file.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(DataError, match="run the backtest again"):
-            read_backtest(tmp_path / "side")
+        for damaged in (whole[: len(whole) // 2], whole[:100] + b"\0" * 8 + whole[108:]):
+            file.write_bytes(damaged)
+            with pytest.raises(DataError, match="run the backtest again"):
+                read_backtest(tmp_path / "side")
         file.write_bytes(whole)
     assert len(read_backtest(tmp_path / "side").scores) == 3
+
+
+def test_a_result_goes_nowhere_where_there_is_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    put("told to nobody")
 
 
 def test_readings_are_told() -> None:

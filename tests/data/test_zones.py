@@ -158,3 +158,13 @@ def test_a_short_table_of_another_step_is_told_to_be_resampled() -> None:
     with pytest.raises(DataError, match="rows D apart, as in training") as caught:
         floor.predict(daily(pd.date_range("2024-06-01", periods=6, freq="h")))
     assert "resample" in caught.value.fix
+
+
+@pytest.mark.parametrize("named", ["GMT", "UTC", ""])
+def test_offsets_behind_a_name_are_offsets(named: str) -> None:
+    """As JavaScript writes its dates."""
+    hours = pd.date_range("2024-03-30 20:00", periods=12, freq="h", tz="Europe/Berlin")
+    written = [f"{hour:%a %b %d %Y %H:%M:%S} {named}{hour:%z}" for hour in hours]
+    for part in (written, written[:4]):
+        parsed, _ = parse_stamps(pd.Series(part))
+        assert parsed.tolist() == list(hours[: len(part)])

@@ -15,6 +15,7 @@ import pandas as pd
 from openbook.data.findings import Finding, View, several
 
 _SAMPLE, _PROBE = 20_000, 64
+_ROUNDED = 1e-6  # correlations that differ by less are alike
 _MOST_FOR_TRIPLES, _MOST_FOR_PAIRS = 40, 200
 # Some at the beginning of a word only: what is unplanned is not known ahead.
 _KNOWN_AHEAD = re.compile(
@@ -191,13 +192,12 @@ def _leaks(view: View, findings: list[Finding]) -> dict[str, str]:
         for name, values in view.inputs.items()
         if np.isfinite(values[known]).mean() > 0.5 and np.ptp(values[known][np.isfinite(values[known])]) > 0
     }
-    rows = known[np.unique(np.linspace(0, len(known) - 1, _SAMPLE).astype(int))]
+    rows, before = _stretches(view, known), np.concatenate([[np.nan], view.target[:-1]])
+    before[view.starts[:-1]] = np.nan
     for name, values in usable.items():
-        match = _within(values, view.target, rows, view)
-        if not abs(match) > 0.999:
-            continue
-        moves = _within(_steps_of(values, view), _steps_of(view.target, view), rows, view)
-        if not abs(moves) < 0.95:  # what only lags behind a slow target moves otherwise from row to row
+        match = abs(_within(values, view.target, rows, view))
+        # What lags behind a slow target is nearer to what that was a row before.
+        if match > 0.999 and not abs(_within(values, before, rows, view)) > match + _ROUNDED:
             reasons[name] = f"it is the target itself (correlation {match:.4f})"
             findings.append(_leak("F25-leak-copy", name, view, reasons[name]))
     rest = {name: values for name, values in usable.items() if name not in reasons}
@@ -212,11 +212,15 @@ def _leaks(view: View, findings: list[Finding]) -> dict[str, str]:
     return reasons
 
 
-def _steps_of(values: np.ndarray, view: View) -> np.ndarray:
-    """From row to row within each series; NaN in its first one."""
-    changes = np.diff(values, prepend=np.nan)
-    changes[view.starts[:-1]] = np.nan
-    return changes
+def _stretches(view: View, known: np.ndarray) -> np.ndarray:
+    """Some of the rows with a target, at least thirty of each series that is among them: one of each would tell nothing."""
+    if len(known) <= _SAMPLE:
+        return known
+    owner = np.searchsorted(view.starts, known, side="right") - 1
+    there = np.unique(owner)
+    some = there[np.unique(np.linspace(0, len(there) - 1, _SAMPLE // 30).astype(int))]
+    rows = known[np.isin(owner, some)]
+    return rows if len(rows) <= _SAMPLE else rows[np.unique(np.linspace(0, len(rows) - 1, _SAMPLE).astype(int))]
 
 
 def _within(values: np.ndarray, target: np.ndarray, rows: np.ndarray, view: View) -> float:
@@ -227,14 +231,13 @@ def _within(values: np.ndarray, target: np.ndarray, rows: np.ndarray, view: View
     """
     rows = rows[np.isfinite(values[rows]) & np.isfinite(target[rows])]
     owner = np.searchsorted(view.starts, rows, side="right") - 1
-    count = np.maximum(np.bincount(owner), 1)
-    parts = []
+    count, parts, alive = np.maximum(np.bincount(owner), 1), [], np.ones(len(rows), bool)
     for column in (values, target):
         seen = column[rows]
         off = seen - (np.bincount(owner, seen) / count)[owner]
         size = np.sqrt(np.bincount(owner, off**2) / count)[owner]
-        parts.append(np.divide(off, size, out=np.zeros_like(off), where=size > 1e-9 * np.abs(seen)))
-    alive = (parts[0] != 0) & (parts[1] != 0)
+        alive &= size > 1e-9 * np.sqrt(np.bincount(owner, seen**2) / count)[owner]
+        parts.append(np.divide(off, size, out=np.zeros_like(off), where=size > 0))
     return float((parts[0] * parts[1])[alive].mean()) if alive.sum() > 2 else np.nan
 
 

@@ -39,6 +39,13 @@ READINGS = "readings"  # of a frame's attrs: the decimal mark of columns in whic
 _MANY = 10  # values with a mark, from which on they tell what it means
 
 
+class Settled(dict[str, str]):
+    """A dictionary that is never changed: pandas copies a frame's ``attrs`` with every column it hands out."""
+
+    def __deepcopy__(self, memo: object) -> Settled:
+        return self
+
+
 class Verdict(NamedTuple):
     """How a text column reads: decimal ``point`` or ``comma``, ``either``, ``ambiguous``, ``truth`` or ``text``.
 
@@ -76,8 +83,9 @@ def number_columns(
     readings: dict[str, str] = {}
     for name, verdict in verdicts.items():
         reading = verdict.reading
-        if reading == "ambiguous" and name in like:
+        if reading == "ambiguous" and name in like and clear <= {like[name]}:
             reading = like[name]
+            notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read as in the first table")
         elif reading == "ambiguous":
             reading = _settle(verdict, clear)
             if reading == "text":
@@ -95,7 +103,7 @@ def number_columns(
         if text and name not in reasons and _plain(_known(table[name])):
             reasons[name] = "zeros in front, or more digits than a number holds, are those of names and dates"
     frame = pd.DataFrame(columns)
-    frame.attrs |= {STAYS_TEXT: reasons, READINGS: readings}
+    frame.attrs |= {STAYS_TEXT: reasons, READINGS: Settled(readings)}
     return frame, tuple(notes)
 
 

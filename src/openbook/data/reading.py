@@ -78,8 +78,12 @@ def read_file(
     if not text.strip(" \t\n\x00"):
         raise _empty(path, "a file without text")
     told = _SAID.match(text)  # for Excel, which would take the system's
-    text, separator = (text[told.end() :], told[1]) if told else (text, _separator(text))
-    table, unnamed, notes = _named(_split(text, separator, path), path)
+    if told:
+        text = text[told.end() :].lstrip("\n")
+        if not text:
+            raise _empty(path, "a file without text")
+    separator = told[1] if told else _separator(text)
+    table, unnamed, notes = _named(_split(text, separator, path, skipped=1 if told else 0), path)
     frame, number_notes = number_columns(table, names, like)
     frame.attrs["unnamed"] = unnamed
     frame.attrs["notes"] = [note for note in (decoded.note, *notes, *number_notes) if note]
@@ -263,17 +267,25 @@ def _lines(text: str) -> Iterator[str]:
         begin = end
 
 
-def _split(text: str, separator: str, path: Path) -> pa.Table:
-    """The rows as columns of texts; a fast reader first, a slow one to name the line where it fails."""
+def _split(text: str, separator: str, path: Path, skipped: int = 0) -> pa.Table:
+    """The rows as columns of texts; a fast reader first, a slow one to name the line where it fails.
+
+    ``skipped``: lines of the file above the text.
+    """
     import pyarrow as pa
     import pyarrow.csv as pc
 
     try:
         rows = (row for row in csv.reader(_lines(text), delimiter=separator) if row)
-        header, second = next(rows), next(rows, [])
+        header = next(rows)
     except csv.Error as error:
         raise _damaged(path, "CSV (is a quotation mark open in line 1?)", error) from error
+    try:
+        second = next(rows, [])
+    except csv.Error:  # a field too long for this reader
+        second = []
     ends = len(second) == len(header) + 1 and not second[-1].strip() and not any("\n" in name for name in header)
+    width, whole = len(header), text
     if ends:  # rows end with a mark that the header lacks
         text, header = text.replace("\n", f"{separator}\n", 1), [*header, ""]
     names = [str(place) for place in range(len(header))]
@@ -287,13 +299,21 @@ def _split(text: str, separator: str, path: Path) -> pa.Table:
             ),
         )
     except pa.ArrowInvalid as error:
-        raise _ragged(text, separator, len(header), path, error) from error
+        raise _ragged(whole, separator, width, path, error, skipped) from error
+    if ends and _any_text(table.columns[-1]):
+        raise _ragged(whole, separator, width, path, ValueError("rows of several lengths"), skipped)
     if table.num_rows < 2:
         raise _empty(path, f"a header of {len(header)} column(s) and no rows")
     return table
 
 
-def _ragged(text: str, separator: str, width: int, path: Path, error: Exception) -> DataError:
+def _any_text(column: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.not_equal(pc.utf8_trim_whitespace(column), "")).as_py())
+
+
+def _ragged(text: str, separator: str, width: int, path: Path, error: Exception, skipped: int) -> DataError:
     reader = csv.reader(io.StringIO(text), delimiter=separator)
     before = 0
     try:
@@ -303,7 +323,7 @@ def _ragged(text: str, separator: str, width: int, path: Path, error: Exception)
                     "ragged_row",
                     expected=f"{width} fields ({_SEPARATORS[separator]}-separated, as in the header)",
                     got=f"{len(row)} field(s)",
-                    where=f"{path}, line {before + 1}",
+                    where=f"{path}, line {before + 1 + skipped}",
                     fix="remove the lines above the header: line 1 is none"
                     if width == 1
                     else "quote fields that hold the separator, or complete the row",

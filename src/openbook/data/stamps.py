@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import warnings
 from collections.abc import Callable
@@ -35,7 +36,7 @@ _ISO_ZONE = re.compile(
     r"^(?=.*(?::|\dT\d))(?P<rest>.*?)\s*(?P<offset>Z|[+-]\d{2}:?\d{2}|(?<=[T:.\d][.\d]\d)[+-]\d{2})\s*$"
 )
 _MAIL_ZONE = re.compile(
-    r"^(?P<rest>.*\d[:.]\d{2}(?:[:.]\d+)*(?:\s*[AaPp]\.?[Mm]\.?)?)\s*(?P<offset>Z|[+-]\d{2}:?\d{2})\s*$"
+    r"^(?P<rest>.*\d[:.]\d{2}(?:[:.]\d+)*(?:\s*[AaPp]\.?[Mm]\.?)?)\s*(?:GMT|UTC)?(?P<offset>Z|[+-]\d{2}:?\d{2})\s*$"
 )
 
 
@@ -236,10 +237,18 @@ def _in_zones(
     if zoned.any() and not zoned.all():
         like_first = (zoned == zoned.iloc[0]).to_numpy(bool)
         raise _bad(texts, like_first, f"{where}: some stamps name their offset, others do not")
-    if offset.nunique() < 2:
+    if not zoned.any() or (offset.nunique() == 1 and form is _ISO_ZONE):
         return read(texts), ()
-    local = read(texts.str.extract(form)["rest"])
-    return _of_offsets(read(texts, utc=True), local, offset.nunique(), where)
+    local, ahead = read(texts.str.extract(form)["rest"]), pd.to_timedelta(offset.map(_minutes), unit="min")
+    if offset.nunique() == 1:
+        return local.dt.tz_localize(dt.timezone(ahead.iloc[0].to_pytimedelta())), ()
+    return _of_offsets((local - ahead).dt.tz_localize("UTC"), local, offset.nunique(), where)
+
+
+def _minutes(offset: str) -> int:
+    """Minutes ahead of UTC, of ``+05:30``, ``-0330``, ``+09`` and ``Z``."""
+    digits = offset.strip("+-Z").replace(":", "").ljust(4, "0")
+    return (-1 if offset.startswith("-") else 1) * (60 * int(digits[:2]) + int(digits[2:]))
 
 
 def _of_offsets(moments: pd.Series, local: pd.Series, offsets: int, where: str) -> tuple[pd.Series, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from openbook.data.conventions import READINGS, STAYS_TEXT
+from openbook.data.conventions import READINGS, STAYS_TEXT, Settled
 from openbook.data.ids import check_one_series, id_parts, join_ids, name_texts
 from openbook.data.kinds import as_input
 from openbook.data.panel import ID, TARGET, TIME, as_numbers, how_to_convert, without_categories
@@ -93,7 +93,7 @@ def read_table(
         long[ID] = without_categories(long[ID])
     own = [name for name in (roles.id, roles.time, *roles.targets) if name is not None]
     long.attrs |= {"notes": notes, "targets": list(roles.targets), "own": own, "rows": len(frame)}
-    long.attrs[READINGS] = {**like, **readings}
+    long.attrs[READINGS] = Settled({**like, **readings})
     return long
 
 

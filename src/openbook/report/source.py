@@ -217,7 +217,9 @@ def _whole(path: Path, read: Callable[[], T]) -> T:
 
     try:
         return read()
-    except (pa.ArrowException, json.JSONDecodeError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    except (FileNotFoundError, PermissionError, pd.errors.EmptyDataError):
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # Arrow tells damage by several kinds
         raise DataError(
             "damaged_file",
             expected="a whole file of a backtest",
