@@ -31,6 +31,7 @@ def parts(most: int, factor: int, first: int = 2010) -> list[int]:
         (written(pd.date_range("2018-01-01", periods=72, freq="MS"), "%y%m"), "%y%m"),
         (written(pd.date_range("2021-01-01", periods=100, freq="h"), "%y%m%d%H"), "%y%m%d%H"),
         (written(pd.date_range("2017-01-02", periods=150, freq="W-MON"), "%Y%W"), "%Y%W%w"),
+        (written(pd.date_range("2020-01-05", periods=150, freq="W-SUN"), "%Y%W"), "%Y%W%w"),
         (written(pd.date_range("2018-01-01", periods=150, freq="W-MON"), "%G%V"), "%G%V%u"),
         (written(DAYS, "%d%m%y"), "%d%m%y"),
         (written(pd.date_range("2005-01-01", periods=300), "%y%m%d"), "%y%m%d"),

@@ -69,6 +69,16 @@ def test_a_half_life_is_two_horizons_or_fourteen_seasons_shared() -> None:
     assert half_life(1, 96, 2) == 7 * 96
 
 
+@pytest.mark.parametrize(("score", "expected"), [(0.1, 5.0), (9.0, 9.0)])
+def test_a_handful_of_scores_widens_a_band_and_does_not_narrow_it(score: float, expected: float) -> None:
+    """Two old windows, three new: their ranks say next to nothing, but that the band was too narrow they do say."""
+    few = replace(
+        recent(np.full((3, 2), score), np.arange(3) * 2 + 1, life=8), calibration=calibration(np.full((2, 2), 5.0))
+    )
+    for level in (20.0, 80.0):
+        assert few.margins(np.array([12]), level)[0].tolist() == [5.0 if level < 50 else expected] * 2
+
+
 def recent(new: np.ndarray, rows: np.ndarray, life: int = 8, stride: int = 2) -> Recent:
     clock = Clock(np.arange(1, 200), np.array([0]), life, stride)
     return Recent(calibration(np.ones((50, 2))), clock, np.zeros((*new.shape, 3)), new, rows[:, None] + np.arange(2))

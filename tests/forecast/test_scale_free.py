@@ -63,8 +63,8 @@ def test_a_window_that_repeats_but_for_rounding_has_no_lag_mase_of_its_own() -> 
 
 def test_a_series_that_was_once_negative_has_no_lower_bound_in_a_longer_table() -> None:
     """What a forecast no longer reads still says that the series may fall below zero."""
-    rng, hours = np.random.default_rng(0), pd.date_range("2024-01-01", periods=900, freq="h")
-    counts = pd.DataFrame({"unique_id": "a", "ds": hours, "y": rng.poisson(0.4, 900).astype(float)})
+    rng, hours = np.random.default_rng(0), pd.date_range("2024-01-01", periods=4000, freq="h")
+    counts = pd.DataFrame({"unique_id": "a", "ds": hours, "y": rng.poisson(0.4, 4000).astype(float)})
     model = ob.Forecaster(4, model="luong", input_size=8, train=FAST).fit(counts.head(300))
     assert model.fitted().lower_bound == 0
     below = counts.assign(y=counts["y"].where(counts.index > 3, -2.0))

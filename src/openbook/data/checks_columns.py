@@ -15,7 +15,7 @@ import pandas as pd
 from openbook.data.findings import Finding, View, several
 
 _SAMPLE, _PROBE = 20_000, 64
-_ROUNDED = 1e-6  # correlations that differ by less are alike
+_ROUNDED = 1e-12  # from one, for all that sums are rounded
 _MOST_FOR_TRIPLES, _MOST_FOR_PAIRS = 40, 200
 # Some at the beginning of a word only: what is unplanned is not known ahead.
 _KNOWN_AHEAD = re.compile(
@@ -196,8 +196,11 @@ def _leaks(view: View, findings: list[Finding]) -> dict[str, str]:
     before[view.starts[:-1]] = np.nan
     for name, values in usable.items():
         match = abs(_within(values, view.target, rows, view))
+        if not match > 0.999:
+            continue
         # What lags behind a slow target is nearer to what that was a row before.
-        if match > 0.999 and not abs(_within(values, before, rows, view)) > match + _ROUNDED:
+        lags = 1 - abs(_within(values, before, rows, view)) < 0.5 * (1 - match)
+        if not lags or 1 - match < _ROUNDED:
             reasons[name] = f"it is the target itself (correlation {match:.4f})"
             findings.append(_leak("F25-leak-copy", name, view, reasons[name]))
     rest = {name: values for name, values in usable.items() if name not in reasons}

@@ -152,8 +152,8 @@ class Recent:
         )
 
     def _margins_at(self, updates: np.ndarray, level: float) -> np.ndarray:
-        """The margins at some updates [U, H]; NaN where nothing new is known, or too little beside few old scores."""
-        old_CH = self.calibration.scores(level)
+        """The margins at some updates [U, H]; NaN where nothing new is known."""
+        old_CH, calibrated_H = self.calibration.scores(level), self.calibration.margins(level)
         new_EH = self.calibration.outside(self.quantile_EHQ, self.truth_EH, level)
         score_HN = np.ascontiguousarray(np.concatenate([old_CH, new_EH]).T)
         seen_HN, order_HN = np.isfinite(score_HN), np.argsort(score_HN, axis=1)
@@ -164,8 +164,9 @@ class Recent:
             stretches = float(fresh_H.max(initial=0.0)) * len(self.clock.series) / len(score_HN)
             weight_HN = np.take_along_axis(weight_HN, order_HN, axis=1)
             told_H = weighted_quantile(sorted_HN, weight_HN, self.calibration.raised(level, stretches))
-            enough_H = (weight_HN > 0).sum(1) >= FEW
-            found[place] = np.where((fresh_H > 0) & enough_H, told_H, np.nan)
+            few_H = (weight_HN > 0).sum(1) < FEW  # which may widen a band, and say too little to narrow it
+            told_H = np.where(few_H, np.maximum(told_H, calibrated_H), told_H)
+            found[place] = np.where(fresh_H > 0, told_H, np.nan)
         return found
 
     def _weights(self, seen_HN: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
