@@ -15,6 +15,9 @@ Sums = dict[str, tuple[np.ndarray, np.ndarray]]
 LEVELS = (80.0, 95.0)
 _QUANTILES = ((80.0, 0, 0.1), (80.0, 1, 0.9))
 
+# What a limit that is met or missed leaves open.
+NEAR, ALONE = "; within two deviations of the limit", "; one seed"
+
 
 def pinball(truth: np.ndarray, told: np.ndarray, quantile: float) -> np.ndarray:
     """The quantile loss of every cell.
@@ -104,8 +107,8 @@ def doubt(values: Sequence[float], limit: float) -> str:
     ('; within two deviations of the limit', '; one seed', '')
     """
     if len(values) < 2:
-        return "; one seed" if values else ""
-    return "; within two deviations of the limit" if abs(fmean(values) - limit) < 2 * stdev(values) else ""
+        return ALONE if values else ""
+    return NEAR if abs(fmean(values) - limit) < 2 * stdev(values) else ""
 
 
 def late_exponent(runs: Sequence[Mapping[str, Any]], model: str) -> str:

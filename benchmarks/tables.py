@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.accuracy_results import Results, read_accuracy
 from benchmarks.accuracy_tables import accuracy_section, summary
 from benchmarks.markdown import table
-from benchmarks.measures import tied
+from benchmarks.measures import ALONE, NEAR, tied
 from benchmarks.reach import (
     HEAD,
     OURS,
@@ -201,7 +201,11 @@ def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str
     words, targets, found = WORDS[language], all_targets(cases), summary(accuracy or {}, cases)
     missed, quick = [t for t in targets if t.met is False], [t for t in targets if t.asked.startswith("speed_")]
     counts = {"all": len(targets), "missed": len(missed), "open": sum(t.met is None for t in targets)}
-    lines = [words["missed"].format(asked=asked(t, language), measured=t.measured) for t in missed if t not in quick]
+    told = [t.measured.replace(NEAR, words["near"]).replace(ALONE, words["alone"]) for t in missed if t not in quick]
+    lines = [
+        words["missed"].format(asked=asked(t, language), measured=text)
+        for t, text in zip((t for t in missed if t not in quick), told, strict=True)
+    ]
     slow = [t for t in missed if t in quick]
     if slow:
         models = ", ".join(f"`{name}`" for name in MODELS if any(name in t.asked for t in slow))
