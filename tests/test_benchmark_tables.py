@@ -246,3 +246,15 @@ def test_the_pages_tell_what_the_results_hold(tables: ModuleType, tmp_path: Path
         shutil.copy(ROOT / name, tmp_path / name)
     for written in tables.generate(tmp_path):
         assert written.read_text(encoding="utf-8") == (ROOT / written.relative_to(tmp_path)).read_text(encoding="utf-8")
+
+
+def test_a_result_names_the_commit_whose_code_was_loaded(
+    module: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is committed while a suite runs is not what ran."""
+    record = module("record")
+    begun = record.commit()
+    monkeypatch.setattr(record, "commit", lambda: "later")
+    told = json.loads(record.write_result("x", {"command": "x"}, tmp_path).read_text(encoding="utf-8"))
+    assert told["commit"].removesuffix("+changes") == begun.removesuffix("+changes")
+    assert told["machine"]["threads"] == record.THREADS

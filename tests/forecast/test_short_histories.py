@@ -189,3 +189,13 @@ def test_windows_in_which_nothing_was_observed_widen_no_band(monkeypatch: pytest
         [1, 4 / 3, 8 / 3, 16 / 3, 10]
     )  # one step, then 4, 8, 16 and 30
     assert found[-1][1:] == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_windows_cut_short_keep_the_names_of_their_series() -> None:
+    """What a series has of its own, a linear map or a mixture, is found by its name."""
+    rows = np.arange(12)
+    table = pd.concat([pd.DataFrame({"unique_id": name, "ds": rows, "y": rows + ord(name)}) for name in "ab"])
+    panel = make_panel(table)
+    cut = module._cut(panel, WindowIndex(np.array([1, 0, 1]), np.array([18, 6, 20])), 3, 2)
+    assert cut.ids.tolist() == ["b", "a", "b"]
+    assert cut.target.reshape(3, 5)[:, 0].tolist() == [98 + 3, 97 + 3, 98 + 5]
