@@ -6,6 +6,7 @@ import importlib
 import json
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
