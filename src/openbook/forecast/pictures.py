@@ -124,12 +124,12 @@ def _pool(found: Explanation) -> Pool:
 
 def _chosen(found: Explanation, unique_id: object | None, cutoff: object | None, average: bool) -> np.ndarray:
     """Which windows to draw [W]: one forecast, or all that match."""
-    looked = (found.weight_WHTF > 0).any(axis=(1, 2, 3))
+    looked: np.ndarray = np.any(found.weight_WHTF > 0, axis=(1, 2, 3))
     chosen = np.ones(len(found), bool) if cutoff is None else pd.Series(found.cutoff).eq(cutoff).to_numpy()
     if unique_id is not None:
         chosen &= found.ids == unique_id
     elif not average and chosen.any():
-        chosen &= found.ids == found.ids[np.flatnonzero(chosen & looked if (chosen & looked).any() else chosen)[0]]
+        chosen &= found.ids == found.ids[_first_choice(chosen, looked)[0]]
     if not chosen.any():
         raise UsageError(
             "unknown_forecast",
@@ -140,5 +140,9 @@ def _chosen(found: Explanation, unique_id: object | None, cutoff: object | None,
         )
     if average:
         return chosen
-    some = np.flatnonzero(chosen & looked if (chosen & looked).any() else chosen)
-    return np.arange(len(found)) == some[-1 if cutoff is None else 0]
+    return np.arange(len(found)) == _first_choice(chosen, looked)[-1 if cutoff is None else 0]
+
+
+def _first_choice(chosen: np.ndarray, looked: np.ndarray) -> np.ndarray:
+    """Places of the chosen windows that looked something up; of all of them where none did."""
+    return np.flatnonzero(chosen & looked if (chosen & looked).any() else chosen)
