@@ -120,8 +120,7 @@ def gathering(seed: int) -> dict[str, Any]:
     from openbook.models.base import ModelShape
     from openbook.models.registry import build_model, make_config
     from openbook.training.losses import loss_value
-    from openbook.windows.sampler import Layout, WindowShape, gather, make_resident
-    from openbook.windows.scaling import fit_columns
+    from openbook.windows.sampler import Layout, WindowShape, gather, input_scaler, make_resident
 
     torch.set_num_threads(THREADS)
     rng = np.random.default_rng(seed)
@@ -135,7 +134,7 @@ def gathering(seed: int) -> dict[str, Any]:
         )
         layout, windows = Layout("y", ("a",), ("b",), ()), WindowShape(200, 24)
         shape = ModelShape(3, layout.n_encoder, layout.n_decoder, 200, 24, (0.1, 0.5, 0.9))
-        resident = make_resident(panel, layout, fit_columns(np.concatenate([panel.hist, panel.futr], axis=1)))
+        resident = make_resident(panel, layout, input_scaler(panel, "standard"))
         model = build_model(make_config("luong"), shape, seed)
         optimiser = torch.optim.AdamW(model.parameters(), fused=True)
         taken: list[tuple[float, float]] = []

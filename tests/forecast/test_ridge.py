@@ -9,6 +9,7 @@ from openbook.errors import DataError, UsageError
 from openbook.forecast.floors import SeasonalNaive
 from openbook.forecast.origins import Origins, extend_panel, last_origins, rolling_origins
 from openbook.forecast.ridge import Ridge, candidate_windows, split_origins
+from openbook.forecast.static import with_static
 from panels import writable
 
 
@@ -237,11 +238,13 @@ def test_a_static_input_explains_levels_that_two_kinds_of_series_return_to() -> 
         parts.append(pd.DataFrame({"unique_id": f"s{number:02d}", "ds": range(60), "y": y, "kind": kind}))
     frame = pd.concat(parts)
     with_kind, without = make_panel(frame, futr=["kind"]), make_panel(frame)
+    once = with_static(with_kind, ["kind"])
     errors = []
-    for panel in (with_kind, without):
+    for panel in (with_kind, without, once):
         ridge = Ridge(10, window=2)
         ridge.fit_panel(panel.until(panel.lengths - 10))
         origins, actual = all_windows(panel, 10, 1)
         errors.append(np.abs(ridge.predict_origins(panel, origins, []).point - actual).mean())
-        assert ridge.decisions["inputs"] == (["static"] if panel is with_kind else [])
+        assert ridge.decisions["inputs"] == ([] if panel is without else ["static"])
     assert errors[0] < 0.5 * errors[1]
+    assert errors[2] == pytest.approx(errors[0], rel=1e-9)  # kept once per series

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import openbook as ob
 from openbook.data.panel import Panel, make_panel
 from openbook.errors import DataError
 from openbook.evaluation.backtest import Plan, run_backtest
-from openbook.forecast.static import encoded, learn_categories, text_columns, with_labels
+from openbook.forecast.static import encoded, learn_categories, text_columns, with_labels, with_static
+from openbook.windows.sampler import Layout, WindowShape, gather, input_scaler, make_resident
 
 QUICK = ob.TrainConfig(max_steps=3, batch_size=8)
 KINDS = {"a": "kiosk", "b": "store", "c": "store"}
@@ -42,7 +47,8 @@ def forecaster(**changes: object) -> ob.Forecaster:
 
 def marks(panel: Panel) -> dict[str, list[float]]:
     """The encoded row of every series."""
-    return {str(name): panel.futr[panel.offsets[place]].tolist() for place, name in enumerate(panel.ids)}
+    assert panel.stat is not None
+    return dict(zip(map(str, panel.ids), panel.stat.tolist(), strict=True))
 
 
 def test_text_and_categoricals_are_categories_and_numbers_are_not() -> None:
@@ -64,7 +70,8 @@ def test_the_most_frequent_categories_come_first_and_at_most_64() -> None:
 def test_one_category_throughout_tells_nothing_and_has_no_column(caplog: pytest.LogCaptureFixture) -> None:
     assert learn_categories(labelled(dict.fromkeys("abc", "store"))) == {"kind": ()}
     assert learn_categories(labelled({"a": "store", "b": None})) == {"kind": ("store",)}
-    assert encoded(labelled(KINDS), {"kind": ()}).futr.shape == (9, 0)
+    none = encoded(labelled(KINDS), {"kind": ()})
+    assert (none.static, none.stat, none.futr.shape) == ((), None, (9, 0))
     assert caplog.text == ""
 
 
@@ -84,7 +91,7 @@ def test_a_label_may_be_missing_in_some_rows() -> None:
 
 def test_others_are_zeros_in_all_columns_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
     panel = encoded(labelled({"a": "kiosk", "b": "stall", "c": None, "d": "store"}), {"kind": ("store", "kiosk")})
-    assert panel.futr_columns == panel.static == ("kind=store", "kind=kiosk")
+    assert panel.known_columns == panel.static == ("kind=store", "kind=kiosk")
     assert marks(panel) == {"a": [0, 1], "b": [0, 0], "c": [0, 0], "d": [1, 0]}
     assert panel.labels is None
     assert len(caplog.records) == 1
@@ -106,8 +113,10 @@ def test_static_columns_stand_behind_those_known_ahead() -> None:
     assert model.fitted().shape.n_static == 3
     ahead = pd.DataFrame({"unique_id": np.repeat(list("abc"), 4), "ds": [60, 61, 62, 63] * 3, "promo": 1.0})
     assert model.predict(futr_df=ahead)["OpenBook"].notna().all()
-    rows = model._future_rows(model.history_, ahead)
-    assert rows[:, -1].tolist() == [[1, 0, 0, 1], [1, 1, 1, 0], [1, 2, 1, 0]]
+    history = model.history_
+    assert history is not None
+    assert model._future_rows(history, ahead).tolist() == [[[1.0]] * 4] * 3
+    assert marks(history) == {"a": [0, 0, 1], "b": [1, 1, 0], "c": [2, 1, 0]}
 
 
 def test_a_category_makes_the_difference_that_it_made_in_training() -> None:
@@ -186,7 +195,7 @@ def test_categories_are_learned_before_the_first_cutoff_only() -> None:
 
     class Watched(ob.Forecaster):
         def fit_panel(self, panel: Panel) -> None:
-            seen.append((panel.futr_columns[1:], len(panel)))
+            seen.append((panel.static[1:], len(panel)))
             super().fit_panel(panel)
 
     model = Watched(4, stat_exog_list=["kind", "size"], model=ob.LuongConfig(hidden_size=4), input_size=8, train=QUICK)
@@ -226,6 +235,51 @@ def test_what_changes_within_a_series_is_refused() -> None:
         forecaster().fit(moving)
 
 
+def test_a_model_saved_when_static_values_stood_in_every_row_forecasts_as_it_did(tmp_path: Path) -> None:
+    model = forecaster(futr_exog_list=["promo"]).fit(table(KINDS).assign(promo=lambda f: f["ds"] % 3.0))
+    ahead = pd.DataFrame({"unique_id": np.repeat(list("abc"), 4), "ds": [60, 61, 62, 63] * 3, "promo": 1.0})
+    folder = model.save(tmp_path / "m")
+    kept = load_file(folder / "weights.safetensors")
+    repeats = torch.from_numpy(np.diff(kept["history.offsets"].numpy()))
+    rows = kept.pop("history.stat").repeat_interleave(repeats, dim=0)
+    kept["history.futr"] = torch.cat([kept["history.futr"], rows], dim=1)
+    save_file(kept, folder / "weights.safetensors")
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"schema": 4}
+    manifest["sha256"]["weights.safetensors"] = hashlib.sha256(
+        (folder / "weights.safetensors").read_bytes()
+    ).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    again = ob.load(folder)
+    pd.testing.assert_frame_equal(again.predict(futr_df=ahead), model.predict(futr_df=ahead), check_exact=True)
+    assert again.history_ is not None
+    assert marks(again.history_) == marks(model.history_)
+
+
+def test_what_a_series_has_is_read_as_if_it_stood_in_every_row() -> None:
+    """In windows and their scaling: by series, and as a column known ahead (the ridge map has its own test)."""
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": range(rows), "y": np.arange(rows) % 5.0 + place, "size": 3.0 * place**2})
+        for place, (name, rows) in enumerate((("a", 90), ("b", 60), ("c", 75), ("d", 40)))
+    ]
+    frame = pd.concat(parts).assign(promo=lambda f: f["ds"] % 3.0)
+    frame.loc[frame["unique_id"] == "d", "size"] = np.nan
+    each = make_panel(frame, futr=["promo", "size"])
+    once = with_static(each, ["size"])
+    assert once.futr_columns == ("promo",)
+    series, end = torch.tensor([0, 1, 2, 3, 1]), torch.tensor([3, 150, 180, 240, 96])
+    for scaling in ("standard", "difference"):
+        seen = []
+        for panel in (each, once):
+            columns = input_scaler(panel, scaling)
+            np.testing.assert_allclose(columns.mean_C, input_scaler(each, scaling).mean_C, rtol=1e-14)
+            np.testing.assert_allclose(columns.std_C, input_scaler(each, scaling).std_C, rtol=1e-14)
+            layout = Layout("y", (), ("promo", "size"), (), ("size",))
+            resident = make_resident(panel, layout, columns)
+            seen.append(gather(resident, series, end, WindowShape(12, 4, scaling)))
+        for one, other in zip(*seen, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
 def test_a_column_of_that_name_is_refused() -> None:
     with pytest.raises(DataError, match="kind=store"):
         forecaster(hist_exog_list=["kind=store"]).fit(table(KINDS).assign(**{"kind=store": 1.0}))
@@ -240,4 +294,4 @@ def test_a_number_stands_for_all_rows_of_its_series_where_cells_or_rows_are_miss
     emptied.loc[emptied["ds"] < 3, "size"] = np.nan
     pd.testing.assert_frame_equal(model.predict(emptied), wanted)
     holes = emptied[~emptied["ds"].isin([53, 54])]  # rows that the grid puts back
-    assert model.panel_like_history(holes).futr[:, -3].tolist() == [0.0] * 60 + [1.0] * 60 + [2.0] * 60
+    assert [row[0] for row in marks(model.panel_like_history(holes)).values()] == [0.0, 1.0, 2.0]

@@ -61,10 +61,11 @@ def test_every_target_of_every_series_is_a_series_with_the_inputs_of_its_table(f
     history = fitted.history_
     assert history.ids.tolist() == SERIES
     assert history.hist_columns == ("wind",)
-    assert history.futr_columns == ("promo", "area", "kind=kind 0", "kind=kind 1")
+    assert history.known_columns == ("promo", "area", "kind=kind 0", "kind=kind 1")
     last = history.offsets[1:] - 1
     assert history.target[last].tolist() == [10 + 59 % 7, 100 + 59 % 7, 20 + 59 % 7, 200 + 59 % 7]
-    assert history.futr[last].tolist() == [[4, 1, 1, 0]] * 2 + [[4, 2, 0, 1]] * 2
+    assert history.futr[last].tolist() == [[4]] * 4
+    assert history.stat.tolist() == [[1, 1, 0]] * 2 + [[2, 0, 1]] * 2
     assert history.hist[last].tolist() == [[177 % 11]] * 4
     assert fitted.fitted().layout.target == "y"
 

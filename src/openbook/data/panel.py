@@ -28,10 +28,10 @@ class Panel:
     ``futr`` [R, K]. Values are float64; NaN means *not observed* and is never scored.
     ``timezone`` is set when the table carried time zones: ``times`` are UTC then for steps below a day, and the wall
     clock of that zone for steps of a day and longer (a local day has 23 to 25 hours; its midnights stay midnights).
-    ``static``: which of ``futr_columns``, the last ones, have one value per series. ``labels`` [N, S]: static text of each
-    series (None: missing) in ``label_columns``, until it becomes static columns of 0 and 1. ``earlier`` [N]: the largest
-    absolute target of rows that were cut off before the first one, for series that have been zero since, ``lowest`` [N] the
-    smallest target of these (infinity: none).
+    ``stat`` [N, S]: the one value each series has in the columns ``static``; None without any. ``labels`` [N, L]: static text
+    of each series (None: missing) in ``label_columns``, until it becomes static columns of 0 and 1. ``earlier`` [N]: the
+    largest absolute target of rows that were cut off before the first one, for series that have been zero since, ``lowest``
+    [N] the smallest target of these (infinity: none).
     """
 
     ids: np.ndarray
@@ -45,6 +45,7 @@ class Panel:
     futr_columns: tuple[str, ...] = ()
     timezone: str | None = None
     static: tuple[str, ...] = ()
+    stat: np.ndarray | None = None
     label_columns: tuple[str, ...] = ()
     labels: np.ndarray | None = None
     earlier: np.ndarray | None = None
@@ -57,6 +58,11 @@ class Panel:
     def lengths(self) -> np.ndarray:
         """Rows of each series, [N]."""
         return np.diff(self.offsets)
+
+    @property
+    def known_columns(self) -> tuple[str, ...]:
+        """What is known ahead of every step: ``futr_columns``, then the static ones."""
+        return (*self.futr_columns, *self.static)
 
     def rows(self, series: int) -> slice:
         """The rows of one series."""
@@ -83,6 +89,7 @@ class Panel:
             target=self.target[keep],
             hist=self.hist[keep],
             futr=self.futr[keep],
+            stat=None if self.stat is None else self.stat[alive],
             labels=None if self.labels is None else self.labels[alive],
             earlier=earlier[alive],
             lowest=lowest[alive],

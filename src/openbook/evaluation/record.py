@@ -63,7 +63,7 @@ def facts_of(
 def _inputs_of(panel: Panel) -> dict[str, list[str]]:
     """Names of a panel's inputs by role."""
     return {
-        "futr": [name for name in panel.futr_columns if name not in panel.static],
+        "futr": list(panel.futr_columns),
         "hist": list(panel.hist_columns),
         "stat": list(panel.static),
     }

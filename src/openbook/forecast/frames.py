@@ -6,7 +6,6 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -277,8 +276,8 @@ class FrameForecaster(ABC):
         futr, hist, static = self.inputs.futr, self.inputs.hist, self.inputs.stat
         text = text_columns(table, static) if self.categories_ is None else tuple(self.categories_)
         numbers = tuple(name for name in static if name not in text)
-        panel = replace(self._panel(table, freq, futr=(*futr, *numbers), hist=hist), static=numbers)
-        return with_labels(with_static(panel), table, text)
+        panel = with_static(self._panel(table, freq, futr=(*futr, *numbers), hist=hist), numbers)
+        return with_labels(panel, table, text)
 
     def _panel(self, table: pd.DataFrame, freq: Freq | None, **inputs: Sequence[str]) -> Panel:
         try:
@@ -300,7 +299,6 @@ class FrameForecaster(ABC):
         """Known-future values of the h steps after each series, [N, h, K]; refuses what is missing."""
         known = self.inputs.futr
         rows = np.full((len(panel), self.h, panel.futr.shape[1]), np.nan)
-        rows[..., len(known) :] = panel.futr[panel.offsets[1:] - 1, len(known) :][:, None]
         if not known or not self.reads_inputs:
             if futr_df is not None and self.reads_inputs:
                 refuse_unread_future(futr_df, names=self.columns, h=self.h)
@@ -313,10 +311,8 @@ class FrameForecaster(ABC):
                 where="predict",
                 fix="pass futr_df (at the command line: --futr FILE)",
             )
-        rows[..., : len(known)] = ahead = known_ahead(
-            panel, self.h, futr_df, names=self.columns, known=known, like=self.readings_
-        )
-        warn_of_odd_future(ahead, panel, self.history_ or panel, known=known)
+        rows = known_ahead(panel, self.h, futr_df, names=self.columns, known=known, like=self.readings_)
+        warn_of_odd_future(rows, panel, self.history_ or panel, known=known)
         return rows
 
     def _rename(self, frame: pd.DataFrame) -> pd.DataFrame:

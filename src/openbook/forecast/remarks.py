@@ -25,8 +25,7 @@ def warn_of_open_ends(panel: Panel, h: int) -> None:
     seen = np.flatnonzero(np.isfinite(panel.target))
     last = seen[np.searchsorted(seen, panel.offsets[1:]) - 1] if len(seen) else np.full(len(panel), -1)
     open_N = np.where(last >= panel.offsets[:-1], panel.offsets[1:] - 1 - last, 0)
-    known_RK = panel.futr[:, : panel.futr.shape[1] - len(panel.static)]
-    planned = len(open_N) and open_N.min() > 0 and np.isfinite(known_RK[panel.offsets[1:] - 1]).any()
+    planned = len(open_N) and open_N.min() > 0 and np.isfinite(panel.futr[panel.offsets[1:] - 1]).any()
     if not len(open_N) or (open_N.max() < h and not planned):
         return
     series = int(open_N.argmax())
@@ -86,7 +85,7 @@ def warn_of_constants(names: Sequence[str], std_C: np.ndarray, static: Sequence[
 
 def warn_of_odd_future(ahead_NHK: np.ndarray, panel: Panel, learned: Panel, *, known: tuple[str, ...]) -> None:
     """Say where known-future inputs [N, h, K] are empty, or all unlike those learned from, as in another unit."""
-    usual = fit_columns(learned.futr[:, : len(known)])
+    usual = fit_columns(learned.futr)
     for place, name in enumerate(known):
         ahead_NH, mean, std = ahead_NHK[..., place], usual.mean_C[place], usual.std_C[place]
         empty_NH = np.isnan(ahead_NH)

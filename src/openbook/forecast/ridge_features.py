@@ -11,6 +11,7 @@ import numpy as np
 from openbook.data.panel import Panel
 from openbook.forecast.bands import ROUNDING, carried_forward, lagged, mean_before
 from openbook.forecast.origins import Origins
+from openbook.windows.scaling import weighted_moments
 
 # More input columns than this cost minutes and teach a linear map little.
 _MAX_EXOG_COLUMNS = 480
@@ -23,7 +24,8 @@ class Layout:
 
     ``past`` rows of hist and futr before the origin are read; the h horizon steps of futr are averaged in blocks of
     ``block`` steps. ``center`` and ``spread`` [P + K] standardise the input columns. Places among these P + K: ``moving``
-    with their past, ``ahead`` (those of ``moving`` that are known ahead) with their horizon, ``static`` once each.
+    with their past, ``ahead`` (those of ``moving`` that are known ahead) with their horizon, ``static`` once each, as what
+    each series has in its static columns: ``stat`` are places among these S, ``stat_center`` and ``stat_spread`` theirs.
     """
 
     h: int
@@ -35,6 +37,9 @@ class Layout:
     moving: np.ndarray
     ahead: np.ndarray
     static: np.ndarray
+    stat: np.ndarray
+    stat_center: np.ndarray
+    stat_spread: np.ndarray
 
     @property
     def blocks(self) -> int:
@@ -46,7 +51,7 @@ class Layout:
         sizes = {
             "past": self.past * len(self.moving),
             "ahead": self.blocks * len(self.ahead),
-            "static": len(self.static),
+            "static": len(self.static) + len(self.stat),
         }
         return {"own": self.window} | {name: size for name, size in sizes.items() if size}
 
@@ -65,7 +70,7 @@ class Prepared:
     """A panel ready to be cut into windows.
 
     ``own`` [R] and the inputs ``moving``, ``ahead`` and ``static`` [R, columns of that kind] have their gaps carried forward,
-    ``goal`` [R] are the values to learn.
+    ``stat`` [N, columns] is what each series has, ``goal`` [R] are the values to learn.
     """
 
     panel: Panel
@@ -73,6 +78,7 @@ class Prepared:
     moving: np.ndarray
     ahead: np.ndarray
     static: np.ndarray
+    stat: np.ndarray
     goal: np.ndarray
     lags: tuple[int, ...]
 
@@ -91,9 +97,26 @@ def make_layout(panel: Panel, h: int, window: int) -> Layout:
     ahead = moving[moving >= panel.hist.shape[1]]
     block = max(1, -(-len(ahead) * h // _MAX_EXOG_COLUMNS))
     past = min(window, 2 * h, max(1, _MAX_EXOG_COLUMNS // max(1, len(moving))))
+    stat_center, stat_spread = weighted_moments(_stat(panel), panel.lengths)
     return Layout(
-        h, window, past if len(moving) else 0, block, center, np.where(varies, spread, np.inf), moving, ahead, static
+        h=h,
+        window=window,
+        past=past if len(moving) else 0,
+        block=block,
+        center=center,
+        spread=np.where(varies, spread, np.inf),
+        moving=moving,
+        ahead=ahead,
+        static=static,
+        stat=np.flatnonzero(stat_spread > 1e-9 * np.abs(stat_center)),
+        stat_center=stat_center,
+        stat_spread=stat_spread,
     )
+
+
+def _stat(panel: Panel) -> np.ndarray:
+    """What each series has in its static columns, [N, S]."""
+    return np.empty((len(panel), 0)) if panel.stat is None else panel.stat
 
 
 def _still(panel: Panel, exog: np.ndarray) -> np.ndarray:
@@ -114,6 +137,9 @@ def prepare(panel: Panel, layout: Layout) -> Prepared:
         moving=exog[:, layout.moving],
         ahead=exog[:, layout.ahead],
         static=exog[:, layout.static],
+        stat=np.nan_to_num(
+            (_stat(panel)[:, layout.stat] - layout.stat_center[layout.stat]) / layout.stat_spread[layout.stat], nan=0.0
+        ),
         goal=panel.target,
         lags=tuple(dict.fromkeys((1, max(1, layout.h // 2), layout.h))),
     )
@@ -166,7 +192,7 @@ def cut(prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarray)
         parts.append((np.add.reduceat(known, edges, axis=1) / width).reshape(len(end), sizes["ahead"]))
     if "static" in sizes:
         rows, inside = before(1)
-        parts.append(prepared.static[rows[:, 0]] * inside)
+        parts += [prepared.static[rows[:, 0]] * inside, prepared.stat[origins.series]]
     y = (prepared.goal[end[:, None] + step] - last[:, None]) / scale[:, None]
     return Rows(np.concatenate(parts, axis=1), y, last, scale)
 

@@ -36,9 +36,10 @@ from openbook.windows.scaling import ColumnScaler
 if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
 
-SCHEMA = 4
-# 2: without country, categories of static columns, several targets; below 4: keys of darnn see levels, days are left out.
-_READABLE = (2, 3, 4)
+SCHEMA = 5
+# 2: without country, categories of static columns, several targets; below 4: keys of darnn see levels, days are left out;
+# below 5: static values stand in every row.
+_READABLE = (2, 3, 4, 5)
 _CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
 _FILES = (_CONFIG, _WEIGHTS, _MANIFEST)
 _OF_SYSTEMS = (".DS_Store", "desktop.ini", "Thumbs.db")  # which file managers leave in any folder that was looked at
@@ -155,6 +156,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "history.target": history.target,
         "history.hist": history.hist,
         "history.futr": history.futr,
+        "history.stat": np.empty((len(history), 0)) if history.stat is None else history.stat,
         "history.earlier": np.zeros(len(history)) if history.earlier is None else history.earlier,
         "history.lowest": np.full(len(history), np.inf) if history.lowest is None else history.lowest,
     }
@@ -273,6 +275,11 @@ def _choice(saved: dict[str, Any]) -> Choice:
 
 def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], layout: Layout) -> Panel:
     saved = config["history"]
+    futr, moving = arrays["history.futr"], len(config["inputs"]["futr"])
+    if "history.stat" in arrays:
+        stat = arrays["history.stat"]
+    else:
+        futr, stat = futr[:, :moving], futr[arrays["history.offsets"][:-1], moving:]
     ids = [_KINDS[kind](name) for name, kind in zip(saved["ids"], saved["id_kinds"], strict=True)]
     return Panel(
         ids=np.array(ids, dtype=object),
@@ -280,12 +287,13 @@ def _history(config: dict[str, Any], arrays: dict[str, np.ndarray], layout: Layo
         times=arrays["history.times"].astype("datetime64[ns]") if saved["dates"] else arrays["history.times"],
         target=arrays["history.target"],
         hist=arrays["history.hist"],
-        futr=arrays["history.futr"],
+        futr=futr,
         freq=saved["freq"],
         hist_columns=layout.hist,
-        futr_columns=layout.futr,
+        futr_columns=layout.futr[:moving],
         timezone=saved["timezone"],
-        static=layout.stat,
+        static=layout.futr[moving:],
+        stat=stat if stat.shape[1] else None,
         earlier=arrays.get("history.earlier"),
         lowest=arrays.get("history.lowest"),
     )

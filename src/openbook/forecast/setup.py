@@ -27,8 +27,8 @@ from openbook.models.base import ModelConfig, ModelShape, whole_seasons
 from openbook.models.day_to_day import DayToDayConfig
 from openbook.models.openbook import OpenBookConfig
 from openbook.training.losses import SCALED, Loss
-from openbook.windows.sampler import Layout, Split, WindowShape
-from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, fit_inputs, usual_spread
+from openbook.windows.sampler import Layout, Split, WindowShape, input_scaler
+from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_std, usual_spread
 
 _SETTLED = 8  # steps that tell a spread where half a season is shorter
 _LEAST_UNIT = 1e-2  # of a series' deviation: one that repeats itself nearly exactly would outweigh all others
@@ -86,7 +86,7 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     judged = told if asked.scaling else decide_scaling(panel, newest or input_size, asked.h)
     scaling: Scaling = told_of("scaling", judged)
     unit = float(difference_std(panel.target[:, None], panel.offsets)[0]) if scaling in COMMON else 1.0
-    layout = Layout(asked.target, panel.hist_columns, panel.futr_columns, calendar, panel.static)
+    layout = Layout(asked.target, panel.hist_columns, panel.known_columns, calendar, panel.static)
     shape = ModelShape(
         n_variables=len(layout.variables),
         n_encoder=layout.n_encoder,
@@ -100,8 +100,8 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         **_year(calendar),
     )
     windows = leaning(WindowShape(input_size, asked.h, scaling, unit, newest, least), panel, season)
-    columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, scaling)
-    warn_of_constants((*panel.hist_columns, *panel.futr_columns), columns.std_C, panel.static)
+    columns = input_scaler(panel, scaling)
+    warn_of_constants((*panel.hist_columns, *panel.known_columns), columns.std_C, panel.static)
     return Setup(config, season, layout, windows, columns, shape)
 
 

@@ -41,8 +41,8 @@ from openbook.models.openbook import OpenBookConfig, sizes_of
 from openbook.nn.skip import skip_shape
 from openbook.training.loop import TrainConfig
 from openbook.training.losses import SCALED, Loss
-from openbook.windows.sampler import Resident, Split, WindowShape, make_resident, split_windows
-from openbook.windows.scaling import COMMON, OWN, ColumnScaler, Scaling, difference_std, fit_inputs
+from openbook.windows.sampler import Resident, Split, WindowShape, input_scaler, make_resident, split_windows
+from openbook.windows.scaling import COMMON, OWN, ColumnScaler, Scaling, difference_std
 
 _FEW, MANY = 3_000, 24_000  # windows to compare maps on, and to solve the chosen one on
 _SEASONS = (2, 3, 4, 7, 14)
@@ -352,7 +352,7 @@ def scaled_by(
     windows = WindowShape(made.windows.input_size, made.shape.h, kind, unit)
     if like is not None and "difference" not in (kind, like[0].windows.scaling):
         return made._replace(windows=windows, columns=like[0].columns), like[1]
-    columns = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, kind)
+    columns = input_scaler(panel, kind)
     resident = make_resident(panel, made.layout, columns, like=None if like is None else like[1])
     return made._replace(windows=windows, columns=columns), resident
 

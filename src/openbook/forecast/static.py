@@ -107,7 +107,7 @@ def encoded(panel: Panel, categories: Categories) -> Panel:
     >>> from openbook.data.panel import make_panel
     >>> table = pd.DataFrame({"unique_id": ["a", "b"], "ds": [1, 1], "y": [1.0, 2.0], "kind": ["kiosk", "store"]})
     >>> panel = encoded(with_labels(make_panel(table, freq=1), table, ["kind"]), {"kind": ("store", "kiosk")})
-    >>> panel.futr_columns, panel.futr.tolist()
+    >>> panel.static, panel.stat.tolist()
     (('kind=store', 'kind=kiosk'), [[0.0, 1.0], [1.0, 0.0]])
     """
     if panel.labels is None:
@@ -116,16 +116,10 @@ def encoded(panel: Panel, categories: Categories) -> Panel:
     _warn_of_others(labels, categories)
     marks = [labels[column] == value for column, values in categories.items() for value in values]
     names = tuple(f"{column}={value}" for column, values in categories.items() for value in values)
-    _check_free(names, (*panel.hist_columns, *panel.futr_columns))
-    mark_NS = np.stack(marks, axis=1).astype(np.float64) if marks else np.empty((len(panel), 0))
-    return replace(
-        panel,
-        futr=np.concatenate([panel.futr, np.repeat(mark_NS, panel.lengths, axis=0)], axis=1),
-        futr_columns=(*panel.futr_columns, *names),
-        static=(*panel.static, *names),
-        label_columns=(),
-        labels=None,
-    )
+    _check_free(names, (*panel.hist_columns, *panel.known_columns))
+    numbers = [] if panel.stat is None else [panel.stat]
+    stat_NS = np.concatenate([*numbers, np.stack(marks, axis=1)], axis=1, dtype=np.float64) if marks else panel.stat
+    return replace(panel, stat=stat_NS, static=(*panel.static, *names), label_columns=(), labels=None)
 
 
 def _warn_of_others(labels: dict[str, np.ndarray], categories: Categories) -> None:
@@ -152,22 +146,33 @@ def _check_free(names: Sequence[str], taken: Sequence[str]) -> None:
         )
 
 
-def with_static(panel: Panel) -> Panel:
-    """The panel with the one value each series has in a static column of numbers in all its rows, also where cells are empty.
+def with_static(panel: Panel, columns: Sequence[str]) -> Panel:
+    """The panel with the last of its known-future columns, ``columns``, as static ones: the first value of each series.
 
-    Raises ``DataError`` (``not_static``) where a column changes within a series.
+    Raises ``DataError`` (``not_static``) where a column changes within a series; cells may be empty.
     """
-    if not panel.static:
+    if not columns:
         return panel
-    values = panel.futr[:, -len(panel.static) :]
+    moving = len(panel.futr_columns) - len(columns)
     owner = np.repeat(np.arange(len(panel)), panel.lengths)
-    first = pd.DataFrame(values).groupby(owner).transform("first").to_numpy()
-    moved = (values != first) & np.isfinite(values)
-    if moved.any():
-        row, column = (int(place[0]) for place in np.nonzero(moved))
-        got = f"{first[row, column]:g} and {values[row, column]:g}"
-        raise _not_static(got, panel.static[column], panel.ids[owner[row]], panel.times[row])
-    return replace(panel, futr=np.concatenate([panel.futr[:, : -len(panel.static)], first], axis=1))
+    stat_NS = np.full((len(panel), len(columns)), np.nan)
+    for place, name in enumerate(columns):
+        values = panel.futr[:, moving + place]
+        seen = np.flatnonzero(np.isfinite(values))
+        having, first = np.unique(owner[seen], return_index=True)
+        stat_NS[having, place] = values[seen[first]]
+        moved = seen[values[seen] != stat_NS[owner[seen], place]]
+        if len(moved):
+            row = int(moved[0])
+            got = f"{stat_NS[owner[row], place]:g} and {values[row]:g}"
+            raise _not_static(got, name, panel.ids[owner[row]], panel.times[row])
+    return replace(
+        panel,
+        futr=np.ascontiguousarray(panel.futr[:, :moving]),
+        futr_columns=panel.futr_columns[:moving],
+        static=tuple(columns),
+        stat=stat_NS,
+    )
 
 
 def _not_static(got: str, column: Any, series: Any, time: Any) -> DataError:

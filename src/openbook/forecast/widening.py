@@ -86,6 +86,7 @@ def _cut(panel: Panel, windows: WindowIndex, count: int, h: int) -> Panel:
         target=panel.target[rows],
         hist=panel.hist[rows],
         futr=panel.futr[rows],
+        stat=None if panel.stat is None else panel.stat[windows.series_W],
         earlier=None if peak_R is None else peak_R.numpy()[before_W],
         lowest=None,
         labels=None,

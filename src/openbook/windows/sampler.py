@@ -17,7 +17,16 @@ from openbook.data.ids import id_text
 from openbook.data.panel import Panel
 from openbook.errors import UsageError
 from openbook.windows.batch import Batch
-from openbook.windows.scaling import ColumnScaler, Scaling, Usual, newest, recent, window_scale
+from openbook.windows.scaling import (
+    ColumnScaler,
+    Scaling,
+    Usual,
+    fit_inputs,
+    fit_static,
+    newest,
+    recent,
+    window_scale,
+)
 
 _SERIES_TO_SPARE = 10
 
@@ -56,6 +65,7 @@ class Layout:
 class Resident(NamedTuple):
     """All series on the device: ``data_RC`` float64 (target raw, inputs standardised, NaN where unknown), bounds [N].
 
+    ``stat_NS`` float64: the standardised static inputs, which are no columns of ``data_RC``; None without any.
     ``calendar_RK`` float32, always known. ``own_N``: the place of each series in ``layout.own``, or -1. ``error_N``: what a
     loss counts errors of each series in, NaN where nothing is known; None for each window's own scale. ``halfway``: between
     the two, their geometric mean. ``peak_R``: the largest size that a row's series had up to it; None without zeros.
@@ -70,6 +80,16 @@ class Resident(NamedTuple):
     error_N: Tensor | None = None
     halfway: bool = False
     peak_R: Tensor | None = None
+    stat_NS: Tensor | None = None
+
+
+def input_scaler(panel: Panel, scaling: Scaling) -> ColumnScaler:
+    """The scaler of a panel's past-only, known-future and static columns that goes with a scaling of windows."""
+    moving = fit_inputs(np.concatenate([panel.hist, panel.futr], axis=1), panel.offsets, scaling)
+    if panel.stat is None:
+        return moving
+    static = fit_static(panel.stat, panel.lengths, scaling)
+    return ColumnScaler(*(np.concatenate(parts) for parts in zip(moving, static, strict=True)))
 
 
 def make_resident(
@@ -82,14 +102,16 @@ def make_resident(
     halfway: bool = False,
     like: Resident | None = None,
 ) -> Resident:
-    """Lay a panel out for gathering; ``columns`` scales the past-only and known-future columns together.
+    """Lay a panel out for gathering; ``columns`` scales the past-only, known-future and static columns together.
 
     ``like``: the same panel on the same device with other scalers, whose calendar is shared: it is most of what is kept.
     """
     calendar, peak_R = (_calendar(panel, layout), peaks(panel)) if like is None else (like.calendar_RK, like.peak_R)
     data_RC = np.concatenate([panel.target[:, None], panel.hist, panel.futr], axis=1)
-    data_RC[:, 1:] -= columns.mean_C
-    data_RC[:, 1:] /= columns.std_C
+    moving = data_RC.shape[1] - 1
+    data_RC[:, 1:] -= columns.mean_C[:moving]
+    data_RC[:, 1:] /= columns.std_C[:moving]
+    stat_NS = None if panel.stat is None else (panel.stat - columns.mean_C[moving:]) / columns.std_C[moving:]
     place = {name: number for number, name in enumerate(layout.own)}
     own_N = np.array(
         [place.get(id_text(name), -1) for name in panel.ids] if place else [-1] * len(panel), dtype=np.int64
@@ -104,6 +126,7 @@ def make_resident(
         None if error_N is None else torch.from_numpy(error_N).to(device),
         halfway,
         None if peak_R is None else peak_R.to(device),
+        None if stat_NS is None else torch.from_numpy(stat_NS).to(device),
     )
 
 
@@ -163,6 +186,9 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
     inside_BL = (row_BL >= resident.start_N[series_B][:, None]) & (row_BL < resident.stop_N[series_B][:, None])
     clamped_BL = row_BL.clamp(0, len(resident.data_RC) - 1)
     window_BLF = F.embedding(clamped_BL, resident.data_RC)  # whole rows: several times as fast as indices in brackets
+    if resident.stat_NS is not None:
+        stat_BLS = resident.stat_NS[series_B][:, None].expand(-1, len(step), -1)
+        window_BLF = torch.cat([window_BLF, stat_BLS], dim=-1)
     seen_BLF = window_BLF.isfinite() & inside_BL[..., None]
     scaled_by_BT1 = recent(seen_BLF[:, :T, :1], shape.scale_steps or T)
     peak_B1 = None if resident.peak_R is None else resident.peak_R[clamped_BL[:, T - 1 : T]]

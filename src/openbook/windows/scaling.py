@@ -81,6 +81,28 @@ def fit_inputs(values_RC: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> 
     return columns._replace(std_C=difference_std(values_RC, offsets, still=np.inf))
 
 
+def fit_static(values_NS: np.ndarray, lengths_N: np.ndarray, scaling: Scaling) -> ColumnScaler:
+    """The same of columns with one value per series, which count as often as their series has rows and take no steps.
+
+    >>> fit_static(np.array([[1.0], [4.0]]), np.array([2, 1]), "standard")
+    ColumnScaler(mean_C=array([2.]), std_C=array([1.41421356]))
+    """
+    mean, std = weighted_moments(values_NS, lengths_N)
+    return ColumnScaler(mean, np.where((std > 1e-12 * np.abs(mean)) & (scaling != "difference"), std, np.inf))
+
+
+def weighted_moments(values_NS: np.ndarray, weight_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of columns whose rows count as often as ``weight_N`` tells; gaps are left out.
+
+    >>> weighted_moments(np.array([[1.0], [4.0], [np.nan]]), np.array([2, 1, 5]))
+    (array([2.]), array([1.41421356]))
+    """
+    weight_NS = np.isfinite(values_NS) * weight_N[:, None]
+    filled, count = np.where(np.isfinite(values_NS), values_NS, 0.0), np.maximum(weight_NS.sum(axis=0), 1)
+    mean = (weight_NS * filled).sum(axis=0) / count
+    return mean, np.sqrt((weight_NS * (filled - mean) ** 2).sum(axis=0) / count)
+
+
 class Usual(NamedTuple):
     """How far windows of the training part spread, for those that saw too little to tell: as an ``amount``, or as a
     ``share`` of a window's level where series differ in size (0: by amount). ``settled``: observed steps from which on a
