@@ -49,7 +49,20 @@ def write_result(name: str, values: dict[str, Any], folder: Path = RESULTS, thre
     facts = {"commit": _BEGUN, "machine": machine() | {"processor": processor(), "threads": threads}}
     kernels = {"kernels": os.environ["OPENBOOK_KERNELS"]} if os.environ.get("OPENBOOK_KERNELS") else {}
     whole = {"versions": versions()} | values | facts | kernels
-    return write_text_whole(folder / f"{name}.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    path = folder / f"{name}.json"
+    if "speed" in values and (others := _elsewhere(path)):
+        whole["elsewhere"] = others
+    return write_text_whole(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+
+
+def _elsewhere(path: Path) -> dict[str, Any]:
+    """What a result told of speed on other processors than this one: vectors and caches differ, so none stands for another."""
+    if not path.is_file():
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    where = before["machine"]["processor"]
+    told = before.get("elsewhere", {}) | {where: {"speed": before["speed"], "commit": before["commit"]}}
+    return {name: facts for name, facts in told.items() if name != processor()}
 
 
 def read_results(prefix: str = "") -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from benchmarks.reach import (
     reach_targets,
 )
 from benchmarks.record import ROOT
+from benchmarks.speed_targets import short, speed_targets
 from benchmarks.targets import Case, Scores, Target, main_targets, ours, percent, read_cases, spread
 from benchmarks.words import ABOUT, INTRODUCTION, KOREAN, SHORT, WORDS
 from openbook.errors import DataError
@@ -49,7 +50,7 @@ def asked(target: Target, language: str) -> str:
 
 def all_targets(cases: Mapping[str, Case]) -> list[Target]:
     """Every target; what can not be told from the results is not measured."""
-    return [*main_targets(cases), *reach_targets(cases)]
+    return [*main_targets(cases), *speed_targets(cases), *reach_targets(cases)]
 
 
 def losses(cases: Mapping[str, Case], language: str = "en") -> list[str]:
@@ -129,6 +130,10 @@ def section(case: Case) -> str:
         if name not in _TOLD
     ]
     facts += [[name, plain(value)] for run in case.runs for name, value in run.get("speed", {}).items()]
+    for run in case.runs:
+        for where, told in run.get("elsewhere", {}).items():
+            on = f"on {short(where)}, commit {told['commit']}"
+            facts += [[f"{name} ({on})", plain(value)] for name, value in told["speed"].items()]
     if facts:
         parts.append(table(["measured", "value"], facts))
     warnings = dict.fromkeys(str(warning) for run in case.runs for warning in run.get("warnings", ()))
@@ -147,7 +152,7 @@ def reach_section(cases: Mapping[str, Case]) -> str:
     return "\n\n".join([*parts, *([table(["peer", "its defaults"], settings)] if settings else [])])
 
 
-_TOLD = ("command", "seed", "speed", "scores", "coverage", "warnings", "commit", "machine", "versions")
+_TOLD = ("command", "seed", "speed", "scores", "coverage", "warnings", "commit", "machine", "versions", "elsewhere")
 
 
 def plain(value: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from benchmarks.measures import doubt, late_exponent
+from benchmarks.measures import doubt
 from openbook.forecast.floors import FLOORS
 
 Run = Mapping[str, Any]
@@ -138,7 +138,6 @@ def main_targets(cases: Mapping[str, Case]) -> list[Target]:
         _at_most(case["demo"], "`openbook demo` within 300 s", lambda run: run["seconds"], 300, "s"),
         _default_beats_floors(case["demo"]),
         *_reference_targets(case),
-        *_speed_targets(case),
     ]
 
 
@@ -152,12 +151,8 @@ _REFERENCE = (
     "vic_days",
     "darnn_step",
 )
-_SPEED = tuple(
-    f"speed_{name}"
-    for name in ("attention", "bahdanau", "darnn", "luong", "kept", "length", "latency", "compilation", "gpu")
-)
 _MAIN = ("vic_elec", "bike_hour", "epf_np", "planted_lag", "start_up", "gathering", "many_series", "demo")
-_CASES = (*_MAIN, *_REFERENCE, *_SPEED)
+_CASES = (*_MAIN, *_REFERENCE)
 
 
 def _reference_targets(case: Mapping[str, Case]) -> list[Target]:
@@ -173,85 +168,6 @@ def _reference_targets(case: Mapping[str, Case]) -> list[Target]:
         _steps_at_most(case["darnn_step"], "two_pass", 2),
         _steps_at_most(case["darnn_step"], "recurrent", 6),
     ]
-
-
-def _speed_targets(case: Mapping[str, Case]) -> list[Target]:
-    """Long books: what a look-up costs beside the loops people write and beside no look-up at all."""
-    one, long = ("1 queries", "times fused"), case["speed_length"]
-    found = [
-        _ratio(
-            case["speed_attention"], "one look-up at least 18 times as fast as plain tanh", (*one, "plain tanh"), 18
-        ),
-        _ratio(case["speed_attention"], "one look-up not slower than dot attention", (*one, "dot"), 1),
-        *_step_targets(case["speed_bahdanau"], case["speed_darnn"], case["speed_luong"]),
-        *_step_targets(*[case["speed_kept"]] * 3, of=("bahdanau", "darnn", "luong")),
-        _ratio(case["speed_darnn"], "at least 50 times less activation memory", (_M, "plain loop"), 50),
-    ]
-    for model in ("luong", "bahdanau", "darnn over segments"):
-        asked = f"time of {model} grows with T to the power of at most 1.1"
-        found.append(_ratio(long, asked, (model, "exponent"), 1.1, most=True, unit=late_exponent(long.runs, model)))
-    for model in ("luong", "bahdanau", "openbook"):
-        asked = f"{model} forecasts one window with its weights within 10 ms"
-        found.append(_ratio(case["speed_latency"], asked, ("ms", model), 10, most=True, unit="ms"))
-    gpu = (("luong", 1.5), ("bahdanau", 1.5))
-    for model, limit in gpu:
-        asked = f"a step of {model} on an NVIDIA GPU at most {limit:g} times a bare cuDNN LSTM's"
-        found.append(_ratio(case["speed_gpu"], asked, ("times bare LSTM", model), limit, most=True))
-    asked = "a step of DA-RNN on an NVIDIA GPU at least 30 times as fast as the plain loop"
-    found.append(_ratio(case["speed_gpu"], asked, (_D, "plain loop"), 30))
-    asked = "kernels compile within 15 s, once"
-    found.append(_ratio(case["speed_compilation"], asked, ("seconds", "compiling"), 15, most=True, unit="s"))
-    return found
-
-
-_B, _D, _M = "times bahdanau", "times darnn", "activations, times darnn"
-
-
-def _step_targets(bahdanau: Case, darnn: Case, luong: Case, of: tuple[str, ...] = ()) -> list[Target]:
-    """What a training step takes beside a plain loop's and a bare LSTM's; ``of``: the models of a case that holds all three."""
-    said, inside = (f"{of[0]}: ", f"{of[1]}: ") if of else ("", ""), [(name,) for name in of] or [()] * 3
-    loop, bare = (
-        "a step at least {} times as fast as the plain loop",
-        "a step at most 2.5 times a bare LSTM's with its readout",
-    )
-    found = [
-        _ratio(bahdanau, said[0] + loop.format(18), (*inside[0], _B, "plain loop"), 18),
-        _ratio(bahdanau, said[0] + bare, (*inside[0], _B, "bare LSTM"), 1 / 2.5, inverse=True),
-        _ratio(darnn, said[1] + loop.format(12), (*inside[1], _D, "plain loop"), 12),
-    ]
-    for T in (200, 1000):
-        for kind in ("time", "joint"):
-            asked = f"luong over {kind} at T {T} at most 1.15 times a bare LSTM"
-            path = (*inside[2], f"T {T}", "times bare LSTM", f"luong, {kind}")
-            found.append(_ratio(luong, asked, path, 1.15, most=True))
-    return found
-
-
-def _ratio(
-    case: Case,
-    asked: str,
-    path: tuple[str, ...],
-    limit: float,
-    *,
-    most: bool = False,
-    inverse: bool = False,
-    unit: str = "×",
-) -> Target:
-    """A figure of a speed case that shall be at least, or at most, so much; ``inverse`` shows one over it."""
-    asked = f"{case.name}: {asked}"
-    if not case:
-        return Target(case, asked)
-    values = []
-    for run in case.runs:
-        value: Any = run["speed"]
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if value is None:
-            return Target(case, asked)
-        values.append(float(value))
-    shown = [1 / value for value in values] if inverse else values
-    met = fmean(values) <= limit if most else fmean(values) >= limit
-    return Target(case, asked, f"{spread(shown, 2)} {unit}".rstrip(), met)
 
 
 def _metric(case: Case, model: str, metric: str) -> list[float]:

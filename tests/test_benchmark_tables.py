@@ -259,3 +259,25 @@ def test_a_result_names_the_commit_whose_code_was_loaded(
     told = json.loads(record.write_result("x", {"command": "x"}, tmp_path).read_text(encoding="utf-8"))
     assert told["commit"].removesuffix("+changes") == begun.removesuffix("+changes")
     assert told["machine"]["threads"] == record.THREADS
+
+
+def test_a_speed_stands_beside_those_of_other_processors_and_has_to_hold_on_all(
+    module: Callable[[str], Any], tables: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, results = module("record"), tmp_path / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    asked = "speed_attention: one look-up at least 18 times as fast as plain tanh"
+    for processor, times in (("x86_64 (A, family 1)", 20.0), ("x86_64 (B)", 17.0), ("x86_64 (B)", 19.0)):
+        monkeypatch.setattr(record, "processor", lambda name=processor: name)
+        values = {"command": "x", "speed": {"1 queries": {"times fused": {"plain tanh": times}}}}
+        record.write_result("speed_attention-1", values, results)
+        target = next(target for target in tables.all_targets(tables.read_cases(results)) if target.asked == asked)
+        assert target.met == (times > 18)
+    assert target.measured.startswith("19.00 ×; 20.00 × on A, family 1 at ")
+    case = tables.read_cases(results)["speed_attention"]
+    assert "| 1 queries (on A, family 1, commit" in tables.section(case)
+    monkeypatch.setattr(record, "processor", lambda: "x86_64 (A, family 1)")
+    values["speed"]["1 queries"]["times fused"]["plain tanh"] = 21.0
+    record.write_result("speed_attention-1", values, results)
+    (told,) = json.loads((results / "speed_attention-1.json").read_text())["elsewhere"]
+    assert told == "x86_64 (B)"
