@@ -46,6 +46,11 @@ def test_a_fixed_lag_is_one_point_of_the_line() -> None:
     assert found.by_lag.median.sum() == 1.0
 
 
+def test_how_many_steps_can_look_each_distance_back() -> None:
+    found = average_of(cells(np.ones((2, 3, 4)), 0), np.ones((2, 1)), ("y",), POOL)
+    assert dict(zip(found.lag_L.tolist(), found.steps_L.tolist(), strict=True)) == {6: 1, 5: 2, 4: 3, 3: 3, 2: 2, 1: 1}
+
+
 def test_places_of_few_lags_are_drawn_by_lag() -> None:
     weight_WHT = np.full((3, 3, 24), np.nan)
     for step in range(3):

@@ -25,3 +25,9 @@ def test_floors_are_grey_and_dashed_and_networks_are_not() -> None:
     assert styles["a"]["dash"] == styles["c"]["dash"] == "solid"
     assert styles["b"]["dash"] != styles["d"]["dash"] != "solid"
     assert len({style["color"] for style in styles.values()}) == 4
+
+
+def test_no_two_of_the_built_in_floors_or_of_many_networks_are_drawn_alike() -> None:
+    floors, networks = [f"floor {number}" for number in range(12)], [f"net {number}" for number in range(9)]
+    styles = line_styles([*floors, *networks], set(floors))
+    assert len({(style["color"], style["dash"]) for style in styles.values()}) == len(styles)

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openbook.report.average import _evenly_told, average_part
+from openbook.plots.averages import Cells, Pool, average_of
+from openbook.plots.times import Clock
+from openbook.report.average import _evenly_told, _lags_told, average_part
 from openbook.report.payload import page_clock, script_json
 from openbook.report.source import read_backtest, summed_weights
 from report_folders import NASTY_FEATURES, RUN, write_folder, write_stages
@@ -89,6 +91,16 @@ def test_weights_are_added_up_across_batches(small_folder: Path, monkeypatch: py
     np.testing.assert_allclose(openbook, 0.75 * 3)
     frame.drop(columns="weight").to_parquet(path)
     assert summed_weights(path, ["model"]).empty
+
+
+def test_distances_that_few_steps_reach_are_not_named() -> None:
+    """The farthest distance is one step's alone, and has most weight there."""
+    row, place = np.indices((8, 40)).reshape(2, -1)
+    back = 39 - place
+    weight = np.where((row == 7) & (back == 39), 0.9, np.where(back + row + 1 == 24, 0.4, 0.01))
+    cells = Cells(np.zeros(len(row), int), row + 1, back, back + row + 1, weight)
+    found = average_of(cells, np.ones((1, 1)), ("y",), Pool(1, 1))
+    assert _lags_told(found, Clock("day")).startswith("24 days before (40.0%)")
 
 
 def test_an_even_look_up_is_called_even(small_folder: Path) -> None:

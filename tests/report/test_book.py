@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openbook.plots.cube import ALL_INPUTS, weight_cube
+from openbook.plots.cube import ALL_INPUTS, Cube, evened, weight_cube
 from openbook.plots.times import Clock, steps_between
 from openbook.report import book
 from openbook.report.book import _beside, book_part
@@ -62,6 +62,23 @@ def test_cube_has_every_cell_in_its_place() -> None:
     assert (list(cube.sources), list(cube.targets)) == ([8, 9], [10, 11])
     np.testing.assert_allclose(cube.weight[0], [[0.6, 0.0], [0.0, 0.4]])
     np.testing.assert_allclose(cube.weight[1], [[0.25, 0.0], [0.75, 0.0]])
+
+
+def test_rows_of_a_segment_with_gaps_look_as_those_of_whole_ones() -> None:
+    """Segments of four with 0.4, 0.4 and 0.2; of the middle one two rows were observed, a day adds 0.1 to one row."""
+    back = np.array([11, 10, 9, 8, 7, 6, 3, 2, 1, 0])
+    row = np.array([0.1, 0.1, 0.1, 0.1, 0.2, 0.2, 0.05, 0.05, 0.05, 0.05])
+    days = np.where(back == 9, 0.1, 0.0)
+    stamps = pd.Series(100 - back)
+    cube = Cube(np.stack([row, row + days])[:, :, None], pd.Series([101, 102]), stamps, ["y"])
+    found = evened(cube, back, 4, 12).weight[:, :, 0]
+    np.testing.assert_allclose(found[0], np.where(back > 3, 0.1, 0.05) / 0.8, atol=1e-12)
+    np.testing.assert_allclose(found.sum(1), [1.0, 1.1])
+    np.testing.assert_allclose(
+        found[1, 2] - found[1, 1], 0.1 * 1.1 / 0.9, atol=1e-12
+    )  # what the day added, scaled alike
+    assert evened(cube, back, 3, 12) is cube  # no such segments
+    assert evened(cube, back, 1, 12) is cube
 
 
 def test_page_weights_are_the_file_s_weights(nasty_folder: Path) -> None:

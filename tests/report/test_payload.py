@@ -12,7 +12,7 @@ import pytest
 
 from openbook.plots.times import Clock
 from openbook.report import payload
-from openbook.report.payload import forecast_part, page_clock, script_json, stamp_numbers
+from openbook.report.payload import _kind, forecast_part, page_clock, script_json, stamp_numbers
 from openbook.report.source import read_backtest
 
 
@@ -37,6 +37,13 @@ def test_forecasts_come_back_cell_by_cell(nasty_folder: Path) -> None:
     np.testing.assert_array_equal(unpack(first["low"]["ridge"]).ravel(), own["ridge-lo-80"].astype(np.float32))
     np.testing.assert_array_equal(unpack(first["place"]), np.arange(72).reshape(3, 24))
     np.testing.assert_array_equal(unpack(first["actual"]), own["y"].astype(np.float32))
+
+
+@pytest.mark.parametrize(("level", "kind"), [(0.0, "f4"), (5.1e7, "f8")])
+def test_large_numbers_that_change_little_keep_their_digits(level: float, kind: str) -> None:
+    assert _kind(level + np.array([1.0, 4.0, np.nan, 2.0])) == kind
+    assert _kind(np.full(3, level)) == ("f4" if level == 0 else "f8")
+    assert _kind(np.array([np.nan])) == "f4"
 
 
 def test_overlapping_windows_share_their_stamps(small_folder: Path) -> None:

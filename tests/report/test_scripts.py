@@ -184,3 +184,38 @@ def test_labels_tell_days_of_several_weeks_and_years_apart(tmp_path: Path) -> No
         f'.concat([[OB.rowLabels([0, {hour}], {{unit: "hour", multiple: 1}})({hour})]])',
     )
     assert said == [["13 Jun 14:00", "13 Jun"], ["23 Jul 14:00", "23 Jul 2026"], ["Thu 01:00"]]
+
+
+def test_ticks_stand_apart_on_whole_steps_and_are_written_apart(tmp_path: Path) -> None:
+    folder = tmp_path
+    assert answer(folder, "[OB.number(-0), OB.shareFormat(0.3), OB.shareFormat(0.0014), OB.shareFormat(0)]") == [
+        "0", ".1~%", ".3~%", ".1~%",
+    ]  # fmt: skip
+    assert answer(folder, "OB.apart([0, 1, 2, 9, 10, 20], (at) => at, 5)") == [0, 9, 20]
+    assert answer(folder, "[OB.wholeTicks(3, 12), OB.wholeTicks(24, 12)]") == [{"dtick": 1, "tick0": 1}, {"nticks": 12}]
+
+
+def test_parts_that_cancel_are_a_forecast_of_nothing(tmp_path: Path) -> None:
+    folder = tmp_path
+    entry = '{"parts": [[-2.37, 0.123456, 0.226545, 2.02]]}'
+    assert "The forecast of 0 is" in answer(folder, f"OB.partsWords({{}}, {entry}, 0)")
+
+
+def test_an_hour_that_happens_twice_has_two_forecasts_to_open(tmp_path: Path) -> None:
+    """Both were made after a stamp of one label: the second choice stays chosen."""
+    here = Path(openbook.report.__file__).parent
+    book = (here / "page.js").read_text(encoding="utf-8").split("/** The colour scale")[0].removeprefix('"use strict";')
+    picked = """(() => {
+      DRAW_BOOK
+      for (const id of ["book-plot", "book-pickers"]) document.body.append(Object.assign(OB.element("div"), {id}));
+      const entry = {model: "m", id: "a", cutoff: 0, targets: [0, 3600000], features: ["y"], timeOnly: true};
+      const data = {book: [entry, {...entry, tag: "second"}], models: [], clock: {unit: "hour", multiple: 1}};
+      try { OB.drawBook(data); } catch { /* nothing of a picture is here */ }
+      const choices = () => [...document.querySelectorAll("#book-pickers label")];
+      const made = () => choices().find((one) => one.textContent.startsWith("Forecast made")).querySelector("select");
+      const select = made();
+      select.value = 1;
+      select.dispatchEvent(new Event("change"));
+      return made().value;
+    })()"""
+    assert answer(tmp_path, picked.replace("DRAW_BOOK", book)) == "1"

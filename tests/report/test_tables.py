@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,6 +15,7 @@ from openbook.report.tables import (
     fact_rows,
     problem_lists,
     protocol_words,
+    repeating_words,
     score_table,
     season_words,
     series_table,
@@ -136,7 +138,7 @@ def test_what_was_given_of_the_tested_steps_is_named(small_folder: Path) -> None
 def test_protocol_words(nasty_folder: Path) -> None:
     words = protocol_words(read_backtest(nasty_folder), Clock("hour"))
     assert "3 windows of 24 hours each (3 series, Mon 12 May 00:00 to Wed 14 May 23:00)" in words
-    assert "Left out of every score: 6 hours without an actual value." in words
+    assert "Left out of every score: 6 stamps of series without an actual value." in words
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,41 @@ def test_protocol_words(nasty_folder: Path) -> None:
 )
 def test_season_words(season: int | None, clock: Clock, words: str) -> None:
     assert season_words({"season": season}, clock) == words
+
+
+def test_stamps_that_several_windows_tested_are_left_out_once(small_folder: Path) -> None:
+    backtest = read_backtest(small_folder)
+    forecasts = backtest.forecasts[backtest.forecasts["unique_id"] == backtest.forecasts["unique_id"].iloc[0]]
+    empty = forecasts.assign(y=np.where(forecasts["ds"] == forecasts["ds"].max(), np.nan, 1.0))
+    again = empty[empty["ds"] == empty["ds"].max()].assign(cutoff=empty["cutoff"].min() - pd.Timedelta(hours=1))
+    words = protocol_words(replace(backtest, forecasts=pd.concat([empty, again])), Clock("hour"))
+    assert "Left out of every score: 1 hour without an actual value." in words
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        (None, "told by the row of seasonal naive"),
+        (24, "told by the row of seasonal naive"),
+        (168, "(the row of seasonal naive repeats the same hour of the week before)"),
+    ],
+)
+def test_the_row_that_repeats_another_season_is_told_apart(small_folder: Path, chosen: int | None, words: str) -> None:
+    backtest = read_backtest(small_folder)
+    decided = {"seasonal_naive": {"season_length": {"value": chosen, "why": "x"}} if chosen else {}}
+    scores = pd.concat([backtest.scores, backtest.scores[:1].assign(model="seasonal_naive")])
+    told = replace(backtest, scores=scores, run=backtest.run | {"season": 24, "decisions": decided})
+    assert words in repeating_words(told, Clock("hour"))
+    assert "row of" not in repeating_words(replace(told, scores=backtest.scores[:0]), Clock("hour"))
+
+
+def test_sums_over_targets_of_several_units_are_not_shown(small_folder: Path) -> None:
+    backtest = read_backtest(small_folder)
+    scores = backtest.scores.assign(mae=1.0, rmse=1.0, mase=1.0, wape=0.1)
+    both = replace(backtest, scores=scores, run=backtest.run | {"targets": ["sold", "price"]}, metric="mase")
+    names = [heading["name"] for heading in score_table(both)["headings"]]
+    assert "mase" in names
+    assert not {"mae", "rmse", "wape", "pinball"} & set(names)
 
 
 def test_a_week_of_working_days_is_a_week() -> None:

@@ -55,7 +55,7 @@ class Average(NamedTuple):
     ``axis`` says what ``place_P`` counts, farthest first as in ``lag_L``: steps ``back`` from the cutoff, or the ``lag``
     from each step of the forecast, where that takes fewer columns. Features stand in order of their median, largest first;
     ``memory`` is the median share of a forecast that looked nowhere, ``reach`` the median number of places a step could
-    look at.
+    look at, ``steps_L`` how many steps of the forecast can look each distance back.
     """
 
     axis: str
@@ -69,6 +69,7 @@ class Average(NamedTuple):
     memory: float
     pool: Pool
     reach: float
+    steps_L: np.ndarray
 
 
 class InputsAverage(NamedTuple):
@@ -147,6 +148,7 @@ def average_of(cells: Cells, share_WF: np.ndarray, features: tuple[str, ...], po
         max(0.0, 1 - float(np.median(found_W))),
         pool,
         float(np.nanmedian(on_grid(np.ones(len(cells.weight)), cells.window, cells.step)[0])),
+        np.isfinite(on_grid(cells.weight, cells.step, -cells.lag)[0]).sum(axis=0),
     )
 
 

@@ -49,9 +49,14 @@ def line_styles(models: Sequence[str], floors: set[str]) -> dict[str, dict[str, 
     """
     networks = [model for model in models if model not in floors]
     simple = [model for model in models if model in floors]
-    styles = {model: {"color": MODELS[i % len(MODELS)], "dash": "solid"} for i, model in enumerate(networks)}
+    lines = ("solid", *DASHES)
+    styles = {
+        model: {"color": MODELS[i % len(MODELS)], "dash": lines[i // len(MODELS) % len(lines)]}
+        for i, model in enumerate(networks)
+    }
     for i, model in enumerate(simple):
-        styles[model] = {"color": FLOORS[i % len(FLOORS)], "dash": DASHES[i % len(DASHES)]}
+        # Every round of dashes begins one colour on: no two of them are alike.
+        styles[model] = {"color": FLOORS[(i + i // len(DASHES)) % len(FLOORS)], "dash": DASHES[i % len(DASHES)]}
     return styles
 
 

@@ -9,8 +9,9 @@ OB.placeWords = (places, clock, back) => {
 };
 
 OB.placeAxis = (part, more) => {
-  // On a phone every second label would touch its neighbour.
-  const ticks = part.ticks.filter((_, index) => !OB.narrow() || part.ticks.length < 6 || (part.ticks.length - 1 - index) % 2 === 0);
+  // Places of a long book lie far apart in time and side by side here: labels would touch. The newest are kept.
+  const least = part.ticks.length === part.places.length && !OB.narrow() ? 0 : part.places.length / (OB.narrow() ? 4 : 9);
+  const ticks = OB.apart([...part.ticks].reverse(), ([at]) => at, least).reverse();
   return {
     ...OB.axis, range: [-0.5, part.places.length - 0.5], tickvals: ticks.map(([at]) => at), ticktext: ticks.map(([, text]) => text), tickangle: 0, ...more,
   };
@@ -31,6 +32,9 @@ OB.medianHeat = (data, map, back) => {
     hovertemplate: "step %{y}, %{text}<br><b>%{z:.2%}</b> (median)<extra></extra>",
   };
 };
+
+/** The upper end of a line's middle half. */
+OB.highest = (part) => OB.unpack(part.high).reduce((top, value) => Math.max(top, value || 0), 0);
 
 /** A median line in its middle half; bars with whiskers where there are few places. */
 OB.bandTraces = (data, part, color, back, axes) => {
@@ -81,14 +85,14 @@ OB.drawMedianMap = (data, id, map, back, line) => {
   const layout = OB.layout(data, heat + above + 72);
   layout.margin = { l: 54, r: 8, t: 22, b: 50 };
   layout.xaxis = OB.placeAxis(map, { title: OB.backTitle(back), anchor: "y" });
-  layout.yaxis = { ...OB.axis, domain: [0, heat / (heat + above)], range: [map.steps.at(-1) + 0.5, map.steps[0] - 0.5], automargin: false, showline: false, nticks: Math.ceil(heat / 60) };
+  layout.yaxis = { ...OB.axis, domain: [0, heat / (heat + above)], range: [map.steps.at(-1) + 0.5, map.steps[0] - 0.5], automargin: false, showline: false, ...OB.wholeTicks(rows, Math.ceil(heat / 60)) };
   layout.bargap = 0.3;
   const caption = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12.5, color: "#5f6166" } });
   layout.annotations = [caption(line ? "down: the decoder’s steps, the forecast’s from 1" : "down: the forecast’s steps", heat / (heat + above))];
   const traces = [OB.medianHeat(data, map, back)];
   layout.shapes = [];
   if (line) {
-    layout.yaxis2 = { ...OB.rule, domain: [(heat + 28) / (heat + above), 1], rangemode: "tozero", tickformat: ".1~%", nticks: 4, automargin: false };
+    layout.yaxis2 = { ...OB.rule, domain: [(heat + 28) / (heat + above), 1], rangemode: "tozero", tickformat: OB.shareFormat(OB.highest(line)), nticks: 4, automargin: false };
     layout.annotations.push(caption("share of each past moment, the forecast’s steps together", 1));
     traces.push(...OB.bandTraces(data, line, "#37659e", back, { yaxis: "y2" }));
     if (map.steps[0] < 1) layout.shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: 0.5, y1: 0.5, line: { color: "#c2500a", width: 2 } });
@@ -110,7 +114,7 @@ OB.drawAlpha = (data, inputs) => {
     const name = index ? `y${index + 1}` : "y";
     const end = 1 - (index * (height + 26)) / inner;
     layout[`yaxis${index ? index + 1 : ""}`] = { ...OB.rule, domain: [Math.max(0, end - height / inner), end], range: [0, 1.05 * top || 1], tickformat: ".0%", nticks: 3, automargin: false };
-    layout.annotations.push({ text: OB.plain(panel.name), x: 0, xref: "paper", y: end, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 13, color: "#1d1d1f" } });
+    layout.annotations.push({ text: OB.plain(OB.cut(panel.name, OB.narrow() ? 36 : 100)), x: 0, xref: "paper", y: end, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 13, color: "#1d1d1f" } });
     traces.push(...OB.bandTraces(data, panel, OB.panelColors[index], true, { yaxis: name }));
   });
   layout.xaxis = OB.placeAxis(panels[0], { title: OB.backTitle(true), anchor: panels.length > 1 ? `y${panels.length}` : "y" });
@@ -128,7 +132,7 @@ OB.drawAverages = (data) => {
     say("average-lags-words", entry.words.lags);
     const lags = OB.layout(data, OB.narrow() ? 250 : 270);
     lags.xaxis = OB.placeAxis(entry.lags, { title: OB.backTitle(false) });
-    lags.yaxis = { ...OB.rule, rangemode: "tozero", tickformat: ".1~%", nticks: 5 };
+    lags.yaxis = { ...OB.rule, rangemode: "tozero", tickformat: OB.shareFormat(OB.highest(entry.lags)), nticks: 5 };
     lags.bargap = 0.4;
     const done = [
       OB.drawMedianMap(data, "average-map", entry.map, entry.axis === "back", null),

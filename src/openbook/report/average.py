@@ -186,8 +186,8 @@ def _bars(average: Average | InputsAverage) -> list[list[Any]]:
 
 
 def _lags_told(average: Average, clock: Clock) -> str:
-    """The distances with most weight: the tops of the line, not their slopes."""
-    median = np.nan_to_num(average.by_lag.median)
+    """The distances with most weight: the tops of the line, not their slopes, where half of the steps can look that far."""
+    median = np.where(2 * average.steps_L >= len(average.step_H), np.nan_to_num(average.by_lag.median), -1.0)
     sides = np.pad(median, 1, constant_values=-1.0)
     tops = (
         np.flatnonzero((median >= sides[:-2]) & (median >= sides[2:])) if len(median) > FEW else np.arange(len(median))

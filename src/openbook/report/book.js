@@ -42,10 +42,13 @@ OB.partsWords = (data, entry, step) => {
   const held = bounded ? `, ${OB.number(bounded)} to stay at zero` : "";
   const signed = `${attended < 0 ? "−" : "+"}${OB.number(Math.abs(attended))}`;
   const all = (size) => entry.parts.reduce((sum, row) => sum + size(row), 0);
+  // Parts are written with six digits: what they leave when they cancel is rounding.
+  const sum = skip + attended + repeated + bounded;
+  const total = Math.abs(sum) < 1e-5 * [skip, attended, repeated, bounded].reduce((sizes, part) => sizes + Math.abs(part), 0) ? 0 : sum;
   const whole = all((row) => Math.abs(row[0] + row[1] + row[2] + row[3]));
   const size = all((row) => Math.abs(row[1])) / whole;
   const share = step === null && whole > 1e-5 * all((row) => row.reduce((sum, part) => sum + Math.abs(part), 0)) ? ` (${OB.percent(size)} of the forecast's size)` : "";
-  return ` ${step === null ? "On average the" : "The"} forecast of ${OB.number(skip + attended + repeated + bounded)}${unit} is ${OB.number(skip)} from the linear path, ${signed} from what was learned beside it (look-ups, memory, corrections)${share}${floors}${held}.`;
+  return ` ${step === null ? "On average the" : "The"} forecast of ${OB.number(total)}${unit} is ${OB.number(skip)} from the linear path, ${signed} from what was learned beside it (look-ups, memory, corrections)${share}${floors}${held}.`;
 };
 
 /** Whether the largest weights are hardly more than even shares of the places a step could look at; never so of a few places. */
@@ -68,7 +71,8 @@ OB.nowhere = (entry, step) => {
 };
 
 /** The sentence naming the three places looked at most; step null means all steps together. */
-OB.readingWords = (data, entry, step) => {
+OB.readingWords = (data, entry, asked) => {
+  const step = entry.targets.length === 1 ? 0 : asked;
   const row = step === null ? 0 : step + 1;
   const [source, weight] = [OB.unpack(entry.top.source), OB.unpack(entry.top.weight)];
   const [feature, share] = [OB.unpack(entry.top.feature), OB.unpack(entry.top.share)];
@@ -151,9 +155,8 @@ OB.bookLayout = (data, entry, page, state, line) => {
   const layout = OB.layout(data, height);
   const [pastClock, aheadClock] = [page.sources, entry.targets].map((stamps) => OB.axisClock(stamps, data.clock));
   const rowLabel = OB.rowLabels(entry.targets, aheadClock);
-  layout.margin = { l: aheadClock.withYear ? 120 : narrow ? 82 : 86, r: 6, t: 22, b: 38 };
   layout.bargap = page.sources.length > 150 ? 0 : 0.15;
-  const xTicks = OB.ticks(page.sources, data.clock, narrow ? 4 : 8);
+  const xTicks = OB.ticks(page.sources, data.clock, narrow ? (pastClock.withYear || data.clock.unit === "second" ? 2 : 3) : 8);
   const dayOnly = { ...pastClock, unit: OB.fine(data.clock) ? "day" : data.clock.unit };
   const onDays = xTicks.every((i) => page.sources[i] % 86400000 === 0);
   layout.xaxis = {
@@ -165,14 +168,16 @@ OB.bookLayout = (data, entry, page, state, line) => {
     ...OB.axis, domain: [0, heat / inner], autorange: false, range: [steps + 0.5, 0.5], automargin: false, showline: false, tickcolor: "rgba(0,0,0,0)",
     tickvals: yTicks.map((h) => h + 1), ticktext: yTicks.map((h) => rowLabel(entry.targets[h])),
   };
+  const longest = Math.max(...layout.yaxis.ticktext.map((text) => text.length));
+  layout.margin = { l: Math.min(narrow ? 132 : 180, Math.max(narrow ? 60 : 86, 18 + 7.6 * longest)), r: 6, t: 22, b: 38 };
   const barTop = line ? 1 - 95 / inner : 1;
-  layout.yaxis2 = { ...OB.rule, domain: [(heat + 28) / inner, barTop], rangemode: "tozero", tickformat: ".1~%", nticks: 3, automargin: false };
+  layout.yaxis2 = { ...OB.rule, domain: [(heat + 28) / inner, barTop], rangemode: "tozero", tickformat: OB.shareFormat(Math.max(...(state.step === null ? OB.meanRow(page.byTime(state.only)) : page.byTime(state.only)[state.step]))), nticks: 3, automargin: false };
   if (line) layout.yaxis3 = { ...OB.rule, domain: [1 - 68 / inner, 1], nticks: 3, automargin: false };
   const caption = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12.5, color: "#5f6166" } });
   const unit = data.unit ? `: ${data.unit}` : "";
   layout.annotations = [
     caption(narrow ? "down: forecast steps · across: the past" : "down: the forecast’s steps · across: the past it could look up", heat / inner),
-    caption(`share of ${OB.lookUp(entry)}${state.step === null ? ", mean of all steps" : ` for ${OB.plain(rowLabel(entry.targets[state.step]))}`}`, barTop),
+    caption(`share${narrow ? "" : ` of ${OB.lookUp(entry)}`}${state.step === null ? ", mean of all steps" : ` for ${OB.plain(rowLabel(entry.targets[state.step]))}`}`, barTop),
     ...(line ? [caption(`what happened then${OB.plain(unit)}`, 1)] : []),
   ];
   const even = state.only === null ? OB.evenShare(entry, state.step) : null;

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from openbook.plots.cube import ALL_INPUTS, Cube, weight_cube
+from openbook.plots.cube import ALL_INPUTS, Cube, evened, weight_cube
 from openbook.plots.times import Clock, steps_between
 from openbook.report.payload import counted_numbers, pack, stamp_numbers
 from openbook.report.source import Backtest, explained_pairs, read_weights, target_name
@@ -44,7 +44,7 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
         unique_id, cutoff = spots.iloc[row]
         by_model = dict(tuple(read_weights(backtest, unique_id, cutoff).groupby("model")))
         for model in filter(by_model.__contains__, models):
-            entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model], clock)
+            entry, cells, bins = _entry(model, unique_id, cutoff, by_model[model], clock, backtest.decided(model))
             first = model == models[0]  # whose errors they are
             entry["tag"] = ", ".join(part for part in tag.split(", ") if first or "error" not in part)
             entry["features"] = _named(entry["features"], backtest, model)
@@ -116,10 +116,10 @@ def _beside(features: list[str], inputs: dict[str, Any]) -> list[str]:
 
 
 def _entry(
-    model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame, clock: Clock
+    model: str, unique_id: Any, cutoff: Any, frame: pd.DataFrame, clock: Clock, decided: dict[str, Any] | None = None
 ) -> tuple[dict[str, Any], int, int]:
     """One forecast of one model for the page, the weights it takes and how many stamps share a column."""
-    cube, zoned = weight_cube(frame), isinstance(frame["ds"].dtype, pd.DatetimeTZDtype)
+    cube, zoned = _cube(frame, clock, decided or {}), isinstance(frame["ds"].dtype, pd.DatetimeTZDtype)
     bins = -(-len(cube.sources) // MAX_COLUMNS)
     drawn = _binned(cube.weight, bins)
     entry: dict[str, Any] = {
@@ -143,6 +143,15 @@ def _entry(
         return entry, drawn.size, bins
     entry["time"], entry["input"] = whole_numbers(drawn.sum(2)), whole_numbers(drawn.sum(1))
     return entry, drawn.sum(2).size + drawn.sum(1).size, bins
+
+
+def _cube(frame: pd.DataFrame, clock: Clock, decided: dict[str, Any]) -> Cube:
+    """The weights as drawn: those of segments with missing rows, where the model says that it reads in segments, evened."""
+    cube, (segment, window) = weight_cube(frame), (decided.get("segment"), decided.get("input_size"))
+    if not (isinstance(segment, int) and isinstance(window, int)) or cube.targets.empty:
+        return cube
+    first = cube.targets.iloc[[0] * len(cube.sources)]
+    return evened(cube, steps_between(cube.sources, first, clock) - 1, segment, window)
 
 
 def _reach(frame: pd.DataFrame) -> list[int]:

@@ -72,7 +72,7 @@ OB.meanError = (actual, point) => {
 };
 
 OB.timeAxis = (clock) => {
-  if (clock.unit === "step") return { ...OB.axis };
+  if (clock.unit === "step") return { ...OB.axis, tickformat: "d", nticks: OB.narrow() ? 4 : 9 };
   const hover = OB.fine(clock) ? `%a %-d %b %H:%M${clock.unit === "second" ? ":%S" : ""}` : OB.months[clock.unit] ? "%b %Y" : "%a %-d %b %Y";
   return {
     ...OB.axis,
@@ -217,12 +217,14 @@ OB.drawSteps = (data) => {
   const [worst, best] = [at((one, other) => one > other), at((one, other) => one < other)];
   const ahead = (index) => `${OB.count(steps[index], unit.slice(0, -1))} ahead`;
   document.getElementById("steps-words").textContent =
-    `${OB.begin(leader.shown)} errs most ${ahead(worst)} (by ${OB.number(errors[worst])} on average over all windows and series) ` +
-    `and least ${ahead(best)} (by ${OB.number(errors[best])}).`;
+    errors[worst] === errors[best]
+      ? `${OB.begin(leader.shown)} errs by ${OB.number(errors[worst])} on average over all windows and series${steps.length > 1 ? ", at every step" : ""}.`
+      : `${OB.begin(leader.shown)} errs most ${ahead(worst)} (by ${OB.number(errors[worst])} on average over all windows and series) ` +
+        `and least ${ahead(best)} (by ${OB.number(errors[best])}).`;
   const draw = () => {
     const layout = OB.layout(data, OB.narrow() ? 270 : 320);
     layout.hovermode = "x unified";
-    layout.xaxis = { ...OB.axis, title: { text: `${unit} ahead`, standoff: 6, font: { size: 13, color: "#5f6166" } }, nticks: OB.narrow() ? 6 : 12, hoverformat: "d" };
+    layout.xaxis = { ...OB.axis, title: { text: `${unit} ahead`, standoff: 6, font: { size: 13, color: "#5f6166" } }, ...OB.wholeTicks(steps.length, OB.narrow() ? 6 : 12), hoverformat: "d" };
     layout.yaxis = { ...OB.rule, rangemode: "tozero" };
     layout.annotations = [OB.unitNote(measure ? `mean error, ${measure}` : "mean error")];
     const traces = models.filter((model) => shown.has(model.name)).reverse().map((model) => ({

@@ -4,14 +4,13 @@ OB.drawBook = (data) => {
   const plot = document.getElementById("book-plot");
   if (!plot || !data.book.length) return Promise.resolve();
   const place = document.getElementById("book-pickers");
-  const state = { model: data.book[0].model, id: data.book[0].id, cutoff: null, step: null, input: null };
+  const state = { model: data.book[0].model, id: data.book[0].id, entry: null, step: null, input: null };
   const unique = (values) => [...new Set(values)];
   const nameOf = (name) => (data.models.find((model) => model.name === name) || { shown: name }).shown;
-  const find = () => data.book.find((entry) => entry.model === state.model && entry.id === state.id && entry.cutoff === state.cutoff);
   const cutoffs = () => data.book.filter((entry) => entry.model === state.model && entry.id === state.id).sort((one, other) => other.cutoff - one.cutoff);
 
   const draw = () => {
-    const entry = find();
+    const entry = state.entry;
     const page = OB.openEntry(entry);
     const only = OB.inputPlace(entry, state.input); // entries order their inputs by weight, each its own
     const weights = page.byTime(only);
@@ -49,18 +48,19 @@ OB.drawBook = (data) => {
       });
     }
     const entries = cutoffs();
-    if (!entries.some((entry) => entry.cutoff === state.cutoff)) state.cutoff = entries[0].cutoff;
+    // By themselves, not by their label: an hour that happens twice in autumn has two forecasts of one label.
+    if (!entries.includes(state.entry)) state.entry = entries.find((entry) => entry.cutoff === state.entry?.cutoff) ?? entries[0];
     if (entries.length > 1) {
       const say = (entry) => `${OB.stamp(entry.cutoff, data.clock)}${entry.tag ? ` (${entry.tag})` : ""}`;
-      OB.picker(place, "Forecast made after", entries.map(say), entries.findIndex((entry) => entry.cutoff === state.cutoff), (index) => {
-        state.cutoff = entries[index].cutoff;
+      OB.picker(place, "Forecast made after", entries.map(say), entries.indexOf(state.entry), (index) => {
+        state.entry = entries[index];
         again();
       });
     }
-    const entry = find();
+    const entry = state.entry;
     if (state.step !== null && state.step >= entry.targets.length) state.step = null;
     const steps = [`All ${OB.count(entry.targets.length, "step")} together`, ...entry.targets.map((target, h) => `${h + 1}: ${OB.stamp(target, data.clock)}`)];
-    OB.picker(place, "Step of the forecast", steps, state.step === null ? 0 : state.step + 1, (index) => {
+    if (entry.targets.length > 1) OB.picker(place, "Step of the forecast", steps, state.step === null ? 0 : state.step + 1, (index) => {
       state.step = index === 0 ? null : index - 1;
       draw();
     });

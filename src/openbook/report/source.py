@@ -73,6 +73,11 @@ class Backtest:
         """Names of the inputs a model was given, by role; empty where they are not told."""
         return mapping(mapping(self.run.get("inputs_by_model")).get(model, self.run.get("inputs")))
 
+    def decided(self, model: str) -> dict[str, Any]:
+        """What a model decided, by name; empty where it is not told."""
+        told = mapping(mapping(self.run.get("decisions")).get(model))
+        return {name: mapping(decision).get("value") for name, decision in told.items()}
+
     def score(self, model: str, metric: str) -> float:
         """One number of the score table, NaN where it is missing."""
         values = self.scores.loc[self.scores["model"] == model, metric]

@@ -28,6 +28,9 @@ _COLUMNS: tuple[_Column, ...] = (
 )
 
 
+_IN_UNITS = ("mae", "rmse", "wape", "pinball")  # sums over series of several targets add up litres and prices
+
+
 def score_table(backtest: Backtest) -> dict[str, Any]:
     """Headings and one row a model, best first; failed models last, with dashes."""
     scores = backtest.scores
@@ -39,6 +42,8 @@ def score_table(backtest: Backtest) -> dict[str, Any]:
         seconds=seconds.sum(axis=1, min_count=1),
     )
     columns = [column for column in (*_COLUMNS[:-1], *_bands(values), _COLUMNS[-1]) if values[column[0]].notna().any()]
+    if backtest.unit_metric == "mase":
+        columns = [column for column in columns if column[0] not in _IN_UNITS]
     digits = {name: digits_for(values[name].dropna()) for name, *_ in columns}
     longest = float(values[backtest.metric].max()) if backtest.ranked else 1.0
     rows = []
@@ -86,10 +91,11 @@ def _cell(name: str, value: float, digits: int, style: Callable[[float], str] | 
     return {"name": name, "text": percent(value, 1, sign=True), "tone": tone}
 
 
-def season_words(run: dict[str, Any], clock: Clock) -> str:
-    """What 'repeating the last season' means for this data."""
-    season = run.get("season")
+def season_words(run: dict[str, Any], clock: Clock, season: Any = None) -> str:
+    """What 'repeating the last season' means for this data; ``season``: of that many steps, where it is told."""
+    season = run.get("season") if season is None else season
     told = {("hour", 24): "the same hour of the day before", ("day", 7): "the same day of the week before"}
+    told |= {("hour", 168): "the same hour of the week before"}
     told |= {("month", 12): "the same month of the year before", ("quarter", 4): "the same quarter of the year before"}
     if not isinstance(season, int):
         return "the value one season before"
@@ -98,6 +104,17 @@ def season_words(run: dict[str, Any], clock: Clock) -> str:
     if season == 1:
         return "the value just before"
     return told.get((clock.unit, season * clock.multiple), f"the value {plural(season, clock.noun)} before")
+
+
+def repeating_words(backtest: Backtest, clock: Clock) -> str:
+    """What MASE compares with, and how that did in the test itself: where a row of the table tells it."""
+    before = "than that repeating made before the test"
+    if "seasonal_naive" not in set(backtest.scores["model"]):
+        return before
+    chosen = backtest.decided("seasonal_naive").get("season_length")
+    if chosen in (None, backtest.run.get("season")):
+        return f"{before}; how well it did in the test itself is told by the row of seasonal naive"
+    return f"{before} (the row of seasonal naive repeats {season_words(backtest.run, clock, chosen)})"
 
 
 def series_table(backtest: Backtest) -> tuple[dict[str, Any] | None, list[str]]:
@@ -173,8 +190,10 @@ def protocol_words(backtest: Backtest, clock: Clock) -> str:
     length = plural(h, clock.unit) if clock.multiple == 1 else f"{h} steps of {clock.per}"
     series = plural(forecasts["unique_id"].nunique(), "series", "series")
     where = f"{series}, {stamp_label(ends['min'], clock)} to {stamp_label(ends['max'], clock)}"
-    missing = int(forecasts["y"].isna().sum())
-    gaps = f" Left out of every score: {plural(missing, clock.noun)} without an actual value." if missing else ""
+    empty = forecasts.loc[forecasts["y"].isna(), ["unique_id", "ds"]].drop_duplicates()
+    each = ("stamp of a series", "stamps of series") if forecasts["unique_id"].nunique() > 1 else (clock.noun,)
+    what = plural(len(empty), *each)
+    gaps = f" Left out of every score: {what} without an actual value." if len(empty) else ""
     return (
         f"Tested on {plural(int(cutoffs), 'window')} of {length} each ({where}). Every forecast saw only what was known "
         f"when it was made{_given(backtest)}.{gaps}"

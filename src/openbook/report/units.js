@@ -25,6 +25,9 @@ OB.unpack = (packed) => {
 /** Plotly reads some HTML in its texts; ours are plain. */
 OB.plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+/** A text of at most so many characters. */
+OB.cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
 OB.element = (tag, text, className) => {
   const node = document.createElement(tag);
   if (text !== undefined) node.textContent = text;
@@ -44,13 +47,16 @@ OB.number = (value) => {
     return `${digits} × 10${power.replace("+", "").replace(/./g, (sign) => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(sign)])}`.replace("-", "−");
   }
   const digits = OB.digits(value);
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+  return (value + 0).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 };
 
 OB.percent = (share) => {
   const value = 100 * share;
   return `${value >= 9.95 ? value.toFixed(0) : value >= 0.095 || value === 0 ? value.toFixed(1) : value.toFixed(2)}%`;
 };
+
+/** How the ticks of an axis of shares up to `largest` are written: no two of them alike. */
+OB.shareFormat = (largest) => `.${largest > 0.02 || !(largest > 0) ? 1 : Math.min(6, Math.ceil(-Math.log10(largest)))}~%`;
 
 OB.count = (number, unit) => `${number} ${unit}${number === 1 ? "" : "s"}`;
 
@@ -133,11 +139,21 @@ OB.ticks = (stamps, clock, most) => {
     const found = all.filter(rule);
     if (found.length < 2) continue;
     const stride = Math.ceil(found.length / most);
-    return found.filter((_, index) => index % stride === 0);
+    return OB.apart(found.filter((_, index) => index % stride === 0), (index) => index, (0.7 * stamps.length) / most);
   }
   const every = Math.max(1, Math.ceil(stamps.length / most));
   return all.filter((index) => index % every === 0);
 };
+
+/** What stands at least `least` behind the one kept before it. */
+OB.apart = (ticks, at, least) => {
+  const kept = [];
+  for (const tick of ticks) if (!kept.length || Math.abs(at(tick) - at(kept.at(-1))) >= least) kept.push(tick);
+  return kept;
+};
+
+/** Ticks on whole steps alone: on each of a few, else as many as asked for. */
+OB.wholeTicks = (count, most) => (count <= 8 ? { dtick: 1, tick0: 1 } : { nticks: most });
 
 /** A labelled choice; options are [value, text]. Calls back with the chosen index. */
 OB.picker = (place, title, options, chosen, onPick) => {
