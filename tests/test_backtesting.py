@@ -130,3 +130,18 @@ def test_a_floor_has_the_seasons_that_it_has_by_itself(hourly: pd.DataFrame) -> 
     tested = ob.backtest(hourly, [luong(), "mstl"], n_windows=1)
     alone = ob.Floor("mstl", H).fit(hourly)
     assert tested.decisions["mstl"]["season_length"]["value"] == alone.decisions["season_length"] == [24, 168]
+
+
+def test_static_text_is_among_the_inputs_that_are_recorded() -> None:
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": range(60), "y": np.arange(60) % 5.0, "kind": kind, "size": float(size)})
+        for size, (name, kind) in enumerate((("a", "kiosk"), ("b", "store")))
+    ]
+    quick = ob.TrainConfig(max_steps=2)
+    models = [
+        ob.Forecaster(4, model="luong", input_size=8, alias=alias, stat_exog_list=stat, hist_exog_list=[], train=quick)
+        for alias, stat in (("both", ["kind", "size"]), ("size", ["size"]))
+    ]
+    run = ob.backtest(pd.concat(parts), models, n_windows=2)._result.run
+    assert sorted(run["inputs_by_model"]["both"]["stat"]) == ["kind", "size"]
+    assert run["inputs_by_model"]["size"]["stat"] == ["size"]

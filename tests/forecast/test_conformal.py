@@ -104,6 +104,11 @@ def test_levels_that_are_no_numbers_are_refused(level: object) -> None:
         assert "write [80]" in caught.value.fix
 
 
+def test_levels_have_the_digits_of_their_names() -> None:
+    assert check_levels([200 / 3, 66.6667, 97.5]) == (66.6667, 97.5)
+    assert [level_name(level) for level in check_levels([200 / 3])] == ["66.6667"]
+
+
 def test_levels_are_nested_in_those_that_were_trained() -> None:
     quantiles = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
     assert nested(quantiles, [95, 80]) == nested(quantiles, [95]) == (50.0, 80.0, 95.0)

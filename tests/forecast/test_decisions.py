@@ -15,7 +15,6 @@ from openbook.forecast.decisions import (
     decide_calendar,
     decide_hist,
     decide_input_size,
-    decide_lower_bound,
     decide_scaling,
     decide_season,
 )
@@ -70,22 +69,6 @@ def test_inputs_calendar_and_bounds() -> None:
     assert any("hour" in name for name in names)
     assert not any("year" in name for name in names)
     assert decide_calendar(panel(wave(100, 24), 1)).value == ()
-
-
-@pytest.mark.parametrize(
-    ("values", "bound"),
-    [
-        (np.arange(100.0) % 7, 0.0),  # rests at zero
-        (1 + np.arange(100.0) % 70, 0.0),  # counts
-        (np.maximum(np.arange(100.0) % 7 - 0.5, 0), 0.0),  # amounts with a fraction that rest at zero
-        (np.abs(np.arange(100.0) - 40) + 0.1 * (np.arange(100.0) != 40), None),  # a temperature that touched zero once
-        (1000 + np.arange(100.0), None),  # whole numbers far above zero
-        (0.86 + np.arange(100.0) / 10, None),  # a temperature in a warm season
-        (np.arange(100.0) - 3, None),
-    ],
-)
-def test_only_counts_and_amounts_are_bounded_below(values: np.ndarray, bound: float | None) -> None:
-    assert decide_lower_bound(panel(values)).value == bound
 
 
 def test_day_to_day_keeps_the_gaps_that_window_and_history_reach() -> None:

@@ -14,7 +14,16 @@ from openbook.data.panel import Panel, make_panel
 from openbook.forecast import recent as module
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.origins import Origins
-from openbook.forecast.recent import Clock, Recent, clock_of, half_life, recent_of, weighted_quantile, windows_since
+from openbook.forecast.recent import (
+    Clock,
+    Recent,
+    clock_of,
+    half_life,
+    learned_from,
+    recent_of,
+    weighted_quantile,
+    windows_since,
+)
 from openbook.models.base import ModelShape
 from openbook.training.loop import TrainConfig
 
@@ -80,7 +89,7 @@ def test_a_handful_of_scores_widens_a_band_and_does_not_narrow_it(score: float, 
 
 
 def recent(new: np.ndarray, rows: np.ndarray, life: int = 8, stride: int = 2) -> Recent:
-    clock = Clock(np.arange(1, 200), np.array([0]), life, stride)
+    clock = Clock(np.arange(1, 200), np.array([0]), life, stride, np.zeros(1, np.int64))
     return Recent(calibration(np.ones((50, 2))), clock, np.zeros((*new.shape, 3)), new, rows[:, None] + np.arange(2))
 
 
@@ -147,7 +156,7 @@ def test_few_windows_long_after_training_do_not_stand_for_all_that_was() -> None
 
 
 def test_validation_is_forgotten_where_nothing_is_missing(fitted: ob.Forecaster) -> None:
-    clock = Clock(np.arange(1, 5000), np.array([0]), 336, 21)
+    clock = Clock(np.arange(1, 5000), np.array([0]), 336, 21, np.zeros(1, np.int64))
     rows, now = np.arange(1, 4000, 21), 21 * 190 + 1
     new = np.zeros((len(rows), 2))
     told = Recent(calibration(np.ones((50, 2))), clock, np.zeros((*new.shape, 3)), new, rows[:, None] + np.arange(2))
@@ -278,3 +287,57 @@ def test_the_bands_of_many_series_follow_some_of_them() -> None:
     assert clock is not None
     assert len(clock.series) == 32
     assert (clock.series[0], clock.series[-1]) == (0, 99)
+
+
+def test_each_series_counts_from_what_was_learned_of_it(fitted: ob.Forecaster) -> None:
+    """One series was learned longer than another, one has rows without a value at its end: none of that is a forecast."""
+    whole = make_frame()
+    parts = [whole[:600], whole[:900].assign(unique_id="b"), whole[:500].assign(unique_id="c")]
+    panel = make_panel(pd.concat(parts))
+    learned = panel.until(np.array([LEARNED, 700, 500]))
+    learned.target[LEARNED - 50 : LEARNED] = np.nan
+    first, beyond = learned_from(learned)
+    assert (first, beyond) == (LEARNED - 51, {"b": 699, "c": 499})
+    clock = clock_of(panel, first, H, 4, beyond)
+    assert clock is not None
+    assert clock.series.tolist() == [0, 1]  # of the third nothing is new
+    assert clock.learned_N.tolist() == [0, 699 - first, 499 - first]
+    windows = windows_since(panel, clock, Origins(np.array([0, 1]), np.array([LEARNED + 10, 600 + 899])), H, 8)
+    begin = windows.end_W - panel.offsets[windows.series_W]
+    assert begin[windows.series_W == 0].min() == LEARNED - 50
+    assert begin[windows.series_W == 1].min() in range(700, 700 + clock.stride)
+    assert clock_of(panel.until(np.array([LEARNED - 50, 700, 500])), first, H, 4, beyond) is None
+
+
+def test_bands_of_a_series_follow_whatever_another_one_was_learned_to() -> None:
+    train = TrainConfig(max_steps=40, batch_size=16)
+    model = ob.Forecaster(H, model=ob.LuongConfig(hidden_size=4), input_size=8, scaling="none", train=train)
+    calm = make_frame(louder=1.0).assign(unique_id="b")
+    model.fit(pd.concat([make_frame()[:LEARNED], calm[:800]]))
+    told = model.predict(make_frame(), level=[80])
+    width = (told["Luong-hi-80"] - told["Luong-lo-80"]).mean()
+    before = model.predict(make_frame()[:LEARNED], level=[80])
+    assert width > 1.3 * (before["Luong-hi-80"] - before["Luong-lo-80"]).mean()
+
+
+@pytest.mark.parametrize("freq", ["B", "MS", "D"])
+def test_a_table_cut_short_has_the_steps_of_the_whole_one(freq: str) -> None:
+    stamps = pd.date_range("2020-01-01", periods=400, freq=freq)
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": stamps, "y": np.arange(400.0) % 7}), freq=freq)
+    learned = int(panel.times[99].astype(np.int64))
+    whole, tail = clock_of(panel, learned, H, 4), clock_of(panel.keep_rows(np.arange(400) >= 300), learned, H, 4)
+    assert whole is not None
+    assert tail is not None
+    assert whole.step_R[100:].tolist() == list(range(1, 301))
+    assert whole.step_R[:100].max() <= 0
+    assert tail.step_R.tolist() == whole.step_R[300:].tolist()
+
+
+@pytest.mark.parametrize("rows", [131, 132, 137])
+def test_windows_that_overlap_are_one_stretch_wherever_their_rows_stand(rows: int) -> None:
+    stamps = pd.date_range("2010-01-01", periods=rows, freq="MS")
+    frame = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": np.arange(rows) % 12.0})
+    train = TrainConfig(max_steps=2, validation_size=22)
+    model = ob.Forecaster(12, model=ob.LuongConfig(hidden_size=4), input_size=24, train=train).fit(frame)
+    assert len(model.fitted().calibration.truth_WH) == 11
+    assert model.fitted().calibration.independent == 1

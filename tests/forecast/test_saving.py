@@ -91,6 +91,13 @@ def test_a_package_that_is_missing_is_no_broken_file(tmp_path: Path, monkeypatch
         ob.load(path)
 
 
+def test_a_budget_without_end_stays_one(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(60), "y": [float(i % 4) for i in range(60)]})
+    train = ob.TrainConfig(max_steps=2, budget_s=float("inf"))
+    model = ob.Forecaster(4, input_size=8, model=ob.LuongConfig(hidden_size=4), train=train).fit(frame)
+    assert ob.load(model.save(tmp_path / "m.ob")).train == train
+
+
 def test_a_decision_that_is_not_finite_is_stored_as_null(tmp_path: Path) -> None:
     model = fit()
     model.decisions["lower_bound"] = Decision(-np.inf, "no bound")

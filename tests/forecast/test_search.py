@@ -65,7 +65,8 @@ def test_parts_stay_at_a_lower_bound_as_forecasts_do(fitted: Forecaster, monkeyp
     history, ahead = frame[:-24], frame[-24:][["unique_id", "ds", "warm"]]
     bound = float(fitted.predict(history, futr_df=ahead)["OpenBook"].median())
     monkeypatch.setattr(
-        fitted, "_limits", lambda _, origins: (np.full((len(origins.end), 1), bound), np.zeros(len(origins.end), bool))
+        "openbook.forecast.forecaster.limits_of",
+        lambda _, __, origins: (np.full((len(origins.end), 1), bound), np.zeros(len(origins.end), bool)),
     )
     parts = fitted.explain(history, futr_df=ahead).parts_frame()
     assert parts is not None

@@ -9,6 +9,7 @@ import pytest
 
 from openbook.errors import UsageError
 from openbook.plots import plot_forecast, plot_scores, plot_weights
+from openbook.plots.figures import _freshest
 from report_folders import NASTY_IDS
 
 
@@ -77,6 +78,20 @@ def test_overlapping_windows_show_the_latest_forecast_of_every_stamp() -> None:
     assert list(actual.y) == [10.0, 20.0, 30.0, 40.0]
     assert list(band.y) == [0.5, 1.5, 1.5, 1.5, 2.5, 2.5, 2.5, 1.5, None]
     assert list(plot_forecast(windows(1), cutoff=0).data[-1].y) == [1.0, 1.0, 1.0]
+
+
+def test_a_band_is_that_of_the_forecast_which_is_drawn() -> None:
+    table = windows(1)
+    bands = ["ridge-lo-80", "ridge-hi-80"]
+    table.loc[table["cutoff"] == 1, bands] = np.nan
+    fresh = _freshest(table).set_index("ds")
+    assert fresh["ridge"].tolist() == [1.0, 2.0, 2.0, 2.0]
+    assert fresh["ridge-hi-80"].isna().tolist() == [False, True, True, True]
+
+
+def test_rows_of_a_map_are_named_by_their_steps(explanation: pd.DataFrame) -> None:
+    own = explanation[(explanation["model"] == "openbook") & (explanation["step"] > 6)]
+    assert list(plot_weights(own).data[1].y) == list(range(7, 25))
 
 
 def test_no_line_crosses_time_that_was_not_tested() -> None:

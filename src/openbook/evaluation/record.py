@@ -65,7 +65,7 @@ def _inputs_of(panel: Panel) -> dict[str, list[str]]:
     return {
         "futr": list(panel.futr_columns),
         "hist": list(panel.hist_columns),
-        "stat": list(panel.static),
+        "stat": [*panel.static, *panel.label_columns],
     }
 
 

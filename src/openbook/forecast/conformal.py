@@ -139,7 +139,7 @@ def check_levels(level: float | Sequence[float] | None) -> tuple[float, ...]:
                 else "write 80 for the central 80 %"
             )
             raise _bad_level(value, fix)
-        found[float(value)] = None
+        found[float(level_name(float(value)))] = None  # with the digits that names of columns have
     return tuple(found)
 
 

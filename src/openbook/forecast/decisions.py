@@ -20,7 +20,6 @@ from openbook.windows.scaling import Scaling
 
 MOST_STEPS = 720
 _SERIES_LOOKED_AT = 200
-_RESTS = 0.01  # share of exact zeros from which on values rest there
 
 
 class Decision(NamedTuple):
@@ -154,22 +153,6 @@ def _decide_holidays(panel: Panel, country: str) -> tuple[tuple[str, ...], str]:
     left = [name for name in names if name not in kept]
     told = f"; the history has too few holidays to learn {', '.join(left)}" if left else ""
     return kept, f"; holidays of {country}{told}"
-
-
-def decide_lower_bound(panel: Panel) -> Decision:
-    """Zero for counts and amounts that rest at zero: never negative, and whole numbers, or exact zeros that come again; else
-    none. A single zero among fractions may be a temperature on its way down.
-
-    The bound is applied to a series only as long as its own history stayed at or above it.
-    """
-    seen = panel.target[np.isfinite(panel.target)]
-    if not len(seen) or seen.min() < 0:
-        return Decision(None, "negative values were seen")
-    if (seen == 0).sum() >= max(2, _RESTS * len(seen)):
-        return Decision(0.0, "values rest at zero and were never below")
-    if (seen % 1 == 0).all() and seen.min() <= 0.1 * np.median(seen):
-        return Decision(0.0, f"whole numbers from {seen.min():g} up, never below zero")
-    return Decision(None, "neither counts nor values that rest at zero")
 
 
 def decided_config(

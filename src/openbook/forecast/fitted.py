@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -19,7 +20,9 @@ class Fitted:
     """Everything a trained forecaster needs to forecast: weights, sizes, scalers, calibration, what was decided.
 
     ``config`` is the model's, with what was decided of it. ``learned_until``: the last stamp it learned from, as a whole
-    number; bands follow what came after it. ``widening``: how much wider bands are where few values were seen, by their number.
+    number, of the series that ended first, ``learned_beyond`` those of the others by name; bands follow what came after.
+    ``widening``: how much wider bands are where few values were seen, by their number.
+    ``lower_bound``: of series that were never seen, ``own_bounds`` of those by name for which another one holds.
     ``spread`` [h, Q]: what distances of the quantiles from their middle are multiplied by; empty for one.
     """
 
@@ -33,7 +36,9 @@ class Fitted:
     freq: Freq
     season: int
     lower_bound: float | None = None
+    own_bounds: Mapping[str, float | None] = field(default_factory=dict)
     choice: Choice = ALONE
     learned_until: int | None = None
+    learned_beyond: Mapping[str, int] = field(default_factory=dict)
     widening: tuple[tuple[float, ...], ...] = ()
     spread: tuple[tuple[float, ...], ...] = ()

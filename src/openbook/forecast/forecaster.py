@@ -16,20 +16,21 @@ from openbook.data.holidays import check_country
 from openbook.data.panel import Panel
 from openbook.errors import UsageError, whole_number
 from openbook.forecast.arguments import check_alias, names_of, not_fitted
+from openbook.forecast.bounds import decide_lower_bounds, limits_of
 from openbook.forecast.choice import (
     Parts,
     parts_of,
     told_of,
 )
 from openbook.forecast.conformal import Calibration, nested
-from openbook.forecast.decisions import Decision, decide_hist, decide_lower_bound, decided_config
+from openbook.forecast.decisions import Decision, decide_hist, decided_config
 from openbook.forecast.explanation import Explanation, looked, make_explanation
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.frames import FrameForecaster, Inputs
 from openbook.forecast.judging import judge, unproven
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, check_all_start, extend_panel, last_origins
-from openbook.forecast.recent import recent_of, rows_followed
+from openbook.forecast.recent import learned_from, recent_of, rows_followed
 from openbook.forecast.running import forecasts, kept_spread, laid_out, outputs
 from openbook.forecast.setup import Asked
 from openbook.forecast.widening import widening_of
@@ -41,7 +42,6 @@ from openbook.training.loop import History, Progress, TrainConfig
 from openbook.windows.sampler import (
     Split,
     WindowIndex,
-    blind,
 )
 from openbook.windows.scaling import SCALINGS, Scaling
 
@@ -209,11 +209,11 @@ class Forecaster(FrameForecaster):
         self._report_split(split)
         self._report_training(split)
         empty = Calibration(shape.quantiles, np.empty((0, self.h, len(shape.quantiles))), np.empty((0, self.h)))
-        lowest = self._decided("lower_bound", decide_lower_bound(panel))
-        until = int(panel.times.max().astype(np.int64))
-        self.fitted_ = Fitted(
-            model, config, shape, layout, windows, columns, empty, panel.freq, season, lowest, learned_until=until
-        )
+        told_bound, own_bounds = decide_lower_bounds(panel)
+        lowest = self._decided("lower_bound", told_bound)
+        sizes = (model, config, shape, layout, windows, columns, empty, panel.freq, season)
+        until, beyond = learned_from(panel)
+        self.fitted_ = Fitted(*sizes, lowest, own_bounds, learned_until=until, learned_beyond=beyond)
         unit = None if held_out is None else held_out.unit
         try:
             self._judge(panel, split, unit)
@@ -265,7 +265,7 @@ class Forecaster(FrameForecaster):
                 own, more_B1 = fitted.calibration.interval(quantile_BHQ, value, margin_BH), wider[value][piece]
                 low, high = np.minimum(low, own[0] - more_B1), np.maximum(high, own[1] + more_B1)
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
-        least_W1, blind_W = self._limits(panel, origins)
+        least_W1, blind_W = limits_of(self.fitted(), panel, origins)
 
         def joined(parts: list[np.ndarray]) -> np.ndarray:
             whole = np.maximum(np.concatenate(parts), least_W1)
@@ -275,28 +275,10 @@ class Forecaster(FrameForecaster):
         pairs = {value: (joined([p[0] for p in bands[value]]), joined([p[1] for p in bands[value]])) for value in level}
         return PanelForecast(joined(points), pairs)
 
-    def _limits(self, panel: Panel, origins: Origins) -> tuple[np.ndarray, np.ndarray]:
-        """The lower bound of every window [W, 1], and which windows [W] hold no observed value at all."""
-        fitted = self.fitted()
-        sightless = blind(panel, WindowIndex(*origins), fitted.windows.input_size)
-        if sightless.any():
-            names = ", ".join(np.unique(panel.ids[origins.series[sightless]].astype(str))[:10])
-            log.warning("%d forecast(s) are NaN, nothing was observed in their window: %s", sightless.sum(), names)
-        if fitted.lower_bound is None:
-            return np.full((len(sightless), 1), -np.inf), sightless
-        lowest = np.where(np.isfinite(panel.target), panel.target, np.inf)
-        if panel.lowest is not None:
-            lowest[panel.offsets[:-1]] = np.minimum(lowest[panel.offsets[:-1]], panel.lowest)
-        for series in range(len(panel)):
-            rows = panel.rows(series)
-            lowest[rows] = np.minimum.accumulate(lowest[rows])
-        kept = lowest[origins.end - 1] >= fitted.lower_bound
-        return np.where(kept, fitted.lower_bound, -np.inf)[:, None], sightless
-
     def explain_origins(self, panel: Panel, origins: Origins) -> Explanation:
         """Where the forecasts of these origins looked."""
         fitted, maps, parts = self.fitted(), [], []
-        least_W1, blind_W = self._limits(panel, origins)
+        least_W1, blind_W = limits_of(self.fitted(), panel, origins)
         for piece, batch, output in outputs(fitted, panel, WindowIndex(*origins), read=True):
             told, least_B1 = told_of(batch, output, fitted.windows), least_W1[: len(piece.end_W)]
             least_W1 = least_W1[len(piece.end_W) :]

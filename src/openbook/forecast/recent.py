@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
+from openbook.data.frequency import future_times
+from openbook.data.ids import id_text
 from openbook.data.panel import Panel
 from openbook.forecast.conformal import FEW, Calibration
 from openbook.forecast.fitted import Fitted
@@ -39,14 +43,16 @@ def half_life(h: int, season: int, n_series: int) -> int:
 class Clock:
     """Steps since training: of every row of a panel [R], 1 for the first one after it, and how bands follow.
 
-    Later rows never have an earlier step, whatever series they are of. ``series`` [S]: those whose scores count. ``stride``:
-    steps between their windows, and between updates of the bands.
+    Later rows never have an earlier step, whatever series they are of. ``learned_N``: the step up to which each series was
+    learned from. ``series`` [S]: those whose scores count. ``stride``: steps between their windows, and between updates of the
+    bands.
     """
 
     step_R: np.ndarray
     series: np.ndarray
     half_life: int
     stride: int
+    learned_N: np.ndarray
 
     def update(self, step_W: np.ndarray) -> np.ndarray:
         """The last update of the bands at these steps, 1 where nothing new was seen."""
@@ -57,23 +63,62 @@ class Clock:
         return now - _HALF_LIVES * self.half_life - h
 
 
-def clock_of(panel: Panel, learned_until: int | None, h: int, season: int) -> Clock | None:
-    """The clock of a panel that holds rows after ``learned_until`` (a stamp as a whole number); None where none is."""
+def learned_from(panel: Panel) -> tuple[int, dict[str, int]]:
+    """Where the clock of a training part begins: the earliest of its series' last observed stamps, as a whole number; and the
+    last stamps of the series that were learned from beyond it, by name.
+
+    Of series without a value nothing was learned.
+
+    >>> from openbook.data.panel import make_panel
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"unique_id": ["a", "a", "b"], "ds": [1, 2, 1], "y": [5.0, 6.0, 7.0]})
+    >>> learned_from(make_panel(table, freq=1))
+    (1, {'a': 2})
+    """
+    seen = np.flatnonzero(np.isfinite(panel.target))
+    times = panel.times.astype(np.int64)
+    if not len(seen):
+        return int(times.max()), {}
+    last_N = seen[np.maximum(np.searchsorted(seen, panel.offsets[1:]) - 1, 0)]
+    until = {id_text(panel.ids[n]): int(times[row]) for n, row in enumerate(last_N) if row >= panel.offsets[n]}
+    first = min(until.values())
+    return first, {name: stamp for name, stamp in until.items() if stamp > first}
+
+
+def _steps_after(panel: Panel, learned_until: int, times: np.ndarray) -> np.ndarray:
+    """How many steps of the panel's frequency stamps lie after another one; 0 and below for those up to it."""
+    rows = panel.times.astype(np.int64)
+    inner = np.ones(len(rows), bool)
+    inner[panel.offsets[:-1]] = False
+    lengths = np.unique(np.diff(rows, prepend=rows[0])[inner])
+    if len(lengths) == 1:
+        return -((learned_until - times) // int(lengths[0]))  # series half a step apart share steps
+    # Months, working days: the steps of the calendar, not the stamps that are there, which a table cut short has fewer of.
+    begin = np.array([learned_until], panel.times.dtype)
+    shortest = int(lengths[lengths > 0].min(initial=max(1, int(times.max()) - learned_until)))
+    grid = future_times(begin, panel.freq, 2 + (int(times.max()) - learned_until) // shortest)[0].astype(np.int64)
+    return np.where(times > learned_until, np.searchsorted(grid, times) + 1, 0)
+
+
+def clock_of(
+    panel: Panel, learned_until: int | None, h: int, season: int, beyond: Mapping[str, int] = MappingProxyType({})
+) -> Clock | None:
+    """The clock of a panel that holds rows after ``learned_until`` (a stamp as a whole number); None where none is new.
+
+    ``beyond``: the last stamps of series that were learned from beyond it, by name.
+    """
     times = panel.times.astype(np.int64)
     if learned_until is None or not len(times) or times.max() <= learned_until:
         return None
-    inner = np.ones(len(times), bool)
-    inner[panel.offsets[:-1]] = False
-    lengths = np.unique(np.diff(times, prepend=times[0])[inner])
-    if len(lengths) == 1:
-        step_R = -((learned_until - times) // int(lengths[0]))  # series half a step apart share steps
-    else:  # months, working days: one stamp after the other
-        step_R = np.searchsorted(np.unique(times[times > learned_until]), times, side="right")
-    newer = np.flatnonzero(times[panel.offsets[1:] - 1] > learned_until)
+    own_N = np.array([beyond.get(id_text(name), learned_until) for name in panel.ids], np.int64)
+    newer = np.flatnonzero(times[panel.offsets[1:] - 1] > own_N)
+    if not len(newer):
+        return None
+    step_R, learned_N = (_steps_after(panel, learned_until, stamps) for stamps in (times, own_N))
     at_most = _MOST_WINDOWS // (_STEPS_OF_A_HALF_LIFE * _HALF_LIVES)
     some = newer[np.unique(np.linspace(0, len(newer) - 1, min(len(newer), at_most)).round().astype(int))]
     following = half_life(h, season, len(some))
-    return Clock(step_R, some, following, max(1, following // _STEPS_OF_A_HALF_LIFE))
+    return Clock(step_R, some, following, max(1, following // _STEPS_OF_A_HALF_LIFE), learned_N)
 
 
 def rows_followed(h: int, season: int) -> int:
@@ -94,7 +139,7 @@ def windows_since(panel: Panel, clock: Clock, origins: Origins, h: int, least: i
     for name in clock.series:
         rows = panel.rows(int(name))
         at, place = clock.step_R[rows], np.arange(rows.stop - rows.start)
-        wanted = (at >= max(1, first)) & (at < last) & ((at - 1) % clock.stride == 0)
+        wanted = (at > clock.learned_N[name]) & (at >= max(1, first)) & (at < last) & ((at - 1) % clock.stride == 0)
         wanted &= (place >= least) & (place + h <= len(place))
         ends.append(rows.start + np.flatnonzero(wanted))
         series.append(np.full(len(ends[-1]), name))
@@ -103,7 +148,7 @@ def windows_since(panel: Panel, clock: Clock, origins: Origins, h: int, least: i
 
 def recent_of(fitted: Fitted, panel: Panel, origins: Origins, resident: Resident | None = None) -> Recent | None:
     """What was seen since training and before the last of these origins; None where that is nothing."""
-    clock = clock_of(panel, fitted.learned_until, fitted.shape.h, fitted.season)
+    clock = clock_of(panel, fitted.learned_until, fitted.shape.h, fitted.season, fitted.learned_beyond)
     if clock is None or not len(origins.end):
         return None
     windows = windows_since(panel, clock, origins, fitted.shape.h, fitted.windows.whole)

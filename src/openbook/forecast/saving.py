@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import zipfile
 import zlib
@@ -119,7 +120,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "categories": {name: list(values) for name, values in (forecaster.categories_ or {}).items()},
         "hist_exog_list": forecaster.hist_exog_list,
         "futr_exog_list": forecaster.futr_exog_list,
-        "train": asdict(forecaster.train),
+        "train": asdict(forecaster.train) | ({"budget_s": "inf"} if forecaster.train.budget_s == math.inf else {}),
         "seed": forecaster.seed,
         "alias": forecaster.name,
         "scaling": forecaster.scaling,
@@ -133,9 +134,11 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "windows": asdict(fitted.windows),
         "season": fitted.season,
         "lower_bound": fitted.lower_bound,
+        "own_bounds": dict(fitted.own_bounds),
         "independent": fitted.calibration.independent,
         "choice": fitted.choice._asdict(),
         "learned_until": fitted.learned_until,
+        "learned_beyond": dict(fitted.learned_beyond),
         "widening": fitted.widening,
         "spread": fitted.spread,
         "history": {
@@ -226,7 +229,7 @@ def _rebuild(
         futr_exog_list=config["futr_exog_list"],
         hist_exog_list=config["hist_exog_list"],
         stat_exog_list=inputs.stat,
-        train=TrainConfig(**config["train"]),
+        train=TrainConfig(**config["train"] | ({"budget_s": math.inf} if config["train"]["budget_s"] == "inf" else {})),
         seed=config["seed"],
         scaling=config["scaling"],
         country=config.get("country"),
@@ -260,8 +263,10 @@ def _rebuild(
         history.freq,
         config["season"],
         config["lower_bound"],
+        config.get("own_bounds", {}),
         _choice(config["choice"]),
         config.get("learned_until"),
+        config.get("learned_beyond", {}),
         saved_widening(config.get("widening", ()), windows.scale_steps or windows.input_size),
         tuple(map(tuple, config.get("spread", ()))),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +78,20 @@ def plot_forecast(
     return figure.update_layout(**figure_layout(title), hovermode="x unified")
 
 
+_BAND = re.compile(r"(.+)-(?:lo|hi)-[\d.]+")
+
+
 def _freshest(table: pd.DataFrame) -> pd.DataFrame:
     """One row a stamp with the latest forecast of each model, and a row without values wherever time was not tested."""
-    last = table.sort_values(["cutoff", "ds"]).groupby("ds", as_index=False).last()
+    ordered = table.sort_values(["cutoff", "ds"])
+    last = ordered.groupby("ds", as_index=False).last()
+    for band in [
+        name for name in map(str, table.columns) if _BAND.fullmatch(name)
+    ]:  # that of the forecast which is drawn, and of no older one
+        model = _BAND.sub(r"\1", band)
+        if model in table:
+            newest = ordered.dropna(subset=[model]).drop_duplicates("ds", keep="last").set_index("ds")
+            last[band] = newest[band].reindex(last["ds"]).to_numpy()
     gaps = gaps_between(last["ds"], table)
     whole = pd.concat([last, last.iloc[gaps][["ds", "unique_id"]]], ignore_index=True)
     return whole.iloc[np.argsort(np.concatenate([np.arange(len(last)), gaps - 0.5]))]
@@ -149,7 +161,7 @@ def plot_weights(
     figure.add_bar(
         x=position, y=chosen.sum(1), customdata=past, hovertemplate="%{customdata}: %{y:.1%}<extra></extra>", **bar
     )
-    figure.add_heatmap(**_heat(cube, past, clock), row=2, col=1)
+    figure.add_heatmap(**_heat(cube, steps, past, clock), row=2, col=1)
     if not alone:
         inputs = {"x": chosen.sum(0)[:MOST_BARS], "y": np.arange(len(names)), "customdata": names, "orientation": "h"}
         figure.add_bar(**inputs, hovertemplate="%{customdata}: %{x:.1%}<extra></extra>", **bar, row=2, col=2)
@@ -232,7 +244,7 @@ def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None 
     return figure.update_layout(**figure_layout(""), xaxis_title=metric.upper())
 
 
-def _heat(cube: Cube, past: list[str], clock: Clock) -> dict[str, Any]:
+def _heat(cube: Cube, steps: list[int], past: list[str], clock: Clock) -> dict[str, Any]:
     sources, targets = list(cube.sources), list(cube.targets)
     words = [
         [f"{past[t]}, {distance_words(source, target, clock)}" for t, source in enumerate(sources)]
@@ -241,7 +253,7 @@ def _heat(cube: Cube, past: list[str], clock: Clock) -> dict[str, Any]:
     return {
         "z": cube.weight.sum(2),
         "x": np.arange(len(sources)),
-        "y": np.arange(1, len(targets) + 1),
+        "y": steps,  # those that looked nowhere have no row
         "text": words,
         "customdata": [[stamp_label(target, clock)] * len(sources) for target in wall_clock(cube.targets)],
         "hovertemplate": "for %{customdata}<br>read %{text}<br>%{z:.1%} of the look-up<extra></extra>",
