@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -119,6 +120,12 @@ def _default_target(cases: Mapping[str, Case]) -> Target:
     return Target(ours, AS_GOOD, told, mae <= best and seconds < least)
 
 
+# What ``equalled`` told, to be said in another language.
+TOLD = re.compile(
+    r"(?P<mae>.+) °C after (?P<seconds>[\d.]+) s, theirs (?P<best>[\d.]+) °C, the faster one (?P<least>[\d.]+) s"
+)
+
+
 def reach_losses(cases: Mapping[str, Case], words: Mapping[str, str]) -> list[str]:
     """Peers that ours needs more training than, or never equals, and peers with the better test MAE, in words."""
     ours, lines = cases.get(OURS, Case(OURS)), []
@@ -133,7 +140,8 @@ def reach_losses(cases: Mapping[str, Case], words: Mapping[str, str]) -> list[st
             lines.append(words["slower"].format(peer=label, measured=found.words()))
         theirs = _values(cases[name], "test_mae")
         if fmean(theirs) < fmean(mine):
-            told = {"case": "etth1", "floor": label, "metric": "test MAE, °C:", "model": "luong"}
+            label = label.replace(", 100 steps", words.get("hundred", ", 100 steps"))
+            told = {"case": "etth1", "floor": label, "metric": words.get("test_mae", "test MAE, °C:"), "model": "luong"}
             lines.append(words["lost"].format(**told, best=spread(theirs), values=spread(mine)))
     return lines
 

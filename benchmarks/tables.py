@@ -14,6 +14,7 @@ from benchmarks.measures import ALONE, NEAR, tied
 from benchmarks.reach import (
     HEAD,
     OURS,
+    TOLD,
     is_reach,
     reach_losses,
     reach_rows,
@@ -201,12 +202,20 @@ def benchmarks_page(cases: Mapping[str, Case], accuracy: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def in_words(measured: str, words: Mapping[str, Any]) -> str:
+    """What was measured in the language of a README."""
+    found = TOLD.fullmatch(measured)
+    if found and "peer" in words:
+        return str(words["peer"].format(**found.groupdict()))
+    return measured.replace(NEAR, str(words["near"])).replace(ALONE, str(words["alone"]))
+
+
 def readme_table(cases: Mapping[str, Case], language: str, accuracy: Mapping[str, Results] | None = None) -> str:
     """What stands between the markers of a README: the default's state, the misses, then MASE by data set and model."""
     words, targets, found = WORDS[language], all_targets(cases), summary(accuracy or {}, cases)
     missed, quick = [t for t in targets if t.met is False], [t for t in targets if t.asked.startswith("speed_")]
     counts = {"all": len(targets), "missed": len(missed), "open": sum(t.met is None for t in targets)}
-    told = [t.measured.replace(NEAR, words["near"]).replace(ALONE, words["alone"]) for t in missed if t not in quick]
+    told = [in_words(t.measured, words) for t in missed if t not in quick]
     lines = [
         words["missed"].format(asked=asked(t, language), measured=text)
         for t, text in zip((t for t in missed if t not in quick), told, strict=True)

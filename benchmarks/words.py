@@ -126,12 +126,15 @@ WORDS: dict[str, dict[str, Any]] = {
         ),
         "floor": " (기준선)",
         "none": "아직 측정하지 않았습니다.",
-        "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 {all}건 가운데 미달 {missed}건({where}), 미측정 {open}건이며, 기준선이나 다른 모델이 "
-        "앞선 데이터: {lost}. 어디에서 얼마나, 시드는 몇 개인지는 [표](docs/benchmarks.md#accuracy)(영문)에 있습니다.",
+        "default": "**기본 모델 `openbook`**의 정확도 측정은 지금까지 목표 {all}건 가운데 미달 {missed}건({where}), 미측정 {open}건입니다. 기준선이나 다른 모델이 "
+        "더 정확했던 데이터는 {lost}입니다. 어디에서 얼마나, 시드는 몇 개인지는 [표](docs/benchmarks.md#accuracy)(영문)에 있습니다.",
         "nowhere": "없음",
         "others": "**아래의 주요 작업, 논문의 프로토콜, 속도**에서는 목표 {all}건 가운데 미달 {missed}건, 미측정 {open}건입니다.",
         "speed": "**미달:** 속도 목표 {all}건 가운데 {missed}건({models}). 어느 목표에 얼마나 못 미쳤는지는 [표](docs/benchmarks.md#lost-and-missed)(영문)에 있습니다.",
         "missed": "**미달:** {asked} (측정값: {measured}).",
+        "test_mae": "시험 MAE, °C:",
+        "hundred": " 100스텝",
+        "peer": "`openbook`은 {seconds}초 만에 {mae} °C, 상대는 {best} °C이고 둘 중 빠른 쪽은 {least}초",
         "near": "; 한계와의 차이가 표준 편차의 두 배 이내",
         "alone": "; 시드 하나",
         "lost": "**패배:** {case}: {floor}({metric} {best})이(가) {model}({values})보다 정확했습니다.",

@@ -113,7 +113,7 @@ def inspect(
         hist=names_of(hist_exog),
         stat=names_of(stat_exog),
     )
-    show_result(audit.to_dict(), [] if quiet else audit.lines(), as_json)
+    show_result(audit.to_dict(), audit.lines(quiet=quiet), as_json)
     if any(finding.severity == "error" for finding in audit.findings):
         raise typer.Exit(3)
 

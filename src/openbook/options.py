@@ -40,7 +40,9 @@ BudgetS = Annotated[
         help="Seconds a training may take; openbook: 300 unless given, all its decisions included; others: no limit."
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result; warnings stay.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", help="Say nothing but the result (of inspect: warnings and errors); warnings stay.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
 Level = Annotated[str, typer.Option(help="Interval levels in percent, separated by commas.")]
 ModelConfigText = Annotated[

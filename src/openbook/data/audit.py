@@ -53,8 +53,8 @@ class Audit:
             name: [*map(_plain, plain[name])] for name in ("seasons", "columns", "findings", "notes")
         }
 
-    def lines(self) -> list[str]:
-        """The audit as lines of plain text."""
+    def lines(self, *, quiet: bool = False) -> list[str]:
+        """The audit as lines of plain text; of ``quiet`` ones warnings and errors alone."""
         span = f", {self.start} to {self.end}" if self.start is not None else ""
         seasons = ", ".join(map(str, self.seasons)) or "none found"
         head = f"{self.rows} rows, {self.series} series, freq {self.freq or 'unknown'}{span}; seasons {seasons}"
@@ -63,6 +63,8 @@ class Audit:
             f"{finding.severity.upper():7} {finding.code}: {finding.message} [{finding.where}]. Fix: {finding.fix}."
             for finding in self.findings
         ]
+        if quiet:
+            return [line for line in found if not line.startswith("INFO")]
         told = self.proposal()
         proposed = [f"roles are proposals; other commands follow them where they are told: {told}"] if told else []
         return [head, *roles, *proposed, *(f"note: {note}" for note in self.notes), *found]

@@ -24,7 +24,8 @@ class Explanation:
 
     ``memory_WH`` is the share of a step that looked nowhere: there the answer came from memory, not from the book.
     ``ids`` [W], ``cutoff`` [W], ``ds`` [W, H] and ``source_ds`` [W, T] as in the table; ``inside_WT`` is false on
-    padding before a series' start; ``features`` names the F columns (``(all inputs)`` for models that weigh time only).
+    padding before a series' start; ``features`` names the F columns (``(all inputs)`` for models that weigh time only,
+    and where the target is the only input).
     Models of two stages also have ``alpha_WTF``, the share of each input at every encoder step (stage one), and
     ``beta_WLT``, the share of each encoder step at every decoder step (stage two): the last H of its L steps are the
     forecast's, those before read the target's own past. ``weight_WHTF`` is then the product of both. ``shift``: by how

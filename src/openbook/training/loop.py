@@ -47,7 +47,8 @@ class TrainConfig:
     """How a model is trained; plain values only.
 
     ``max_steps`` optimiser steps of ``batch_size`` windows; every ``val_every`` steps up to ``val_windows`` held-out
-    windows are scored, and after ``patience`` scores without a new best training ends. ``validation_size`` steps are held
+    windows are scored, and after ``patience`` scores without a new best training ends (``openbook`` has its own rules and
+    goes to its end). ``validation_size`` steps are held
     out at the end of every series (``None``: decided from the lengths). ``focus`` weighs the entropy of the attention in
     the training loss: look-ups that forecast equally well shall be the sharper ones. Weights are validated and kept as
     moving averages over steps with decay ``averaging`` (0: none). ``learning_rate`` of AdamW (with ``weight_decay``) is
