@@ -19,7 +19,16 @@ import pytest
 
 from openbook import files
 from openbook.errors import DataError, ModelFileError, UsageError
-from openbook.files import check_writable, json_text, write_csv_whole, write_folder_whole, write_text_whole, write_whole
+from openbook.files import (
+    arrow_ready,
+    check_writable,
+    json_text,
+    write_csv_whole,
+    write_folder_whole,
+    write_parquet_whole,
+    write_text_whole,
+    write_whole,
+)
 from openbook.forecast.saving import check_target
 from openbook.report.source import read_backtest
 
@@ -299,3 +308,14 @@ def test_what_file_managers_leave_does_not_keep_a_model_from_being_saved_again(t
     (folder / "thesis.docx").touch()
     with pytest.raises(UsageError, match=r"got thesis\.docx in it"):
         check_target(folder)
+
+
+def test_numbers_that_arrow_can_not_hold_are_unsigned_or_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": pd.Series([2**63 + 5, 7], dtype=object), "y": [1.0, 2.0]})
+    path = write_parquet_whole(tmp_path / "a.parquet", frame, index=False)
+    assert pd.read_parquet(path)["id"].tolist() == [2**63 + 5, 7]
+    mixed = arrow_ready(frame.assign(id=pd.Series([2**63, "a"], dtype=object)))
+    assert mixed["id"].tolist() == [str(2**63), "a"]
+    assert arrow_ready(frame.assign(id=["b", "c"])) is not None
+    small = frame.assign(id=pd.Series([1, 2], dtype=object))
+    assert arrow_ready(small) is small

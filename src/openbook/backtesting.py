@@ -127,7 +127,7 @@ def _named(given: Sequence[Any]) -> tuple[dict[str, Forecaster], tuple[str, ...]
             raise _not_comparable(
                 f"forecasters, and floors among {', '.join(FLOORS)}",
                 repr(one),
-                "pass Forecaster(h, model=…) for a model",
+                "pass Forecaster(h, model=…) for a model, and floors by name, such as 'ridge'",
             )
         plain = one.name == type(one.config).__name__.removesuffix("Config")
         name = one.config.name if plain else check_alias(one.name)

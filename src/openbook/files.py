@@ -94,6 +94,25 @@ def write_csv_whole(path: str | Path, frame: pd.DataFrame, **how: Any) -> Path:
     return write_whole(path, lambda draft: frame.to_csv(draft, index=False, encoding=encoding, **how))
 
 
+def write_parquet_whole(path: str | Path, frame: pd.DataFrame, **how: Any) -> Path:
+    """``write_whole`` for a frame; ``how``: more arguments of ``to_parquet``."""
+    whole = arrow_ready(frame)
+    return write_whole(path, lambda draft: whole.to_parquet(draft, **how))
+
+
+def arrow_ready(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose Python numbers Arrow can hold: those of 2⁶³ and more, such as hashes, as unsigned ones; else as text."""
+    changed = {}
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind != "O":
+            continue
+        found = [value for value in frame[name].unique() if isinstance(value, int)]
+        if found and max(found) >= 2**63:
+            unsigned = len(found) == frame[name].nunique(dropna=False) and min(found) >= 0 and max(found) < 2**64
+            changed[name] = frame[name].astype("uint64" if unsigned else str)
+    return frame.assign(**changed) if changed else frame
+
+
 def write_folder_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a new folder, then exchange it with what stands at ``path`` in one step.
 

@@ -20,11 +20,11 @@ WRITTEN = (  # by a backtest into its folder, run.json last
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as its suffix says: .csv, .csv.gz or .parquet, whole or not at all."""
-    from openbook.files import write_csv_whole, write_whole
+    from openbook.files import write_csv_whole, write_parquet_whole
 
     check_out(path, TABLES)
     if path.suffix == ".parquet":
-        write_whole(path, lambda draft: frame.to_parquet(draft, index=False))
+        write_parquet_whole(path, frame, index=False)
     else:
         write_csv_whole(path, frame)
 

@@ -34,6 +34,9 @@ def parts(most: int, factor: int, first: int = 2010) -> list[int]:
         (written(pd.date_range("2020-01-05", periods=150, freq="W-SUN"), "%Y%W"), "%Y%W%w"),
         (written(pd.date_range("2018-01-01", periods=150, freq="W-MON"), "%G%V"), "%G%V%u"),
         (written(DAYS, "%d%m%y"), "%d%m%y"),
+        (written(pd.date_range("2019-12-30", periods=105, freq="W-MON"), "%G%V"), "%G%V%u"),  # a year of 53 weeks alone
+        (written(pd.date_range("2020-06-01", periods=400), "%Y%j"), "%Y%j"),  # a leap year's end alone
+        (written(pd.date_range("2019-12-30", periods=80, freq="W-MON"), "%g%V"), "%G%V%u"),
         (written(pd.date_range("2005-01-01", periods=300), "%y%m%d"), "%y%m%d"),
         (written(pd.date_range("2021-01-04", periods=150, freq="W-MON"), "%G%V"), "%G%V%u"),
         (

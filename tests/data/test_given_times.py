@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 
 import numpy as np
@@ -16,7 +17,7 @@ from openbook.data.kinds import as_input
 from openbook.data.panel import as_numbers, make_panel
 from openbook.data.stamps import parse_stamps
 from openbook.data.table import read_table
-from openbook.errors import DataError
+from openbook.errors import DataError, UsageError
 
 
 def daily(stamps: list[str] | pd.DatetimeIndex) -> pd.DataFrame:
@@ -127,3 +128,17 @@ def test_newer_days_with_another_offset_are_forecast_from() -> None:
     ]
     with pytest.raises(DataError, match="without time zone"):
         floor.predict(newer.assign(ds=days[-8:]))  # of a place, not of an offset
+
+
+def test_years_that_nanoseconds_do_not_count_are_named_with_their_row() -> None:
+    days = [datetime.date(2024, 1, 1 + i) for i in range(20)] + [datetime.date(9999, 12, 31)]
+    with pytest.raises(DataError, match=r"years 1678 to 2261, got 9999-12-31 .*row 20"):
+        parse_stamps(pd.Series(days, dtype=object), "column 'ds'")
+
+
+@pytest.mark.parametrize("freq", [pd.Timedelta("1D"), np.timedelta64(1, "D"), datetime.timedelta(days=1)])
+def test_a_frequency_may_be_a_length_of_time(freq: object) -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=30), "y": np.arange(30) % 5.0})
+    assert len(ob.Floor("naive", 2, freq=freq).fit(frame).predict()) == 2
+    with pytest.raises(UsageError):
+        ob.Floor("naive", 2, freq=-1 * freq)

@@ -346,3 +346,17 @@ def test_polars_stamps_as_text_and_numbers_come_back_as_dates() -> None:
         past = floor.cross_validation(frame)
         assert past.schema["cutoff"].is_temporal() == past.schema["ds"].is_temporal()
         assert (past.schema["cutoff"] == pl.String) == (kind == pl.String)
+
+
+def test_ids_that_are_hashes_come_back_as_they_were() -> None:
+    ids = pl.Series([2**63 + 11, 2**64 - 3], dtype=pl.UInt64)
+    table = pl.concat(
+        [
+            pl.DataFrame({"unique_id": [name] * 30, "ds": range(30), "y": [float(i % 5) for i in range(30)]})
+            for name in ids
+        ],
+        how="vertical_relaxed",
+    ).with_columns(pl.col("unique_id").cast(pl.UInt64))
+    found = ob.Floor("naive", 2).fit(table).predict()
+    assert found.schema["unique_id"] == pl.UInt64
+    assert found["unique_id"].unique().sort().to_list() == sorted(ids)

@@ -158,3 +158,13 @@ def test_registry_builds_every_floor_and_refuses_others() -> None:
         make_floor("naive", 0)
     with pytest.raises(UsageError, match="season"):
         SeasonalNaive(3, season_length=0)
+
+
+def test_a_floor_names_series_it_has_nothing_to_go_by(caplog: pytest.LogCaptureFixture) -> None:
+    steps = np.arange(30)
+    whole, none = (
+        pd.DataFrame({"unique_id": name, "ds": steps, "y": y}) for name, y in (("a", steps % 5.0), ("b", np.nan))
+    )
+    found = Floor("naive", 2).fit(pd.concat([whole, none])).predict()
+    assert found.loc[found["unique_id"] == "b", "naive"].isna().all()
+    assert "1 forecast(s) of naive are NaN, it has nothing to go by: b" in caplog.text

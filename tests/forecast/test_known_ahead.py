@@ -107,6 +107,7 @@ def test_known_inputs_are_averaged_where_the_batch_lies() -> None:
     shape = skip_shape(6, 5, n_variables=3, n_known=200, n_fixed=0)
     assert shape.block > 1
     parts = {"encoder_BTX": torch.ones(2, 6, 203), "decoder_BHK": torch.ones(2, 5, 200)}
+    parts["observed_BTF"] = torch.ones(2, 6, 203, dtype=torch.bool)
     here = Batch(**{name: parts.get(name) for name in Batch._fields})  # type: ignore[arg-type]
     assert (skip_input(here, shape) == 1).all()  # the last block is shorter than the others
     there = here._replace(**{name: part.to("meta") for name, part in parts.items()})

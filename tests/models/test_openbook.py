@@ -17,7 +17,7 @@ from openbook.models.openbook import JointLook, OpenBook, OpenBookConfig, OpenBo
 from openbook.models.registry import build_model
 from openbook.nn.long_book import Days, LongBook
 from openbook.nn.segments import SegmentEncoder
-from openbook.nn.skip import skip_input, skip_shape
+from openbook.nn.skip import LinearSkip, recalled, skip_input, skip_shape
 
 DECIDED = OpenBookConfig(hidden_size=8, window=8, segment=2, mixing=True, book=1, cycle=True)
 
@@ -133,10 +133,43 @@ def test_skip_input_reads_lags_then_inputs_then_what_is_known_ahead() -> None:
     shape = skip_shape(6, H, n_variables=3, n_known=1, n_fixed=2)
     x = skip_input(batch, shape)
     assert x.shape == (B, shape.width) == (B, 6 + 6 * 2 + H + 2)
-    torch.testing.assert_close(x[:, :6], batch.encoder_BTX[:, -6:, 0])
+    whole = batch.observed_BTF[..., 0].all(1)
+    torch.testing.assert_close(x[whole, :6], batch.encoder_BTX[whole, -6:, 0])
     torch.testing.assert_close(x[:, 6:18], batch.encoder_BTX[:, -6:, 1:3].flatten(1))
     torch.testing.assert_close(x[:, 18:22], batch.decoder_BHK[..., 0])
     torch.testing.assert_close(x[:, 22:], batch.decoder_BHK[:, 0, 1:3])
+
+
+def test_own_lags_that_were_not_observed_are_recalled_from_days_before() -> None:
+    """Days of two steps: a gap is filled with the mean of the day before and of seven days before, where both are known."""
+    y = torch.arange(1.0, 21.0)[None].repeat(2, 1)
+    seen = torch.ones(2, 20, dtype=torch.bool)
+    seen[0, [15, 17]], seen[1, :17] = False, False
+    assert recalled(y, torch.ones_like(seen), 2) is y
+    found = recalled(y.masked_fill(~seen, 0.0), seen, 2)
+    assert found[0, 15].item() == (14 + 2) / 2
+    assert found[0, 17].item() == (14 + 4) / 2  # the day before is a gap as well: two days before
+    assert torch.equal(found[0][seen[0]], y[0][seen[0]])
+    assert (found[1, :17] == 0).all()
+    y = torch.tensor([[7.0, 0.0, 0.0, 0.0, 0.0]])
+    seen = torch.tensor([[True, False, False, False, False]])
+    assert recalled(y, seen, 2).tolist() == [[7.0, 7.0, 7.0, 7.0, 7.0]]  # of the odd steps nothing else is known
+    assert recalled(y, seen, 9).tolist() == [[7.0] * 5]
+
+
+def test_a_day_without_values_hardly_moves_a_linear_forecast() -> None:
+    """A map learned from whole windows repeats yesterday: of a day that is missing it repeats the one before."""
+    shape = skip_shape(8, 2, n_variables=1, n_known=0, n_fixed=0, season=2)
+    layer = LinearSkip(shape)
+    weight = torch.zeros(8, 2)
+    weight[6, 0] = weight[7, 1] = 1.0
+    layer.set_base(weight, torch.zeros(2))
+    batch = make_batch()
+    y = torch.tensor([3.0, -3.0]).repeat(4)[None].expand(B, -1)
+    seen = torch.ones(B, 8, 1, dtype=torch.bool)
+    seen[:, -2:] = False
+    gone = batch._replace(encoder_BTX=y[..., None].masked_fill(~seen, 0.0), observed_BTF=seen)
+    assert layer(skip_input(gone, shape)).tolist() == [[3.0, -3.0]] * B
 
 
 def test_known_inputs_ahead_are_averaged_in_blocks() -> None:

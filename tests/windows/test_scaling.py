@@ -161,3 +161,17 @@ def test_the_usual_spread_is_an_amount_or_a_share_of_the_level_whichever_varies_
     assert usual_spread(np.full(9, 7.0), np.array([0, 9]), 3, settled=3) == Usual(7.0, settled=3)
     assert usual_spread(np.zeros(9), np.array([0, 9]), 3, settled=3) == Usual(settled=3)
     assert usual_spread(np.full(9, NAN), np.array([0, 9]), 3, settled=3) == Usual(settled=3)
+
+
+@pytest.mark.parametrize("level", [1e8, 1e9, 3.2e9])
+def test_a_series_that_moves_by_next_to_nothing_of_its_level_is_scaled_by_its_moves(level: float) -> None:
+    rng = np.random.default_rng(0)
+    y = level + rng.normal(0, 0.1, 400)
+    seen = torch.ones(1, 400, 1, dtype=torch.bool)
+    found = window_scale(
+        torch.from_numpy(y)[None, :, None], seen, "standard", usual=usual_spread(y, np.array([0, 400]), 50, 1)
+    )
+    assert found.scale_BM.item() == pytest.approx(0.1, rel=0.1)
+    assert usual_spread(y, np.array([0, 400]), 50, 1).amount == pytest.approx(0.1, rel=0.1)
+    still = torch.full((1, 400, 1), level + 0.1, dtype=torch.float64)
+    assert window_scale(still, seen, "standard").scale_BM.item() == 1.0  # rounding alone

@@ -74,6 +74,17 @@ def _weeks(ordered: np.ndarray, fix: str, *, short: bool) -> str:
     return fix if weeks.notna().all() and weeks.is_unique else fix.replace("%G%V%u", "%Y%W%w")
 
 
+def _places(year: np.ndarray, rest: np.ndarray, most: int, *, short: bool) -> np.ndarray:
+    """Where parts of years stand among all of them: weeks and days of the year as the calendar has them, where it does."""
+    form = {53: "%G%V%u", 366: "%Y%j"}.get(most)
+    if form is not None:
+        texts = pd.Series((year + 2000 if short else year) * (100 if most == 53 else 1000) + rest).astype(str)
+        dates = pd.to_datetime(texts + ("1" if most == 53 else ""), format=form, errors="coerce")
+        if dates.notna().all():
+            return dates.to_numpy("datetime64[D]").astype(np.int64) // (7 if most == 53 else 1)
+    return year * {53: 52, 366: 365}.get(most, most) + rest
+
+
 def _codes(ordered: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     """What sorted numbers may be, how to make dates of them, and which steps they would be."""
     narrow, width = len(str(ordered[0])), len(str(ordered[-1]))
@@ -85,7 +96,7 @@ def _codes(ordered: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
             known = known and year.min() >= 1900 and year.max() <= 2100
         if narrow == width == of_year + of_part and known:
             told = _weeks(ordered, fix, short=of_year == 2) if most == 53 else fix
-            yield code, told, year * {53: 52, 366: 365}.get(most, most) + rest
+            yield code, told, _places(year, rest, most, short=of_year == 2)
     for form, code, longest in _SHORT:
         digits = 2 * form.count("%")
         if width not in (digits, digits - 1) or narrow < digits - 1 or (narrow < digits and form == "%y%m"):

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from openbook.errors import UsageError
+from openbook.files import arrow_ready
 
 
 def as_it_is(result: pd.DataFrame) -> Any:
@@ -46,7 +47,7 @@ def as_input(frame: Any) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], Any]]:
 def _to_polars(result: pd.DataFrame, schema: dict[str, Any]) -> Any:
     import polars as pl
 
-    restored = pl.from_pandas(result.reset_index(drop=True))
+    restored = pl.from_pandas(arrow_ready(result.reset_index(drop=True)))
     clocks = [kind for kind in schema.values() if kind.is_temporal()]
     times = [name for name, kind in restored.schema.items() if kind.is_temporal()]
     written = [name for name in times if schema.get(name) is not None and not schema[name].is_numeric()]

@@ -38,6 +38,7 @@ _ISO_ZONE = re.compile(
 _MAIL_ZONE = re.compile(
     r"^(?P<rest>.*\d[:.]\d{2}(?:[:.]\d+)*(?:\s*[AaPp]\.?[Mm]\.?)?)\s*(?:GMT|UTC)?(?P<offset>Z|[+-]\d{2}:?\d{2})\s*$"
 )
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261  # whole ones that nanoseconds count
 
 
 def parse_stamps(
@@ -275,7 +276,9 @@ def _objects(values: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]
         parsed = pd.to_datetime(values, utc=several)
         local = pd.to_datetime(values.map(lambda value: value.replace(tzinfo=None))) if several else parsed
     except (ValueError, TypeError, OverflowError) as error:
-        raise _bad(values, np.zeros(len(values), bool), where) from error
+        near = values.map(lambda value: _FIRST_YEAR <= value.year <= _LAST_YEAR).to_numpy(bool)
+        years = f"dates of the years {_FIRST_YEAR} to {_LAST_YEAR}"
+        raise (_bad(values, near, where) if near.all() else _bad(values, near, where, years)) from error
     return _of_offsets(parsed, local, len(zones), where) if several else (parsed, ())
 
 
@@ -331,7 +334,7 @@ def _bad(
     values: pd.Series,
     fine: np.ndarray,
     where: str,
-    expected: str = "dates with a four-digit year, or whole numbers, as stamps",
+    expected: str = "dates with a four-digit year (1678 to 2261), or whole numbers, as stamps",
 ) -> DataError:
     """``values`` are indexed by row; the first one that is not fine is named."""
     place = int(np.flatnonzero(~fine)[0]) if not fine.all() else 0

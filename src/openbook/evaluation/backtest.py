@@ -17,7 +17,7 @@ from openbook.data.panel import ID, TIME, Panel
 from openbook.errors import DataError, OpenBookError, UsageError, whole_number
 from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
 from openbook.evaluation.record import facts_of
-from openbook.files import json_text, write_csv_whole, write_text_whole, write_whole
+from openbook.files import json_text, write_csv_whole, write_parquet_whole, write_text_whole
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.decisions import decide_season
 from openbook.forecast.explanation import Explanation
@@ -191,9 +191,9 @@ def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
         ("explanation", result.explanation),
         ("history", result.history),
     ):
-        write_whole(folder / f"{name}.parquet", frame.to_parquet)
+        write_parquet_whole(folder / f"{name}.parquet", frame)
     if result.stages is not None:
-        write_whole(folder / "stages.parquet", result.stages.to_parquet)
+        write_parquet_whole(folder / "stages.parquet", result.stages)
     else:  # of an earlier run in this folder
         (folder / "stages.parquet").unlink(missing_ok=True)
     write_text_whole(folder / "run.json", json_text(result.run, indent=1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from openbook.data.frequency import Freq
@@ -83,9 +85,11 @@ def check_own(inputs: Sequence[Sequence[str]], table: pd.DataFrame) -> None:
 
 
 def plain_freq(freq: Any) -> Freq | None:
-    """A frequency as text or int, also where it was given as a pandas offset."""
+    """A frequency as text or int, also where it was given as a pandas offset or as a length of time."""
     if freq is None or isinstance(freq, str):
         return freq
+    if isinstance(freq, dt.timedelta | np.timedelta64) and pd.Timedelta(freq) > pd.Timedelta(0):
+        return str(pd.tseries.frequencies.to_offset(pd.Timedelta(freq)).freqstr)
     if hasattr(freq, "freqstr"):
         return str(freq.freqstr)
     return whole_number("freq", freq, least=1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from openbook.data.frequency import Freq
@@ -15,6 +17,8 @@ from openbook.forecast.decisions import decide_hist, decide_season
 from openbook.forecast.floors import make_floor
 from openbook.forecast.frames import FrameForecaster, Inputs
 from openbook.forecast.origins import Origins, PanelForecast
+
+log = logging.getLogger("openbook")
 
 
 class Floor(FrameForecaster):
@@ -82,4 +86,9 @@ class Floor(FrameForecaster):
 
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Forecast h steps from every origin."""
-        return self.inner.predict_origins(panel, origins, level)
+        found = self.inner.predict_origins(panel, origins, level)
+        absent = np.isnan(found.point).all(axis=1)
+        if absent.any():
+            names = ", ".join(np.unique(panel.ids[origins.series[absent]].astype(str))[:10])
+            log.warning("%d forecast(s) of %s are NaN, it has nothing to go by: %s", absent.sum(), self.name, names)
+        return found

@@ -32,7 +32,7 @@ from openbook.windows.scaling import COMMON, ColumnScaler, Scaling, difference_s
 
 _SETTLED = 8  # steps that tell a spread where half a season is shorter
 _LEAST_UNIT = 1e-2  # of a series' deviation: one that repeats itself nearly exactly would outweigh all others
-_STILL = 1e-9  # changes this much smaller than the level are rounding
+_STILL = 1e-12  # changes this much smaller than the level are rounding
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 Decided = Callable[[str, Decision], Any]
 

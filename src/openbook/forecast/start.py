@@ -378,7 +378,12 @@ def tables_of(
     split = parted[size]
     n_variables, n_known, n_static, n_calendar = sizes_of(shape)
     skip = skip_shape(
-        windows.input_size, shape.h, n_variables=n_variables, n_known=n_known, n_fixed=n_static + n_calendar
+        windows.input_size,
+        shape.h,
+        n_variables=n_variables,
+        n_known=n_known,
+        n_fixed=n_static + n_calendar,
+        season=shape.season,
     )
     learnt = tabulate(resident, split.train, windows, skip, unit, most)
     judged = tabulate(resident, split.validation, windows, skip, unit, _FEW) if split.validation else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from openbook.nn.precision import in_full
+from openbook.nn.seasonal_lags import periods_of
 from openbook.windows.batch import Batch
 
 _MOST_EXOG = 480  # more input columns cost minutes and teach a linear map little
@@ -16,7 +17,8 @@ _GAIN = 0.1  # trained changes are stored divided by it: the map moves ten times
 
 class SkipShape(NamedTuple):
     """What the map reads: ``window`` own lags, ``past`` rows of P past and K known inputs, K known ones ahead in blocks of
-    ``block`` steps, and ``fixed`` columns of the first step ahead that are read once (static inputs, calendar)."""
+    ``block`` steps, and ``fixed`` columns of the first step ahead that are read once (static inputs, calendar). Own lags that
+    were not observed are recalled from earlier days of ``season`` steps."""
 
     window: int
     h: int
@@ -25,6 +27,7 @@ class SkipShape(NamedTuple):
     past: int
     block: int
     fixed: int
+    season: int = 1
 
     @property
     def blocks(self) -> int:
@@ -37,7 +40,7 @@ class SkipShape(NamedTuple):
         return self.window + self.past * (self.n_variables - 1) + self.blocks * self.n_known + self.fixed
 
 
-def skip_shape(window: int, h: int, *, n_variables: int, n_known: int, n_fixed: int) -> SkipShape:
+def skip_shape(window: int, h: int, *, n_variables: int, n_known: int, n_fixed: int, season: int = 1) -> SkipShape:
     """The widths for ``n_variables`` moving variables, the target first and the ``n_known`` known ahead last.
 
     >>> skip_shape(168, 24, n_variables=3, n_known=2, n_fixed=12).width
@@ -46,13 +49,13 @@ def skip_shape(window: int, h: int, *, n_variables: int, n_known: int, n_fixed: 
     others = n_variables - 1
     block = max(1, -(-n_known * h // _MOST_EXOG))
     past = min(window, 2 * h, max(1, _MOST_EXOG // max(1, others))) if others else 0
-    return SkipShape(window, h, n_variables, n_known, past, block, n_fixed)
+    return SkipShape(window, h, n_variables, n_known, past, block, n_fixed, season)
 
 
 def skip_input(batch: Batch, shape: SkipShape, n_static: int = 0) -> Tensor:
-    """The columns [B, D] the map reads of scaled windows: own lags first, the newest last. Unknown values are 0."""
+    """The columns [B, D] the map reads of scaled windows: own lags first, the newest last. Unknown inputs are 0."""
     T = batch.encoder_BTX.shape[1]
-    own_BT = batch.encoder_BTX[..., 0]
+    own_BT = recalled(batch.encoder_BTX[..., 0], batch.observed_BTF[..., 0], shape.season)
     short = shape.window - T
     parts = [nn.functional.pad(own_BT, (short, 0)) if short > 0 else own_BT[:, -shape.window :]]
     if shape.past:
@@ -68,6 +71,38 @@ def skip_input(batch: Batch, shape: SkipShape, n_static: int = 0) -> Tensor:
     if shape.fixed:
         parts.append(batch.decoder_BHK[:, 0, shape.n_known : shape.n_known + shape.fixed])
     return torch.cat(parts, dim=1)
+
+
+def recalled(own_BT: Tensor, seen_BT: Tensor, season: int) -> Tensor:
+    """Values with their gaps filled from what came before: as they were at this place of the last season and of the last seven
+    (the mean of both), where none is known as the last value was; 0 before the first one.
+
+    A map that was learned from whole windows takes a 0 for a value: after a day without any its forecast would be of a day
+    spent at the window's location.
+
+    >>> y = torch.tensor([[1.0, 5.0, 0.0, 0.0, 2.0]])
+    >>> recalled(y, torch.tensor([[True, True, False, False, True]]), 2).tolist()
+    [[1.0, 5.0, 1.0, 5.0, 2.0]]
+    """
+    if own_BT.device.type == "cpu" and bool(seen_BT.all()):
+        return own_BT
+    total_BT, count_BT = torch.zeros_like(own_BT), torch.zeros_like(own_BT)
+    for period in periods_of(season, own_BT.shape[1]):
+        value_BT, known_BT = _carried(own_BT, seen_BT, period)
+        total_BT, count_BT = total_BT + value_BT, count_BT + known_BT
+    seasonal_BT = torch.where(count_BT > 0, total_BT / count_BT.clamp(min=1), _carried(own_BT, seen_BT, 1)[0])
+    return torch.where(seen_BT, own_BT, seasonal_BT)
+
+
+def _carried(own_BT: Tensor, seen_BT: Tensor, period: int) -> tuple[Tensor, Tensor]:
+    """The newest value known at the same place of a period, up to each step, and whether there is one."""
+    B, T = own_BT.shape
+    short = -T % period
+    own_BNP, seen_BNP = (nn.functional.pad(part, (short, 0)).view(B, -1, period) for part in (own_BT, seen_BT))
+    place_N1 = torch.arange(1, own_BNP.shape[1] + 1, device=own_BT.device)[:, None]
+    newest_BNP = (seen_BNP * place_N1).cummax(1).values
+    value_BNP = own_BNP.gather(1, (newest_BNP - 1).clamp(min=0)) * (newest_BNP > 0)
+    return value_BNP.reshape(B, -1)[:, short:], (newest_BNP > 0).reshape(B, -1)[:, short:]
 
 
 class LinearSkip(nn.Module):

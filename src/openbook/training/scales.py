@@ -9,7 +9,7 @@ from openbook.training.losses import Loss
 from openbook.windows.sampler import Resident
 
 # Below this share of the series' own scale a window's lag error is rounding, not change.
-_ROUNDING = 1e-9
+_ROUNDING = 1e-12
 
 
 def loss_unit(resident: Resident, series_B: Tensor, end_B: Tensor, *, h: int, loss: Loss, gap: int) -> Tensor | None:

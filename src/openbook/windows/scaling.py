@@ -15,6 +15,7 @@ COMMON: tuple[Scaling, ...] = ("fixed", "difference")
 # Scalings by each window's own spread.
 OWN: tuple[Scaling, ...] = ("standard", "last")
 _NEXT_TO_NOTHING = 1e-6
+_STILL = 1e-12  # of a level: what moves less does so by rounding alone
 _COLUMNS = 8  # of which moments are taken at a time, about
 _WINDOWS, _CELLS = 3_000, 2_200_000  # what a usual spread is taken from, at most
 
@@ -175,9 +176,9 @@ def usual_spread(target_R: np.ndarray, offsets: np.ndarray, size: int, settled: 
     if not some.any():
         return Usual(settled=settled)
     amount, level = float(np.sqrt(power[some].mean())), float(np.abs(mean[some]).mean())
-    if amount <= 1e-9 * level:  # nothing ever moved
+    if amount <= _STILL * level:  # nothing ever moved
         return Usual(level or 1.0, settled=settled)
-    moved = (power > 1e-18 * mean**2) & (mean != 0)
+    moved = (power > (_STILL * mean) ** 2) & (mean != 0)
     told, size_of = np.log(power[moved]) / 2, np.log(np.abs(mean[moved]))
     by_share = moved.sum() > 1 and np.std(told - size_of) < np.std(told)
     return Usual(amount, float(np.exp(np.median(told - size_of))) if by_share else 0.0, settled)
@@ -237,7 +238,7 @@ def window_scale(
     if scaling in COMMON:
         return WindowScale(last_BM, torch.full_like(mean_BM, unit), last_BM)
     spread_BM = ((clean_BTM - mean_BM[:, None]) * seen_BTM).square().sum(dim=1).div(safe_BM).sqrt()
-    flat_BM = spread_BM <= 1e-9 * mean_BM.abs()
+    flat_BM = spread_BM <= _STILL * mean_BM.abs()
     scale_BM = torch.where(flat_BM, usual.still(mean_BM, peak_BM), usual.blended(spread_BM, count_BM, mean_BM))
     location_BM = torch.where(some_BM, last_BM if scaling == "last" else mean_BM, torch.zeros_like(mean_BM))
     return WindowScale(location_BM, scale_BM, last_BM)
