@@ -100,5 +100,5 @@ def reserved_column(column: str) -> UsageError:
         expected="input columns other than id, time and target",
         got=repr(column),
         where="exogenous lists",
-        fix="leave it out: past values of the target are always used",
+        fix="leave it out: past values of the target are always used (an input that only has such a name needs another)",
     )

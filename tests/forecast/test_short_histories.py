@@ -199,3 +199,18 @@ def test_windows_cut_short_keep_the_names_of_their_series() -> None:
     cut = module._cut(panel, WindowIndex(np.array([1, 0, 1]), np.array([18, 6, 20])), 3, 2)
     assert cut.ids.tolist() == ["b", "a", "b"]
     assert cut.target.reshape(3, 5)[:, 0].tolist() == [98 + 3, 97 + 3, 98 + 5]
+
+
+def test_a_day_that_is_missing_before_the_forecast_hardly_moves_it() -> None:
+    rng = np.random.default_rng(0)
+    hours = np.arange(24 * 60)
+    wave = 100 + 40 * np.sin(2 * np.pi * hours / 24) + rng.normal(0, 1, len(hours))
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=len(hours), freq="h"), "y": wave})
+    config = ob.OpenBookConfig(
+        hidden_size=8, window=168, segment=24, mixing=False, book=0, n_models=1, differences=False
+    )
+    train = ob.TrainConfig(max_steps=10, budget_s=60)
+    model = ob.Forecaster(24, model=config, scaling="standard", train=train).fit(frame)
+    gone = frame.assign(y=frame["y"].mask((hours >= len(hours) - 25) & (hours < len(hours) - 1)))
+    whole, found = (model.predict(table)["OpenBook"].to_numpy() for table in (frame, gone))
+    assert np.abs(found - whole).mean() < 4
