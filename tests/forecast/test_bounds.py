@@ -49,6 +49,8 @@ def test_every_series_tells_by_its_own_values() -> None:
     assert (told.decision.value, told.own) == (0.0, {})  # whole numbers are counts alike
     assert "1 series were negative" in told.decision.why
     assert decide_lower_bounds(panel(a=DAYS - 3, b=DAYS - 5)).decision.value is None
+    told = decide_lower_bounds(panel(small=10 + DAYS % 3, large=9_000 + DAYS, other=5_000 + DAYS))
+    assert (told.decision.value, told.own) == (None, {})  # small beside large is not near zero
     few = np.array([0.4, 2.7, 1.3])
     told = decide_lower_bounds(panel(few=few, amounts=np.maximum(DAYS % 7 - 0.5, 0)))
     assert (told.decision.value, told.own) == (0.0, {})  # what few values say, others say for them

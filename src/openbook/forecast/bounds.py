@@ -35,8 +35,9 @@ def decide_lower_bounds(panel: Panel) -> Bounds:
     """Zero for counts and amounts that rest at zero: never negative, and whole numbers that come near it, or exact zeros that
     come again; else none. A single zero among fractions may be a temperature on its way down.
 
-    Series that were negative say nothing of others. Whole numbers are counts alike; fractions tell series by series, those of
-    few values together. The bound is applied to a series only as long as its own history stayed at or above it.
+    Series that were negative say nothing of others. Whole numbers are counts alike where half of the series are; fractions
+    tell series by series, those of few values together. The bound is applied to a series only as long as its own history
+    stayed at or above it.
 
     >>> from openbook.data.panel import make_panel
     >>> table = pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [0.0, 3.0, 0.0, 2.0, 0.0, 1.0]})
@@ -48,15 +49,22 @@ def decide_lower_bounds(panel: Panel) -> Bounds:
     each = values.groupby(owner)
     count_N, least_N = each.count().to_numpy(), each.min().to_numpy()
     whole_N = ((values % 1 == 0) | values.isna()).groupby(owner).all().to_numpy()
-    fit_N = least_N >= 0
-    why, rests = _told(values[fit_N[owner]])
-    together = {
-        kind: _told(values[(fit_N & kind_N)[owner]])[1] for kind, kind_N in ((True, whole_N), (False, ~whole_N))
-    }
-    zeros_N = (values == 0).groupby(owner).sum().to_numpy()
+    fit_N, zeros_N = least_N >= 0, (values == 0).groupby(owner).sum().to_numpy()
     own_N = zeros_N >= np.maximum(2, _RESTS * count_N)
     own_N |= whole_N & (least_N <= 0.1 * each.median().to_numpy())
-    shared_N = np.where(whole_N, together[True], together[False] & (count_N < _TELLING))
+
+    def told(kind_N: np.ndarray) -> tuple[str, bool]:
+        """What series, none of them ever negative, say together: whole numbers are counts where half of them come near zero."""
+        if not kind_N.any():
+            return "negative values were seen", False
+        if zeros_N[kind_N].sum() >= max(2, _RESTS * count_N[kind_N].sum()):
+            return "values rest at zero and were never below", True
+        if whole_N[kind_N].all() and 2 * own_N[kind_N].sum() >= kind_N.sum():
+            return f"whole numbers from {least_N[kind_N].min():g} up, never below zero", True
+        return "neither counts nor values that rest at zero", False
+
+    why, rests = told(fit_N)
+    shared_N = np.where(whole_N, told(fit_N & whole_N)[1], told(fit_N & ~whole_N)[1] & (count_N < _TELLING))
     bound_N = fit_N & (own_N | shared_N)
     other_N = fit_N & (bound_N != rests)
     own = {id_text(panel.ids[n]): 0.0 if bound_N[n] else None for n in np.flatnonzero(other_N)}
@@ -66,18 +74,6 @@ def decide_lower_bounds(panel: Panel) -> Bounds:
     if (~fit_N & (count_N > 0)).any() and fit_N.any():
         why += f"; {int((~fit_N & (count_N > 0)).sum())} series were negative and have none"
     return Bounds(Decision(0.0 if rests else None, why), own)
-
-
-def _told(values: pd.Series) -> tuple[str, bool]:
-    """What some values, none of them negative, say together."""
-    seen = values.dropna().to_numpy()
-    if not len(seen):
-        return "negative values were seen", False
-    if (seen == 0).sum() >= max(2, _RESTS * len(seen)):
-        return "values rest at zero and were never below", True
-    if (seen % 1 == 0).all() and seen.min() <= 0.1 * np.median(seen):
-        return f"whole numbers from {seen.min():g} up, never below zero", True
-    return "neither counts nor values that rest at zero", False
 
 
 def limits_of(fitted: Fitted, panel: Panel, origins: Origins) -> tuple[np.ndarray, np.ndarray]:
