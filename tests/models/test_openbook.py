@@ -17,7 +17,7 @@ from openbook.models.openbook import JointLook, OpenBook, OpenBookConfig, OpenBo
 from openbook.models.registry import build_model
 from openbook.nn.long_book import Days, LongBook
 from openbook.nn.segments import SegmentEncoder
-from openbook.nn.skip import LinearSkip, recalled, skip_input, skip_shape
+from openbook.nn.skip import LinearSkip, _recalled_all, _recalled_alone, recalled, skip_input, skip_shape
 
 DECIDED = OpenBookConfig(hidden_size=8, window=8, segment=2, mixing=True, book=1, cycle=True)
 
@@ -138,6 +138,15 @@ def test_skip_input_reads_lags_then_inputs_then_what_is_known_ahead() -> None:
     torch.testing.assert_close(x[:, 6:18], batch.encoder_BTX[:, -6:, 1:3].flatten(1))
     torch.testing.assert_close(x[:, 18:22], batch.decoder_BHK[..., 0])
     torch.testing.assert_close(x[:, 22:], batch.decoder_BHK[:, 0, 1:3])
+
+
+@pytest.mark.parametrize("season", [1, 5, 24, 60])
+def test_gaps_alone_are_recalled_as_all_steps_are(season: int) -> None:
+    torch.manual_seed(season)
+    seen = torch.rand(6, 100) > torch.tensor([0.0, 0.05, 0.3, 0.9, 2.0, 0.5])[:, None]
+    seen[5, :60] = False
+    own = torch.randn(6, 100).masked_fill(~seen, 0.0)
+    assert torch.equal(_recalled_alone(own, seen, season), _recalled_all(own, seen, season))
 
 
 def test_own_lags_that_were_not_observed_are_recalled_from_days_before() -> None:
