@@ -28,7 +28,7 @@ def test_the_score_on_simulated_calls_stays_what_it_was() -> None:
 
 @pytest.mark.slow
 def test_the_default_models_score_on_simulated_calls_stays_what_it_was() -> None:
-    """As above. With a hundredth of the learning rate it is 0.113, next to the linear path's: training has to count."""
+    """As above. With a hundredth of the learning rate it is 0.112, next to the linear path's: training has to count."""
     frame = simulate_calls(seed=1, days=120).frame
     config = ob.OpenBookConfig(window=168, book=28, mixing=False, n_models=1, differences=False, year_jitter=0.0)
     train = ob.TrainConfig(max_steps=150, val_every=50, budget_s=600)
