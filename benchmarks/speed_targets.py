@@ -31,7 +31,9 @@ def speed_targets(cases: Mapping[str, Case]) -> list[Target]:
     ]
     for model in ("luong", "bahdanau", "darnn over segments"):
         asked = f"time of {model} grows with T to the power of at most 1.1"
-        found.append(_ratio(long, asked, (model, "exponent"), 1.1, most=True, unit=late_exponent(long.runs, model)))
+        found.append(
+            _ratio(long, asked, (model, "exponent"), 1.1, most=True, unit="", more=late_exponent(long.runs, model))
+        )
     for model in ("luong", "bahdanau", "openbook"):
         asked = f"{model} forecasts one window with its weights within 10 ms"
         found.append(_ratio(case["speed_latency"], asked, ("ms", model), 10, most=True, unit="ms"))
@@ -78,9 +80,10 @@ def _ratio(
     most: bool = False,
     inverse: bool = False,
     unit: str = "×",
+    more: str = "",
 ) -> Target:
     """A figure of a speed case that shall be at least, or at most, so much, on every processor it was measured on; ``inverse``
-    shows one over it."""
+    shows one over it. ``more``: what else the last run tells."""
     asked = f"{case.name}: {asked}"
     if not case:
         return Target(case, asked)
@@ -88,11 +91,11 @@ def _ratio(
     if None in values:
         return Target(case, asked)
     told = [[value for value in values if value is not None]]
-    texts = [unit]
+    texts = [f"{unit} {more}".strip()]
     for where, facts in case.runs[0].get("elsewhere", {}).items():
         if (other := _found(facts["speed"], path)) is not None:
             told.append([other])
-            texts.append(f"{unit.split(' ')[0].split('(')[0]} on {short(where)} at {facts['commit']}".strip())
+            texts.append(f"{unit} on {short(where)} at {facts['commit']}".strip())
     shown = [[1 / value for value in part] if inverse else part for part in told]
     met = all(fmean(part) <= limit if most else fmean(part) >= limit for part in told)
     measured = "; ".join(f"{spread(part, 2)} {text}".rstrip() for part, text in zip(shown, texts, strict=True))

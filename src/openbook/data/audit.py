@@ -62,9 +62,10 @@ class Audit:
         found = [
             f"{finding.severity.upper():7} {finding.code}: {finding.message} [{finding.where}]. Fix: {finding.fix}."
             for finding in self.findings
+            if not (quiet and finding.severity == "info")
         ]
         if quiet:
-            return [line for line in found if not line.startswith("INFO")]
+            return found
         told = self.proposal()
         proposed = [f"roles are proposals; other commands follow them where they are told: {told}"] if told else []
         return [head, *roles, *proposed, *(f"note: {note}" for note in self.notes), *found]

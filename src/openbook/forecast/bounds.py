@@ -17,9 +17,7 @@ from openbook.windows.sampler import WindowIndex, blind
 
 log = logging.getLogger("openbook")
 
-_RESTS = (
-    0.01  # share of exact zeros from which fractions are amounts that rest at zero, not a temperature on its way down
-)
+_RESTS = 0.01  # share of exact zeros from which values rest there: less is a temperature on its way down
 _TELLING = 30  # values from which a series of fractions tells by itself
 _NAMED = 5
 

@@ -211,9 +211,9 @@ class Forecaster(FrameForecaster):
         empty = Calibration(shape.quantiles, np.empty((0, self.h, len(shape.quantiles))), np.empty((0, self.h)))
         told_bound, own_bounds = decide_lower_bounds(panel)
         lowest = self._decided("lower_bound", told_bound)
-        sizes = (model, config, shape, layout, windows, columns, empty, panel.freq, season)
+        trained = (model, config, shape, layout, windows, columns, empty, panel.freq, season)
         until, beyond = learned_from(panel)
-        self.fitted_ = Fitted(*sizes, lowest, own_bounds, learned_until=until, learned_beyond=beyond)
+        self.fitted_ = Fitted(*trained, lowest, own_bounds, learned_until=until, learned_beyond=beyond)
         unit = None if held_out is None else held_out.unit
         try:
             self._judge(panel, split, unit)

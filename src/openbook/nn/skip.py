@@ -52,7 +52,7 @@ def skip_shape(window: int, h: int, *, n_variables: int, n_known: int, n_fixed: 
     return SkipShape(window, h, n_variables, n_known, past, block, n_fixed, season)
 
 
-def skip_input(batch: Batch, shape: SkipShape, n_static: int = 0) -> Tensor:
+def skip_input(batch: Batch, shape: SkipShape) -> Tensor:
     """The columns [B, D] the map reads of scaled windows: own lags first, the newest last. Unknown inputs are 0."""
     T = batch.encoder_BTX.shape[1]
     own_BT = recalled(batch.encoder_BTX[..., 0], batch.observed_BTF[..., 0], shape.season)

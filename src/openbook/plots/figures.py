@@ -85,11 +85,9 @@ def _freshest(table: pd.DataFrame) -> pd.DataFrame:
     """One row a stamp with the latest forecast of each model, and a row without values wherever time was not tested."""
     ordered = table.sort_values(["cutoff", "ds"])
     last = ordered.groupby("ds", as_index=False).last()
-    for band in [
-        name for name in map(str, table.columns) if _BAND.fullmatch(name)
-    ]:  # that of the forecast which is drawn, and of no older one
-        model = _BAND.sub(r"\1", band)
-        if model in table:
+    for band in map(str, table.columns):  # that of the forecast which is drawn, and of no older one
+        named = _BAND.fullmatch(band)
+        if named and (model := named[1]) in table:
             newest = ordered.dropna(subset=[model]).drop_duplicates("ds", keep="last").set_index("ds")
             last[band] = newest[band].reindex(last["ds"]).to_numpy()
     gaps = gaps_between(last["ds"], table)

@@ -171,7 +171,7 @@ OB.bookLayout = (data, entry, page, state, line) => {
   const longest = Math.max(...layout.yaxis.ticktext.map((text) => text.length));
   layout.margin = { l: Math.min(narrow ? 132 : 180, Math.max(narrow ? 60 : 86, 18 + 7.6 * longest)), r: 6, t: 22, b: 38 };
   const barTop = line ? 1 - 95 / inner : 1;
-  layout.yaxis2 = { ...OB.rule, domain: [(heat + 28) / inner, barTop], rangemode: "tozero", tickformat: OB.shareFormat(Math.max(...(state.step === null ? OB.meanRow(page.byTime(state.only)) : page.byTime(state.only)[state.step]))), nticks: 3, automargin: false };
+  layout.yaxis2 = { ...OB.rule, domain: [(heat + 28) / inner, barTop], rangemode: "tozero", tickformat: OB.shareFormat(Math.max(...state.bars)), nticks: 3, automargin: false };
   if (line) layout.yaxis3 = { ...OB.rule, domain: [1 - 68 / inner, 1], nticks: 3, automargin: false };
   const caption = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12.5, color: "#5f6166" } });
   const unit = data.unit ? `: ${data.unit}` : "";

@@ -21,7 +21,7 @@ OB.drawBook = (data) => {
     document.getElementById("book-caption").textContent = OB.bookCaption(entry, only, state.step);
     OB.ramp(document.getElementById("book-ramp"), data.weightScale, largest, OB.nowhere(entry, null) ? "what one step looked up" : undefined);
     OB.inputBars(document.getElementById("book-inputs"), entry, state.step === null ? OB.meanRow(page.byInput) : page.byInput[state.step]);
-    return Plotly.react(plot, OB.bookTraces(data, entry, page, weights, bars, line), OB.bookLayout(data, entry, page, { step: state.step, only }, line), OB.config);
+    return Plotly.react(plot, OB.bookTraces(data, entry, page, weights, bars, line), OB.bookLayout(data, entry, page, { step: state.step, only, bars }, line), OB.config);
   };
 
   const offer = () => OB.keepFocus(place, choices);

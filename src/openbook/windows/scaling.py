@@ -39,7 +39,7 @@ def fit_columns(values_RC: np.ndarray) -> ColumnScaler:
     # Never one column of several: its sum would be rounded otherwise than beside another one.
     parts = np.array_split(values_RC, max(1, values_RC.shape[1] // _COLUMNS), axis=1)
     mean, std = (np.concatenate(each) for each in zip(*map(_moments, parts), strict=True))
-    return ColumnScaler(mean, np.where(std > 1e-12 * np.abs(mean), std, np.inf))
+    return ColumnScaler(mean, np.where(std > _STILL * np.abs(mean), std, np.inf))
 
 
 def _moments(values_RC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ def difference_std(values_RC: np.ndarray, offsets: np.ndarray, still: float = 1.
     seen = np.isfinite(step)
     mean = np.where(seen, step, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     power = np.where(seen, (step - mean) ** 2, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    return np.where(np.sqrt(power) > 1e-12 * size, np.sqrt(power), still)
+    return np.where(np.sqrt(power) > _STILL * size, np.sqrt(power), still)
 
 
 def fit_inputs(values_RC: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> ColumnScaler:
@@ -89,7 +89,7 @@ def fit_static(values_NS: np.ndarray, lengths_N: np.ndarray, scaling: Scaling) -
     ColumnScaler(mean_C=array([2.]), std_C=array([1.41421356]))
     """
     mean, std = weighted_moments(values_NS, lengths_N)
-    return ColumnScaler(mean, np.where((std > 1e-12 * np.abs(mean)) & (scaling != "difference"), std, np.inf))
+    return ColumnScaler(mean, np.where((std > _STILL * np.abs(mean)) & (scaling != "difference"), std, np.inf))
 
 
 def weighted_moments(values_NS: np.ndarray, weight_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
