@@ -22,7 +22,11 @@ from openbook.forecast.closed_form import (
     tabulate,
 )
 from openbook.forecast.seasonal_map import seasonal_map
+from openbook.forecast.start import tables_of
+from openbook.models.base import ModelShape
+from openbook.models.openbook import OpenBookConfig, OpenBookNet
 from openbook.nn.skip import skip_input, skip_shape
+from openbook.training.loop import TrainConfig
 from openbook.windows.sampler import Layout, WindowShape, gather, make_resident, split_windows, spread
 from openbook.windows.scaling import fit_columns
 
@@ -70,6 +74,20 @@ def test_a_row_of_the_table_is_what_the_skip_path_reads_of_the_window(
     torch.testing.assert_close(table.size_W, batch.scale_BM[:, 0] / torch.from_numpy(unit[chosen.series_W]))
     assert table.series_W is not None
     np.testing.assert_array_equal(table.series_W, chosen.series_W)
+
+
+def test_maps_are_learned_from_gaps_that_are_recalled_as_the_model_recalls_them() -> None:
+    rng, season = np.random.default_rng(2), 12
+    y = np.where(rng.random(300) < 0.1, np.nan, rng.normal(5, 2, 300))
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(300), "y": y}))
+    resident = make_resident(panel, Layout("y"), fit_columns(np.empty((300, 0))))
+    windows, train = WindowShape(48, 6), TrainConfig(validation_size=24)
+    shape = ModelShape(n_variables=1, n_encoder=2, n_decoder=1, input_size=48, h=6, season=season)
+    learnt, _ = tables_of(panel, resident, shape, windows, train, np.ones(1), 1000)
+    index = split_windows(panel, windows, validation_size=24, season=season).train
+    batch = gather(resident, torch.from_numpy(index.series_W), torch.from_numpy(index.end_W), windows)
+    config = OpenBookConfig(hidden_size=4, window=48, segment=6, book=0)
+    torch.testing.assert_close(learnt.x_WD, skip_input(batch, OpenBookNet(config, shape).skip_shape), rtol=0, atol=0)
 
 
 def test_it_is_the_ridge_solution() -> None:
