@@ -131,3 +131,16 @@ def test_gaps_are_bridged_by_lines_within_a_series() -> None:
         }
     )
     np.testing.assert_array_equal(filled_between(make_panel(frame)), [1, 3, 5, 7, nan, nan, 2, 3])
+
+
+def test_own_lags_that_are_missing_are_as_they_were_a_season_before() -> None:
+    """A map repeats yesterday: after a day without values it repeats the day before that one, not its last hour."""
+    day = np.array([1.0, 9.0, 4.0, 6.0, 2.0, 8.0, 3.0, 7.0])
+    both = np.tile(day, 8)
+    both[[*range(24, 32), 60, 61, 62, 63]] = np.nan
+    frame = pd.DataFrame({"unique_id": ["a"] * 32 + ["b"] * 32, "ds": [*range(32), *range(32)], "y": both})
+    gone = make_panel(frame)
+    own = prepare(gone, make_layout(gone, h=2, window=4, season=8)).own
+    np.testing.assert_allclose(own, np.tile(day, 8), rtol=1e-12)
+    carried = prepare(gone, make_layout(gone, h=2, window=4)).own
+    np.testing.assert_array_equal(carried[24:32], np.full(8, 7.0))

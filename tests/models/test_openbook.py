@@ -17,7 +17,7 @@ from openbook.models.openbook import JointLook, OpenBook, OpenBookConfig, OpenBo
 from openbook.models.registry import build_model
 from openbook.nn.long_book import Days, LongBook
 from openbook.nn.segments import SegmentEncoder
-from openbook.nn.skip import LinearSkip, _recalled_all, _recalled_alone, recalled, skip_input, skip_shape
+from openbook.nn.skip import LinearSkip, skip_input, skip_shape
 
 DECIDED = OpenBookConfig(hidden_size=8, window=8, segment=2, mixing=True, book=1, cycle=True)
 
@@ -138,32 +138,6 @@ def test_skip_input_reads_lags_then_inputs_then_what_is_known_ahead() -> None:
     torch.testing.assert_close(x[:, 6:18], batch.encoder_BTX[:, -6:, 1:3].flatten(1))
     torch.testing.assert_close(x[:, 18:22], batch.decoder_BHK[..., 0])
     torch.testing.assert_close(x[:, 22:], batch.decoder_BHK[:, 0, 1:3])
-
-
-@pytest.mark.parametrize("season", [1, 5, 24, 60])
-def test_gaps_alone_are_recalled_as_all_steps_are(season: int) -> None:
-    torch.manual_seed(season)
-    seen = torch.rand(6, 100) > torch.tensor([0.0, 0.05, 0.3, 0.9, 2.0, 0.5])[:, None]
-    seen[5, :60] = False
-    own = torch.randn(6, 100).masked_fill(~seen, 0.0)
-    assert torch.equal(_recalled_alone(own, seen, season), _recalled_all(own, seen, season))
-
-
-def test_own_lags_that_were_not_observed_are_recalled_from_days_before() -> None:
-    """Days of two steps: a gap is filled with the mean of the day before and of seven days before, where both are known."""
-    y = torch.arange(1.0, 21.0)[None].repeat(2, 1)
-    seen = torch.ones(2, 20, dtype=torch.bool)
-    seen[0, [15, 17]], seen[1, :17] = False, False
-    assert recalled(y, torch.ones_like(seen), 2) is y
-    found = recalled(y.masked_fill(~seen, 0.0), seen, 2)
-    assert found[0, 15].item() == (14 + 2) / 2
-    assert found[0, 17].item() == (14 + 4) / 2  # the day before is a gap as well: two days before
-    assert torch.equal(found[0][seen[0]], y[0][seen[0]])
-    assert (found[1, :17] == 0).all()
-    y = torch.tensor([[7.0, 0.0, 0.0, 0.0, 0.0]])
-    seen = torch.tensor([[True, False, False, False, False]])
-    assert recalled(y, seen, 2).tolist() == [[7.0, 7.0, 7.0, 7.0, 7.0]]  # of the odd steps nothing else is known
-    assert recalled(y, seen, 9).tolist() == [[7.0] * 5]
 
 
 def test_a_day_without_values_hardly_moves_a_linear_forecast() -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from openbook.data.panel import Panel
 from openbook.forecast.bands import ROUNDING, carried_forward, lagged, mean_before
 from openbook.forecast.origins import Origins
+from openbook.nn.recall import Gaps, recalled_rows
 from openbook.windows.scaling import weighted_moments
 
 # More input columns than this cost minutes and teach a linear map little.
@@ -26,6 +28,7 @@ class Layout:
     ``block`` steps. ``center`` and ``spread`` [P + K] standardise the input columns. Places among these P + K: ``moving``
     with their past, ``ahead`` (those of ``moving`` that are known ahead) with their horizon, ``static`` once each, as what
     each series has in its static columns: ``stat`` are places among these S, ``stat_center`` and ``stat_spread`` theirs.
+    Gaps in the own lags are recalled from earlier days of ``season`` steps.
     """
 
     h: int
@@ -40,6 +43,7 @@ class Layout:
     stat: np.ndarray
     stat_center: np.ndarray
     stat_spread: np.ndarray
+    season: int = 1
 
     @property
     def blocks(self) -> int:
@@ -69,8 +73,8 @@ class Rows(NamedTuple):
 class Prepared:
     """A panel ready to be cut into windows.
 
-    ``own`` [R] and the inputs ``moving``, ``ahead`` and ``static`` [R, columns of that kind] have their gaps carried forward,
-    ``stat`` [N, columns] is what each series has, ``goal`` [R] are the values to learn.
+    ``own`` [R] has its gaps recalled, the inputs ``moving``, ``ahead`` and ``static`` [R, columns of that kind] have theirs
+    carried forward, ``stat`` [N, columns] is what each series has, ``goal`` [R] are the values to learn.
     """
 
     panel: Panel
@@ -83,7 +87,7 @@ class Prepared:
     lags: tuple[int, ...]
 
 
-def make_layout(panel: Panel, h: int, window: int) -> Layout:
+def make_layout(panel: Panel, h: int, window: int, season: int = 1) -> Layout:
     """The layout of a training panel: widths kept within a budget, input columns standardised by their own moments."""
     exog = np.concatenate([panel.hist, panel.futr], axis=1)
     seen = np.isfinite(exog)
@@ -111,6 +115,7 @@ def make_layout(panel: Panel, h: int, window: int) -> Layout:
         stat=np.flatnonzero(stat_spread > 1e-9 * np.abs(stat_center)),
         stat_center=stat_center,
         stat_spread=stat_spread,
+        season=season,
     )
 
 
@@ -128,12 +133,12 @@ def _still(panel: Panel, exog: np.ndarray) -> np.ndarray:
 
 
 def prepare(panel: Panel, layout: Layout) -> Prepared:
-    """Carry gaps forward and standardise the inputs; what was never seen becomes the column's mean."""
+    """Fill gaps from what came before and standardise the inputs; what was never seen becomes the column's mean."""
     exog = (np.concatenate([panel.hist, panel.futr], axis=1) - layout.center) / layout.spread
     exog = np.nan_to_num(carried_forward(panel, exog), nan=0.0) if exog.shape[1] else exog
     return Prepared(
         panel=panel,
-        own=carried_forward(panel, panel.target),
+        own=_recalled(panel, layout.season),
         moving=exog[:, layout.moving],
         ahead=exog[:, layout.ahead],
         static=exog[:, layout.static],
@@ -143,6 +148,19 @@ def prepare(panel: Panel, layout: Layout) -> Prepared:
         goal=panel.target,
         lags=tuple(dict.fromkeys((1, max(1, layout.h // 2), layout.h))),
     )
+
+
+def _recalled(panel: Panel, season: int) -> np.ndarray:
+    """The target [R] with its gaps recalled; NaN before the first value of a series."""
+    seen = np.isfinite(panel.target)
+    gap_K = np.flatnonzero(~seen)
+    if not len(gap_K):
+        return panel.target
+    start_K = panel.offsets[np.searchsorted(panel.offsets, gap_K, side="right") - 1]
+    gaps = Gaps(torch.from_numpy(gap_K), torch.from_numpy(start_K))
+    filled = panel.target.copy()
+    filled[gap_K] = recalled_rows(torch.from_numpy(panel.target), torch.from_numpy(seen), gaps, season).numpy()
+    return filled
 
 
 def change_scale(prepared: Prepared, origins: Origins, usual: float = 0.0) -> np.ndarray:

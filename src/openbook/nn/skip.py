@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from openbook.nn.precision import in_full
-from openbook.nn.seasonal_lags import periods_of
+from openbook.nn.recall import recalled
 from openbook.windows.batch import Batch
 
 _MOST_EXOG = 480  # more input columns cost minutes and teach a linear map little
@@ -71,68 +71,6 @@ def skip_input(batch: Batch, shape: SkipShape) -> Tensor:
     if shape.fixed:
         parts.append(batch.decoder_BHK[:, 0, shape.n_known : shape.n_known + shape.fixed])
     return torch.cat(parts, dim=1)
-
-
-def recalled(own_BT: Tensor, seen_BT: Tensor, season: int) -> Tensor:
-    """Values with their gaps filled from what came before: as they were at this place of the last season and of the last seven
-    (the mean of both), where none is known as the last value was; 0 before the first one.
-
-    A map that was learned from whole windows takes a 0 for a value: after a day without any its forecast would be of a day
-    spent at the window's location.
-
-    >>> y = torch.tensor([[1.0, 5.0, 0.0, 0.0, 2.0]])
-    >>> recalled(y, torch.tensor([[True, True, False, False, True]]), 2).tolist()
-    [[1.0, 5.0, 1.0, 5.0, 2.0]]
-    """
-    if own_BT.device.type == "cpu":
-        return _recalled_alone(own_BT, seen_BT, season)
-    return _recalled_all(own_BT, seen_BT, season)
-
-
-def _recalled_all(own_BT: Tensor, seen_BT: Tensor, season: int) -> Tensor:
-    """The same for every step, without asking the device how many gaps there are."""
-    total_BT, count_BT = torch.zeros_like(own_BT), torch.zeros_like(own_BT)
-    for period in periods_of(season, own_BT.shape[1]):
-        value_BT, known_BT = _carried(own_BT, seen_BT, period)
-        total_BT, count_BT = total_BT + value_BT, count_BT + known_BT
-    seasonal_BT = torch.where(count_BT > 0, total_BT / count_BT.clamp(min=1), _carried(own_BT, seen_BT, 1)[0])
-    return torch.where(seen_BT, own_BT, seasonal_BT)
-
-
-def _recalled_alone(own_BT: Tensor, seen_BT: Tensor, season: int) -> Tensor:
-    """The same for the gaps alone, which are few as a rule, where asking how many there are costs nothing."""
-    T = own_BT.shape[1]
-    gap_BT = ~seen_BT & (seen_BT.cumsum(1) > 0)  # nothing is known before the first value
-    if not bool(gap_BT.any()):
-        return own_BT if bool(seen_BT.all()) else own_BT.masked_fill(~seen_BT, 0.0)
-    window_K, step_K = gap_BT.nonzero(as_tuple=True)
-    total_K, count_K = own_BT.new_zeros(len(step_K)), own_BT.new_zeros(len(step_K))
-    for period in periods_of(season, T):
-        open_K, at_K = torch.ones_like(step_K, dtype=torch.bool), step_K
-        for _ in range((T - 1) // period):
-            at_K = at_K - period
-            open_K = open_K & (at_K >= 0)
-            hit_K = open_K & seen_BT[window_K, at_K.clamp(min=0)]
-            total_K = total_K + torch.where(hit_K, own_BT[window_K, at_K.clamp(min=0)], 0.0)
-            count_K = count_K + hit_K
-            open_K = open_K & ~hit_K
-            if not bool(open_K.any()):
-                break
-    value_K = total_K / count_K.clamp(min=1)
-    if bool((count_K == 0).any()):
-        value_K = torch.where(count_K > 0, value_K, _carried(own_BT, seen_BT, 1)[0][window_K, step_K])
-    return own_BT.masked_fill(~seen_BT, 0.0).index_put((window_K, step_K), value_K)
-
-
-def _carried(own_BT: Tensor, seen_BT: Tensor, period: int) -> tuple[Tensor, Tensor]:
-    """The newest value known at the same place of a period, up to each step, and whether there is one."""
-    B, T = own_BT.shape
-    short = -T % period
-    own_BNP, seen_BNP = (nn.functional.pad(part, (short, 0)).view(B, -1, period) for part in (own_BT, seen_BT))
-    place_N1 = torch.arange(1, own_BNP.shape[1] + 1, device=own_BT.device)[:, None]
-    newest_BNP = (seen_BNP * place_N1).cummax(1).values
-    value_BNP = own_BNP.gather(1, (newest_BNP - 1).clamp(min=0)) * (newest_BNP > 0)
-    return value_BNP.reshape(B, -1)[:, short:], (newest_BNP > 0).reshape(B, -1)[:, short:]
 
 
 class LinearSkip(nn.Module):
