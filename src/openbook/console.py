@@ -184,7 +184,7 @@ def season_of(table: pd.DataFrame, freq: str | None) -> int:
     from openbook.data.panel import make_panel
     from openbook.forecast.decisions import decide_season
 
-    season = int(decide_season(make_panel(table, freq=freq_of(freq))).value)
+    season = int(decide_season(make_panel(table, freq=freq_of(freq)).begun()).value)
     if season > 1:
         return season
     raise UsageError(

@@ -89,6 +89,7 @@ def test_models_of_the_schema_before_are_read_and_others_refused_by_number(tmp_p
     for part, added in (
         (config, "country"),
         (config, "categories"),
+        (config, "calibrated_on"),
         (config["layout"], "stat"),
         (config["shape"], "n_static"),
     ):
@@ -100,7 +101,7 @@ def test_models_of_the_schema_before_are_read_and_others_refused_by_number(tmp_p
         (folder / "manifest.json").write_text(json.dumps(manifest | {"schema": schema}))
         if schema == 2:
             pd.testing.assert_frame_equal(ob.load(folder).predict(), before, check_exact=True)
-    with pytest.raises(ob.OpenBookError, match="schema 2 or 3 or 4 or 5, got schema 9"):
+    with pytest.raises(ob.OpenBookError, match="schema 2 or 3 or 4 or 5 or 6, got schema 9"):
         ob.load(folder)
 
 

@@ -255,6 +255,24 @@ def test_the_default_model_leaves_the_global_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("kind", ["luong", "ridge", "seasonal_naive"])
+def test_rows_before_the_first_value_are_no_history(kind: str) -> None:
+    """Such as an outer join with older prices leaves: they had moved what is held out, the calendar and the floors."""
+    table = pd.concat([daily(400), daily(400, name="b", level=30.0)], ignore_index=True)
+    table["y"] += np.random.default_rng(0).normal(size=len(table))
+    begun = table["ds"] >= "2024-10-01"
+    joined = table.assign(y=table["y"].where(begun))
+    said = []
+    for given in (table[begun], joined):
+        model = ob.Forecaster(4, **LUONG, hist_exog_list=["price"]) if kind == "luong" else ob.Floor(kind, 4)
+        tested = model.cross_validation(given, n_windows=3, level=[80])
+        fitted = model.fit(given)
+        said.append((tested, fitted.predict(level=[80]), fitted.predict(given, level=[80]), dict(fitted.decisions)))
+    for one, other in zip(said[0][:3], said[1][:3], strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert said[0][3] == said[1][3]
+
+
 def test_a_straight_line_of_fractions_is_no_step() -> None:
     """Its steps differ by rounding: in units of that they would be billions."""
     steps = np.arange(300.0)

@@ -100,6 +100,16 @@ class Panel:
         position = np.arange(len(self.times)) - np.repeat(self.offsets[:-1], self.lengths)
         return self.keep_rows(position < np.repeat(ends, self.lengths))
 
+    def begun(self) -> Panel:
+        """Each series from its first value on: rows before it are no history, whatever inputs they hold.
+
+        Series without any value stay as they are.
+        """
+        seen = np.concatenate([[0], np.cumsum(np.isfinite(self.target))])
+        before, after = (np.repeat(seen[edge], self.lengths) for edge in (self.offsets[:-1], self.offsets[1:]))
+        keep = (seen[1:] > before) | (after == before)
+        return self if keep.all() else self.keep_rows(keep)
+
     def future(self, h: int) -> np.ndarray:
         """The h stamps that follow each series, [N, h]."""
         return future_times(self.times[self.offsets[1:] - 1], self.freq, h)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from openbook.data.panel import Panel
 from openbook.forecast.origins import Origins, PanelForecast
+from openbook.forecast.own_bands import Owners, own_shares
 
 # Below this many residuals a step borrows those of its neighbours: an 80 % band from fewer is mostly luck.
 _ENOUGH = 20
+_ASKED = 80.0  # the level by whose bands series are compared
 ROUNDING = 1e-12  # errors this much smaller than the values themselves are rounding
 
 
 @dataclass(frozen=True)
 class StepBands:
-    """Sorted absolute residuals of each horizon step, in units of the series' scale: ``sorted_residual`` [n, h], NaN last."""
+    """Sorted absolute residuals of each horizon step, in units of the series' scale: ``sorted_residual`` [n, h], NaN last.
+
+    ``own``: the bands of series that have some of their own by name, and how much these count.
+    """
 
     sorted_residual: np.ndarray
+    own: Mapping[str, tuple[float, StepBands]] = field(default_factory=dict)
 
     def half_width(self, level: float) -> np.ndarray:
         """Split-conformal half width of each step, [h]: the ceil((n + 1) level / 100)-th smallest of n residuals.
@@ -36,6 +42,12 @@ class StepBands:
             return np.full(count.shape, np.nan)
         width = np.take_along_axis(self.sorted_residual, np.maximum(rank, 0)[None], axis=0)[0]
         return np.where(count > 0, width, np.nan)
+
+    def half_widths(self, level: float, names: Sequence[str]) -> np.ndarray:
+        """The same for windows of these series, [W, h]."""
+        all_H = self.half_width(level)
+        own = {name: (1 - share) * all_H + share * one.half_width(level) for name, (share, one) in self.own.items()}
+        return np.array([own.get(name, all_H) for name in names]).reshape(len(names), len(all_H))
 
 
 def step_bands(residual: np.ndarray) -> StepBands:
@@ -60,11 +72,30 @@ def step_bands(residual: np.ndarray) -> StepBands:
     return StepBands(held)
 
 
-def with_bands(point: np.ndarray, scale: np.ndarray, bands: StepBands, level: Sequence[float]) -> PanelForecast:
-    """Point forecasts [W, h] of series with scales [W] (0: nothing ever moved), and their symmetric bands at each level."""
+def own_step_bands(residual: np.ndarray, owners: Owners) -> StepBands:
+    """``step_bands``, and where series clearly differ in what these hold, bands of each by its own residuals beside them."""
+    bands, known = step_bands(residual), np.isfinite(residual)
+    inside = (residual <= bands.half_width(_ASKED)) & known
+    held = np.where(known.any(1), inside.sum(1) / np.maximum(known.sum(1), 1), np.nan)
+    own = {
+        owners.names[place]: (float(share), step_bands(residual[owners.series_W == place]))
+        for place, share in enumerate(own_shares(held, owners))
+        if share > 0
+    }
+    return replace(bands, own=own)
+
+
+def with_bands(
+    point: np.ndarray, scale: np.ndarray, bands: StepBands, level: Sequence[float], names: Sequence[str] | None = None
+) -> PanelForecast:
+    """Point forecasts [W, h] of series with scales [W] (0: nothing ever moved), and their symmetric bands at each level.
+
+    ``names`` [W]: of the series, where they may have bands of their own.
+    """
     interval = {}
     for percent in level:
-        half = np.where(scale[:, None] > 0, scale[:, None] * bands.half_width(percent), 0.0)
+        width = bands.half_width(percent) if names is None else bands.half_widths(percent, names)
+        half = np.where(scale[:, None] > 0, scale[:, None] * width, 0.0)
         interval[float(percent)] = (point - half, point + half)
     return PanelForecast(point, interval)
 

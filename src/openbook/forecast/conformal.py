@@ -8,22 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from openbook.errors import UsageError
+from openbook.forecast.own_bands import Owners, own_shares
 
 FEW = 10  # scores: with fewer a step's own say next to nothing
 _ENOUGH = 20  # scores that a step with few borrows of its neighbours
+_ROUNDING = 1e-9  # of a window's scale
+_ASKED = 80.0  # the level by whose bands series are compared
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Forecast quantiles [W, H, Q] and truths [W, H] (NaN unknown) of validation windows, both in scaled units.
 
-    ``independent``: how many of the windows do not overlap; ``None`` where all are independent.
+    ``independent``: how many of the windows do not overlap; ``None`` where all are independent. ``owners``: whose they are;
+    ``None`` where nobody asks.
     """
 
     quantiles: tuple[float, ...]
     quantile_WHQ: np.ndarray
     truth_WH: np.ndarray
     independent: int | None = None
+    owners: Owners | None = None
 
     def interval(
         self, quantile_WHQ: np.ndarray, level: float, margin_WH: np.ndarray | None = None
@@ -58,6 +63,38 @@ class Calibration:
                 for step in range(H)
             ]
         )
+
+    def own_moves(self, level: float) -> dict[str, np.ndarray]:
+        """How much further than all bands of ``level`` those of a series are moved out at every step [H], by name.
+
+        A calm series beside a wild one has narrower bands, by as much as its own scores are worth (``own_shares``); series that
+        do not clearly differ have the bands of all. Errors of others say nothing of one that was met to the digit each time.
+        """
+        if self.owners is None or not len(self.truth_WH):
+            return {}
+        asked_WH, seen_WH = self.scores(_ASKED), np.isfinite(self.truth_WH)
+        inside_WH = (asked_WH <= self.margins(_ASKED)) & seen_WH
+        held_W = np.where(seen_WH.any(1), inside_WH.sum(1) / np.maximum(seen_WH.sum(1), 1), np.nan)
+        share_N = np.where(self._exact_N(self.owners), 1.0, own_shares(held_W, self.owners))
+        if not share_N.any():
+            return {}
+        outside_WH, all_H, found = self.scores(level), self.margins(level), {}
+        for place in np.flatnonzero(share_N):
+            own_WH = outside_WH[self.owners.series_W == place]
+            nothing_H, share = ~np.isfinite(own_WH).any(0), float(share_N[place])
+            known = 1 / (share**2 / self.owners.stretches_N[place] + (1 - share) ** 2 / self.owners.stretches_N.sum())
+            own_H = [_conformal_quantile(column, level, known) for column in np.where(nothing_H, all_H, own_WH).T]
+            found[self.owners.names[place]] = share * (np.array(own_H) - all_H)
+        return found
+
+    def _exact_N(self, owners: Owners) -> np.ndarray:
+        """Whether the truths of a series were all met, but for rounding, [N]."""
+        gap_WH = np.abs(self.truth_WH - self.quantile_WHQ[..., self.quantiles.index(0.5)])
+        off_N, known_N = (
+            np.bincount(owners.series_W, what_WH.sum(1), minlength=len(owners.names))
+            for what_WH in (gap_WH > _ROUNDING, np.isfinite(gap_WH))
+        )
+        return (off_N == 0) & (known_N > 0)
 
     def _borrowed(self, outside_WH: np.ndarray, count_H: np.ndarray, step: int, level: float) -> float:
         """The margin of a step by its own scores and its neighbours', each step counting as evidence of its own."""
@@ -103,7 +140,7 @@ def nested(quantiles: Sequence[float], level: Sequence[float]) -> tuple[float, .
     return tuple(sorted({*map(float, level), *(one for one in trained if one < max(level, default=0.0))}))
 
 
-def _conformal_quantile(scores: np.ndarray, level: float, independent: int | None = None) -> float:
+def _conformal_quantile(scores: np.ndarray, level: float, independent: float | None = None) -> float:
     """The ⌈n·level·(1 + 1/k)⌉-th smallest of n scores, k of them independent (None: all); the largest where n is too small for
     the level."""
     scores = np.sort(scores[np.isfinite(scores)])

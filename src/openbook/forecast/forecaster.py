@@ -30,7 +30,7 @@ from openbook.forecast.frames import FrameForecaster, Inputs
 from openbook.forecast.judging import judge, unproven
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, check_all_start, extend_panel, last_origins
-from openbook.forecast.recent import learned_from, recent_of, rows_followed
+from openbook.forecast.recent import learned_from, margins_of, recent_of, rows_followed
 from openbook.forecast.running import forecasts, kept_spread, laid_out, outputs
 from openbook.forecast.setup import Asked
 from openbook.forecast.widening import widening_of
@@ -254,15 +254,15 @@ class Forecaster(FrameForecaster):
         resident = laid_out(fitted, panel)
         recent = recent_of(fitted, panel, origins, resident) if bands else None
         wider = {value: widening_of(fitted, panel, origins, value) for value in bands}
-        margins = {value: recent.margins(recent.clock.step_R[origins.end], value) for value in bands} if recent else {}
+        margins = {value: margins_of(fitted, panel, origins, value, recent) for value in bands}
         for told in forecasts(fitted, panel, WindowIndex(*origins), resident):
             quantile_BHQ, location_B1, scale_B1 = told.quantile_BHQ, told.location_B1, told.scale_B1
             points.append(quantile_BHQ[..., fitted.shape.median] * scale_B1 + location_B1)
             piece = slice(place, place := place + len(quantile_BHQ))
             low = high = quantile_BHQ[..., fitted.shape.median]
             for value, parts in bands.items():
-                margin_BH = margins[value][piece] if margins else None
-                own, more_B1 = fitted.calibration.interval(quantile_BHQ, value, margin_BH), wider[value][piece]
+                own = fitted.calibration.interval(quantile_BHQ, value, margins[value][piece])
+                more_B1 = wider[value][piece]
                 low, high = np.minimum(low, own[0] - more_B1), np.maximum(high, own[1] + more_B1)
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
         least_W1, blind_W = limits_of(self.fitted(), panel, origins)

@@ -190,7 +190,7 @@ class FrameForecaster(ABC):
         check_own(self.inputs, table)
         others = table.shape[1] > len((ID, TIME, TARGET))
         self.inputs = self.resolve_inputs(self._before(table, tested) if tested and others else table)
-        panel = self._lay_out(table, self.freq)
+        panel = self._lay_out(table, self.freq).begun()
         warn_of_open_ends(panel, self.h)
         warn_of_closed_times(panel)
         return panel
@@ -291,6 +291,7 @@ class FrameForecaster(ABC):
         if df is None:
             return self.history_, self._restore
         panel, restore = self.table_panel(df)
+        panel = panel.begun()
         warn_of_open_ends(panel, self.h)
         steps = self.history_steps()
         return _tail(panel, None if steps is None else steps + self.rows_followed()), restore

@@ -11,7 +11,8 @@ from openbook.forecast.choice import Choice, choose, least_of_repeats, member_fo
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision
 from openbook.forecast.fitted import Fitted
-from openbook.forecast.origins import Origins, stretches
+from openbook.forecast.origins import Origins
+from openbook.forecast.own_bands import owners_of
 from openbook.forecast.running import forecasts, laid_out, outputs
 from openbook.forecast.start import error_of
 from openbook.forecast.widening import widenings
@@ -67,7 +68,9 @@ def _chosen(
 
 
 def _calibrated(fitted: Fitted, panel: Panel, windows: WindowIndex, resident: Resident) -> Calibration:
-    apart = windows.series_W * (int(panel.offsets[-1]) + 1) + stretches(panel, Origins(*windows), fitted.shape.h)
-    told = list(forecasts(fitted, panel, spread(windows, _CALIBRATION_WINDOWS), resident))
+    some = spread(windows, _CALIBRATION_WINDOWS)
+    told = list(forecasts(fitted, panel, some, resident))
     found = (np.concatenate([part.quantile_BHQ for part in told]), np.concatenate([part.truth_BH for part in told]))
-    return Calibration(fitted.shape.quantiles, *found, independent=len(np.unique(apart)))
+    independent = len(np.unique(owners_of(panel, Origins(*windows), fitted.shape.h).stretch_W))
+    owners = owners_of(panel, Origins(*some), fitted.shape.h)
+    return Calibration(fitted.shape.quantiles, *found, independent=independent, owners=owners)

@@ -162,6 +162,23 @@ def recent_of(fitted: Fitted, panel: Panel, origins: Origins, resident: Resident
     return Recent(fitted.calibration, clock, quantile_EHQ, truth_EH, clock.step_R[rows_EH])
 
 
+def margins_of(fitted: Fitted, panel: Panel, origins: Origins, level: float, recent: Recent | None) -> np.ndarray:
+    """How far the band of ``level`` is moved out at every origin, [W, H]: by what all series showed, lately most where there is
+    something since training, and by what a series showed of its own."""
+    shape = (len(origins.end), fitted.shape.h)
+    all_WH = (
+        np.broadcast_to(fitted.calibration.margins(level), shape)
+        if recent is None
+        else recent.margins(recent.clock.step_R[origins.end], level)
+    )
+    moves = fitted.calibration.own_moves(level)
+    if not moves:
+        return all_WH
+    asked, place_W = np.unique(origins.series, return_inverse=True)
+    own_NH = np.stack([moves.get(id_text(panel.ids[number]), np.zeros(fitted.shape.h)) for number in asked])
+    return all_WH + own_NH[place_W]
+
+
 @dataclass(frozen=True)
 class Recent:
     """Forecasts of windows since training beside those of validation.

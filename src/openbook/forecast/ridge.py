@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from openbook.data.frequency import season_length
+from openbook.data.ids import id_text
 from openbook.data.panel import Panel
 from openbook.errors import DataError, UsageError
-from openbook.forecast.bands import StepBands, known_or_one, step_bands, with_bands
+from openbook.forecast.bands import StepBands, known_or_one, own_step_bands, with_bands
 from openbook.forecast.origins import Origins, PanelForecast
+from openbook.forecast.own_bands import owners_of
 from openbook.forecast.ridge_features import (
     Layout,
     Prepared,
@@ -55,13 +58,15 @@ class LinearMap(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A configuration and how it did on validation: absolute ``penalty``, mean absolute error, residuals [W, h]."""
+    """A configuration and how it did on validation: absolute ``penalty``, mean absolute error, residuals [W, h] and
+    whose they are."""
 
     window: int
     inputs: tuple[str, ...]
     penalty: float
     error: float
     residual: np.ndarray
+    windows: Origins
 
 
 class Split(NamedTuple):
@@ -119,8 +124,11 @@ class Ridge:
         index = columns(layout, chosen.window, chosen.inputs)
         self._map = _solved(total, index, chosen.penalty or _penalty_unit(total, index))
         self._layout = layout
-        residual = chosen.residual if len(chosen.residual) else self._errors(prepared, split.rest, scale)
-        self._bands = step_bands(residual)
+        residual, judged = chosen.residual, chosen.windows
+        if not len(residual):
+            judged = _thinned(split.rest, _MAX_WINDOWS_VALIDATED)
+            residual = self._errors(prepared, judged, scale)
+        self._bands = own_step_bands(residual, owners_of(panel, judged, self.h))
         self.decisions = {
             "season_length": season,
             "window": chosen.window,
@@ -146,16 +154,17 @@ class Ridge:
             part = slice(first, first + len(rows.x))
             point[part] = rows.last[:, None] + scale[part, None] * _applied(self._map, rows.x)
             first = part.stop
-        return with_bands(point, scale, self._bands, level)
+        asked, place = np.unique(origins.series, return_inverse=True)
+        names = [id_text(name) for name in panel.ids[asked]]
+        return with_bands(point, scale, self._bands, level, [names[number] for number in place])
 
     def _errors(self, prepared: Prepared, origins: Origins, scale: np.ndarray) -> np.ndarray:
-        """Scaled absolute errors of the solved map on the given training windows, at most as many as are validated."""
+        """Scaled absolute errors of the solved map on the given training windows."""
         assert self._layout is not None
         assert self._map is not None
-        few = _thinned(origins, _MAX_WINDOWS_VALIDATED)
         parts = [
             np.abs(_applied(self._map, rows.x) - rows.y)
-            for rows in chunks(prepared, few, self._layout, scale[few.series])
+            for rows in chunks(prepared, origins, self._layout, scale[origins.series])
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.h))
 
@@ -265,8 +274,8 @@ def _choose(
 ) -> Choice:
     """The window with all inputs that did best on validation, then which inputs to keep with it."""
     groups = tuple(name for name in layout.groups if name != "own")
-    fewest = Choice(min(windows), (), 0.0, float("nan"), np.empty((0, layout.h)))
     few = _thinned(origins, _MAX_WINDOWS_VALIDATED)
+    fewest = Choice(min(windows), (), 0.0, float("nan"), np.empty((0, layout.h)), few)
     parts = [(rows.x, rows.y) for rows in chunks(prepared, few, layout, scale[few.series])]
     if not parts or not fit.n:
         return fewest
@@ -274,12 +283,12 @@ def _choose(
     y = np.where(np.isfinite(prepared.panel.target[few.end[:, None] + np.arange(layout.h)]), y, np.nan)
     if not np.isfinite(y).any():
         return fewest
-    choices = [_tried(layout, fit, window, groups, (x, y)) for window in windows]
-    best = min(choices, key=lambda choice: choice.error)
+    tried = partial(_tried, layout, fit, validation=(x, y), few=few)
+    best = min((tried(window, groups) for window in windows), key=lambda choice: choice.error)
     fewer = [tuple(name for name in groups if name not in left) for left in (("past",), ("past", "ahead"), groups)]
     for kept in dict.fromkeys(fewer):
         if kept != groups:
-            best = min(best, _tried(layout, fit, best.window, kept, (x, y)), key=lambda choice: choice.error)
+            best = min(best, tried(best.window, kept), key=lambda choice: choice.error)
     return best
 
 
@@ -289,6 +298,7 @@ def _tried(
     window: int,
     groups: tuple[str, ...],
     validation: tuple[np.ndarray, np.ndarray],
+    few: Origins,
 ) -> Choice:
     """The best penalty of one configuration: one eigendecomposition serves all of them."""
     index = columns(layout, window, groups)
@@ -302,7 +312,7 @@ def _tried(
         residual = np.abs(rotated @ (target / (np.maximum(value, 0.0) + penalty)[:, None]) + y_mean - y)
         error = float(np.nanmean(residual))
         if best is None or error < best.error:
-            best = Choice(window, groups, float(penalty), error, residual)
+            best = Choice(window, groups, float(penalty), error, residual, few)
     assert best is not None
     return best
 

@@ -26,6 +26,7 @@ from openbook.forecast.choice import Choice
 from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision
 from openbook.forecast.frames import Inputs
+from openbook.forecast.own_bands import Owners
 from openbook.forecast.widening import saved_widening
 from openbook.models.base import ModelShape
 from openbook.models.registry import build_model, config_from_dict, config_to_dict
@@ -37,10 +38,10 @@ from openbook.windows.scaling import ColumnScaler
 if TYPE_CHECKING:
     from openbook.forecast.forecaster import Forecaster
 
-SCHEMA = 5
+SCHEMA = 6
 # 2: without country, categories of static columns, several targets; below 4: keys of darnn see levels, days are left out;
-# below 5: static values stand in every row.
-_READABLE = (2, 3, 4, 5)
+# below 5: static values stand in every row; below 6: nobody knows whose windows bands were calibrated on.
+_READABLE = (2, 3, 4, 5, 6)
 _CONFIG, _WEIGHTS, _MANIFEST = "config.json", "weights.safetensors", "manifest.json"
 _FILES = (_CONFIG, _WEIGHTS, _MANIFEST)
 _OF_SYSTEMS = (".DS_Store", "desktop.ini", "Thumbs.db")  # which file managers leave in any folder that was looked at
@@ -102,6 +103,7 @@ def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
 
 def _files(forecaster: Forecaster) -> dict[str, bytes]:
     fitted, history = forecaster.fitted(), forecaster.history_
+    owners = fitted.calibration.owners
     if history is None:
         raise UsageError(
             "not_fitted",
@@ -136,6 +138,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "lower_bound": fitted.lower_bound,
         "own_bounds": dict(fitted.own_bounds),
         "independent": fitted.calibration.independent,
+        "calibrated_on": [] if owners is None else list(owners.names),
         "choice": fitted.choice._asdict(),
         "learned_until": fitted.learned_until,
         "learned_beyond": dict(fitted.learned_beyond),
@@ -154,6 +157,8 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "columns.std": fitted.columns.std_C,
         "calibration.quantile": fitted.calibration.quantile_WHQ,
         "calibration.truth": fitted.calibration.truth_WH,
+        "calibration.series": np.empty(0, np.int64) if owners is None else owners.series_W,
+        "calibration.stretch": np.empty(0, np.int64) if owners is None else owners.stretch_W,
         "history.offsets": history.offsets,
         "history.times": history.times.astype("int64"),
         "history.target": history.target,
@@ -257,9 +262,7 @@ def _rebuild(
         layout,
         windows,
         ColumnScaler(arrays["columns.mean"], arrays["columns.std"]),
-        Calibration(
-            shape.quantiles, arrays["calibration.quantile"], arrays["calibration.truth"], config["independent"]
-        ),
+        _calibration(config, arrays, shape.quantiles),
         history.freq,
         config["season"],
         config["lower_bound"],
@@ -271,6 +274,13 @@ def _rebuild(
         tuple(map(tuple, config.get("spread", ()))),
     )
     return forecaster
+
+
+def _calibration(config: dict[str, Any], arrays: dict[str, np.ndarray], quantiles: tuple[float, ...]) -> Calibration:
+    names = tuple(config.get("calibrated_on", ()))
+    owners = Owners(names, arrays["calibration.series"], arrays["calibration.stretch"]) if names else None
+    told = arrays["calibration.quantile"], arrays["calibration.truth"]
+    return Calibration(quantiles, *told, config["independent"], owners)
 
 
 def _choice(saved: dict[str, Any]) -> Choice:

@@ -1,0 +1,144 @@
+"""Bands where series differ: calm ones beside wild ones, dead ones beside live ones; none where chance makes the difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import openbook as ob
+from openbook.forecast.bands import own_step_bands, step_bands
+from openbook.forecast.conformal import Calibration
+from openbook.forecast.own_bands import Owners, own_shares
+
+QUICK: dict[str, Any] = {
+    "model": ob.LuongConfig(hidden_size=4),
+    "input_size": 14,
+    "train": ob.TrainConfig(max_steps=20, batch_size=16, validation_size=84),
+}
+
+
+def owners(*counts: int, windows: int = 1) -> Owners:
+    """So many stretches of each series, each of so many windows."""
+    series = np.repeat(np.arange(len(counts)), np.array(counts) * windows)
+    return Owners(tuple(f"s{k}" for k in range(len(counts))), series, np.repeat(np.arange(sum(counts)), windows))
+
+
+def test_credibility_is_the_ratio_of_what_varies_within_series_and_between_them() -> None:
+    held = np.array([0.4, 0.6, 0.7, 0.8, 0.9, 0.7, 0.9, 1.0])
+    told = owners(5, 3)
+    within = (held[:5].var() * 5 + held[5:].var() * 3) / 6
+    between = 5 * (held[:5].mean() - held.mean()) ** 2 + 3 * (held[5:].mean() - held.mean()) ** 2
+    assert between / within < 1 + 4 * np.sqrt(2 + 2 / 6)  # as it may be by chance with two series
+    assert not own_shares(held, told).any()
+    held = np.array([0.4, 0.45, 0.5, 0.55, 0.6, 1.0, 0.9, 1.0])
+    within = (held[:5].var() * 5 + held[5:].var() * 3) / 6
+    between = 5 * (held[:5].mean() - held.mean()) ** 2 + 3 * (held[5:].mean() - held.mean()) ** 2
+    usual = 8 - (25 + 9) / 8
+    strength = max(1.0, within * usual / (between - within))
+    np.testing.assert_allclose(own_shares(held, told), np.array([5, 3]) / (np.array([5, 3]) + strength))
+
+
+def test_windows_of_one_stretch_are_one_observation() -> None:
+    held = np.repeat([0.7, 0.9, 0.8, 1.0, 0.9, 1.0], 50)
+    assert not own_shares(held, owners(3, 3, windows=50)).any()
+    assert own_shares(held, owners(150, 150)).all()
+
+
+def test_series_that_do_not_differ_or_show_one_stretch_have_the_bands_of_all() -> None:
+    assert not own_shares(np.array([1.0, 0.0, 0.5]), owners(1, 1, 1)).any()
+    assert not own_shares(np.array([0.8, 0.8, 0.8]), owners(3)).any()
+    assert not own_shares(np.full(6, np.nan), owners(3, 3)).any()
+    some = own_shares(np.array([np.nan, *[0.2, 0.25] * 4, *[1.0] * 8, np.nan]), owners(9, 8, 1))
+    assert some[2] == 0
+    assert 0.85 < some[0] < 0.9
+
+
+def test_chance_alone_hardly_ever_makes_series_differ() -> None:
+    rng = np.random.default_rng(0)
+    told = [own_shares(rng.binomial(7, 0.8, 56) / 7, owners(*[7] * 8)).any() for _ in range(400)]
+    assert np.mean(told) < 0.02
+
+
+def calibrated(calm: float, wild: float) -> Calibration:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, np.repeat([calm, wild], 300)[:, None], (600, 2))
+    band = np.broadcast_to([-1.0, 0.0, 1.0], (600, 2, 3)).copy()
+    return Calibration((0.1, 0.5, 0.9), band, truth, independent=600, owners=owners(300, 300))
+
+
+def test_each_series_is_covered_as_its_band_says() -> None:
+    told, rng = calibrated(0.1, 3.0), np.random.default_rng(1)
+    for level in (80.0, 95.0):
+        pooled, moves = told.margins(level), told.own_moves(level)
+        for name, spread in (("s0", 0.1), ("s1", 3.0)):
+            fresh = rng.normal(0, spread, (4000, 2))
+            band = np.broadcast_to([-1.0, 0.0, 1.0], (4000, 2, 3))
+            low, high = told.interval(band, level, np.broadcast_to(pooled + moves[name], (4000, 2)))
+            assert ((low <= fresh) & (fresh <= high)).mean() == pytest.approx(level / 100, abs=0.04), (level, name)
+
+
+def test_alike_series_are_not_moved() -> None:
+    assert calibrated(1.0, 1.0).own_moves(80) == {}
+
+
+def test_errors_of_others_say_nothing_of_a_series_met_to_the_digit() -> None:
+    truth = np.concatenate([np.zeros((5, 2)), np.array([[9.0, -9.0]])])
+    band = np.broadcast_to([-1.0, 0.0, 1.0], (6, 2, 3)).copy()
+    told = Calibration((0.1, 0.5, 0.9), band, truth, independent=6, owners=owners(5, 1))
+    moved = told.margins(95) + told.own_moves(95)["s0"]
+    assert moved.tolist() == [-1.0, -1.0]
+    assert "s1" not in told.own_moves(95)
+
+
+def test_residuals_of_a_series_count_by_its_share() -> None:
+    rng = np.random.default_rng(0)
+    residual = np.abs(rng.normal(0, np.repeat([0.1, 3.0], 300)[:, None], (600, 1)))
+    bands = own_step_bands(residual, owners(300, 300))
+    share, own = bands.own["s1"]
+    wanted = (1 - share) * bands.half_width(80) + share * step_bands(residual[300:]).half_width(80)
+    np.testing.assert_array_equal(bands.half_widths(80, ["new", "s1"]), [bands.half_width(80), wanted])
+    assert own.half_width(80)[0] == pytest.approx(3 * 1.28, rel=0.15)
+
+
+def mixed_table(n: int = 400) -> pd.DataFrame:
+    rng, t = np.random.default_rng(5), np.arange(n)
+    noise = rng.normal(size=(16, n))
+    live = [50 + 10 * np.sin(2 * np.pi * t / 7) + 5 * noise[k] for k in range(4)]
+    dead = [np.where(t < n - 200, 50 + 5 * noise[4 + k], 0.0) for k in range(12)]
+    names = [f"live{k}" for k in range(4)] + [f"dead{k}" for k in range(12)]
+    days = pd.date_range("2021-01-01", periods=n)
+    parts = [pd.DataFrame({"unique_id": name, "ds": days, "y": y}) for name, y in zip(names, live + dead, strict=True)]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("make", [lambda: ob.Forecaster(7, **QUICK), lambda: ob.Floor("ridge", 7)])
+def test_dead_series_do_not_narrow_the_bands_of_live_ones(make: Any) -> None:
+    model = make()
+    told = model.cross_validation(mixed_table(), n_windows=8, level=[80])
+    low, high = (told[f"{model.name}-{edge}-80"] for edge in ("lo", "hi"))
+    held = ((told["y"] >= low) & (told["y"] <= high)).groupby(told["unique_id"].str[:4]).mean()
+    assert held["live"] > 0.7  # below 0.4 by the scores of all
+    assert held["dead"] == 1.0
+
+
+def test_bands_of_series_survive_a_save(tmp_path: Path) -> None:
+    model = ob.Forecaster(7, **QUICK).fit(mixed_table())
+    before = model.predict(level=[80, 95])
+    assert model.fitted().calibration.own_moves(80)
+    loaded = ob.load(model.save(tmp_path / "m.ob"))
+    pd.testing.assert_frame_equal(loaded.predict(level=[80, 95]), before, check_exact=True)
+
+
+def test_a_series_that_never_moved_stays_where_it_is() -> None:
+    """Beside two restless ones the default model forecast 7.7, within 3 and 12."""
+    rng, t = np.random.default_rng(0), np.arange(300)
+    days = pd.date_range("2022-01-01", periods=300)
+    rows = [100 * (k + 1) * (1 + 0.3 * np.sin(2 * np.pi * t / 7) + 0.05 * rng.normal(size=300)) for k in range(2)]
+    parts = [pd.DataFrame({"unique_id": f"s{k}", "ds": days, "y": y}) for k, y in enumerate([*rows, np.full(300, 7.0)])]
+    model = ob.Forecaster(7, train=ob.TrainConfig(budget_s=4)).fit(pd.concat(parts, ignore_index=True))
+    told = model.predict(level=[80, 95]).query("unique_id == 's2'")
+    np.testing.assert_allclose(told.filter(like="OpenBook").to_numpy(), 7.0, atol=1e-6)
