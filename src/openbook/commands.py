@@ -131,7 +131,7 @@ def anomalies(
     limits = {"quantile_threshold": result.quantile_threshold, "peaks_threshold": result.peaks_threshold}
     counts = {name: int(result.frame[name].sum()) for name in ("by_quantile", "by_peaks")}
     lines = [f"wrote {out}: {len(frame)} stamps", *(f"  {name}: {value:.3g}" for name, value in limits.items())]
-    lines += [f"  {name}: {count} stamps" for name, count in counts.items()]
+    lines += [f"  {name}: {count} stamp{'' if count == 1 else 's'}" for name, count in counts.items()]
     lines += marked.head(10).to_string(index=False).splitlines() if len(marked) else []
     document = {"out": str(out), **limits, **counts, "anomalies": records_of(marked.head(100))}
     show(document, [] if quiet else lines, as_json)

@@ -12,6 +12,7 @@ import pytest
 
 import openbook as ob
 from openbook.data.ids import join_ids
+from openbook.data.panel import make_panel
 from openbook.data.table import read_table
 from openbook.errors import DataError, UsageError
 
@@ -134,3 +135,10 @@ def test_the_hour_that_autumn_repeats_names_no_input_as_a_part_of_the_name() -> 
     found = {one.code: one for one in ob.inspect_table(frame).findings}
     assert "celsius" not in found["F05-conflicting-stamps"].fix
     assert "F16-daylight-saving" in found
+
+
+def test_names_that_differ_by_kind_alone_are_no_duplicates() -> None:
+    frame = pd.DataFrame({"unique_id": [1, "1", 2, "b"], "ds": [1, 1, 1, 1], "y": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.raises(DataError, match="names of series that differ as text, got 1 as text and as a number"):
+        make_panel(frame, freq=1)
+    assert make_panel(frame[1:], freq=1).ids.tolist() == ["1", "2", "b"]

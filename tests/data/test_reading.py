@@ -40,6 +40,17 @@ def test_separators_and_line_ends(tmp_path: Path, separator: str, newline: str) 
     assert frame.to_dict("list") == {"ds": ["2024-01-01", "2024-01-02"], "x": ["a", "b"], "y": [1.5, 2.0]}
 
 
+def test_thousands_of_a_country_with_decimal_commas_are_not_taken_for_decimals(tmp_path: Path) -> None:
+    """A queue that never falls below a thousand, as a German spreadsheet writes it: 6.760 calls were read as 6.76."""
+    rows = ["01.01.2024 00:00;6.760", "01.01.2024 01:00;5.490"]
+    (tmp_path / "de.csv").write_text("ds;y\n" + "\n".join(rows) + "\n")
+    frame = read_file(tmp_path / "de.csv")
+    assert frame["y"].tolist() == ["6.760", "5.490"]
+    assert frame.attrs["notes"][0] == "column 'y' stays text: '6.760' can mean decimals or thousands"
+    (tmp_path / "en.csv").write_text("ds,y\n2024-01-01,6.760\n2024-01-02,5.490\n")
+    assert read_file(tmp_path / "en.csv")["y"].tolist() == [6.76, 5.49]
+
+
 @pytest.mark.parametrize(
     ("rows", "values"),
     [
@@ -54,7 +65,7 @@ def test_separators_and_line_ends(tmp_path: Path, separator: str, newline: str) 
         (["1,234.5", "5"], [1234.5, 5.0]),
         (["1,234,567", "5"], [1234567, 5]),
         (["1e5", ".5", "+3", "−2"], [1e5, 0.5, 3.0, -2.0]),
-        (["1.234", "5.678"], [1.234, 5.678]),
+        (["1.234", "5.6789"], [1.234, 5.6789]),
         (["7", "", "9"], [7.0, None, 9.0]),
         (["7", "NA", "-", "n/a"], [7.0, None, None, None]),
         (["inf", "2"], [np.inf, 2.0]),

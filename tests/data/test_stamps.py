@@ -268,3 +268,11 @@ def test_one_odd_month_among_many_is_refused(odd: int) -> None:
     months = [year * 100 + month for year in range(2020, 2030) for month in range(1, 13)]
     with pytest.raises(DataError, match=str(odd)):
         parse_stamps(pd.Series([*months, odd]))
+
+
+def test_days_and_months_that_change_places_are_named_so() -> None:
+    texts = pd.Series(["25/01/2024", "31/01/2024", "02/13/2024"])
+    with pytest.raises(
+        DataError, match=r"days first in all dates, as in '25/01/2024', or months first in all, got '02/13/2024'"
+    ):
+        parse_stamps(texts, "column 'ds'")

@@ -312,3 +312,17 @@ def test_look_ups_are_kept_as_far_as_there_is_room(hourly: pd.DataFrame, monkeyp
         kept[most] = found.explanation[["unique_id", "cutoff"]].drop_duplicates()
     assert len(kept[20_000_000]) == 6
     assert kept[1].values.tolist() == kept[20_000_000].values.tolist()[-1:]
+
+
+def test_floors_say_where_their_decisions_come_from_and_mase_what_it_is_scaled_by(result: BacktestResult) -> None:
+    told = {name: {key: value["why"] for key, value in kept.items()} for name, kept in result.run["decisions"].items()}
+    assert told["seasonal_naive"]["season_length"] == "chosen on the end of the training part"
+    assert told["ridge"]["penalty"] == "chosen on held-out windows of the training part"
+    assert told["ridge"]["trained_on_windows"] == "found in fitting"
+    assert result.run["mase_season"] == result.run["season"] == 24
+
+
+def test_a_training_part_shorter_than_a_season_is_scaled_by_its_steps(hourly: pd.DataFrame) -> None:
+    short = hourly.groupby("unique_id").head(30)
+    found = run_backtest(short, Plan(h=3, n_windows=2, models=("naive",)), lambda name: ob.Forecaster(3, model=name))
+    assert (found.run["season"], found.run["mase_season"]) == (24, 1)

@@ -99,6 +99,15 @@ def test_few_or_equal_peaks_take_the_largest_score() -> None:
     assert peaks_over_threshold(np.repeat([1.0, 9.0], [2000, 30]), 1e-3) == 9.0
 
 
+@pytest.mark.parametrize("n", [100, 200, 450])
+def test_a_stamp_far_out_of_a_short_table_is_beyond_its_peaks(n: int) -> None:
+    """With 450 scores nine lie above the 98 % quantile: the largest score was the threshold, which nothing exceeds."""
+    scores = np.random.default_rng(0).exponential(size=n)
+    assert scores.max() < peaks_over_threshold(scores, 1e-4) < 30
+    scores[n // 2] = 190.0
+    assert peaks_over_threshold(scores, 1e-3) < 190.0
+
+
 def test_other_models_bad_shares_and_short_tables_are_refused(model: Forecaster, table: pd.DataFrame) -> None:
     plain = Forecaster(24, model=ob.DayToDayConfig(gaps=(1,)), train=ob.TrainConfig(max_steps=2)).fit(table)
     with pytest.raises(UsageError, match="reconstruct"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 import openbook as ob
-from openbook.errors import UsageError
+from openbook.errors import DataError, UsageError
 from openbook.evaluation.backtest import Plan
 from openbook.forecast.classical import _steps_between
 from openbook.forecast.limits import run_limited
@@ -167,3 +168,57 @@ def test_numbers_of_numpy_are_numbers() -> None:
     train = ob.TrainConfig(focus=np.float32(0.001), weight_decay=np.int64(0), averaging=np.float32(0.98))  # type: ignore[arg-type]
     assert train.weight_decay == 0
     assert Plan(4, limit_s=np.int64(60), refit=np.bool_(True)).step == 4  # type: ignore[arg-type]
+
+
+def test_fewer_rows_than_the_model_reads_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Two days for a model of two weeks were forecast without a word, fifteen times as far off."""
+    model = ob.Forecaster(4, model=ob.LuongConfig(hidden_size=4), input_size=48, train=FAST).fit(table())
+    for rows, told in ((120, 0), (48, 0), (47, 1)):
+        caplog.clear()
+        model.predict(table().tail(rows))
+        assert len(caplog.messages) == told
+    assert "1 of 1 series come with fewer rows than the 48 that the model reads, series a first, with 47" in caplog.text
+    caplog.clear()
+    model.predict(table(30).assign(unique_id="new"))  # one that is as short as that
+    assert "fewer rows" not in caplog.text
+
+
+def test_a_window_beyond_the_history_is_as_long_as_that(caplog: pytest.LogCaptureFixture) -> None:
+    model = ob.Forecaster(4, model=ob.LuongConfig(hidden_size=4), input_size=20_000, train=FAST).fit(table())
+    assert model.fitted().windows.input_size == 120
+    assert "input_size=20000 is more than the 120 rows there are" in caplog.text
+
+
+def test_no_more_than_a_hundred_thousand_steps_are_forecast() -> None:
+    for make in (lambda: ob.Floor("naive", 100_001), lambda: ob.Forecaster(100_001)):
+        with pytest.raises(UsageError, match="at most 100000 steps, got 100001"):
+            make()
+
+
+@pytest.mark.parametrize(("level", "fine"), [(99.99999, False), (1.0000001, False), (99.99, True), (1.1, True)])
+def test_levels_are_what_their_columns_are_called(level: float, fine: bool) -> None:
+    floor = ob.Floor("naive", 2).fit(table())
+    if fine:
+        assert f"naive-lo-{level:g}" in floor.predict(level=[level])
+        return
+    with pytest.raises(UsageError, match=r"between 1 and 100 \(neither itself\)"):
+        floor.predict(level=[level])
+
+
+def test_a_later_table_is_to_have_the_columns_of_the_first() -> None:
+    first = table().assign(price=1.0)
+    model = ob.Forecaster(4, model="luong", input_size=8, train=FAST, hist_exog_list=["price"]).fit(first)
+    for later in (first.drop(columns="price"), first.rename(columns={"y": "Y"})):
+        with pytest.raises(DataError, match="of the table that was learned from: 'ds', 'y', 'price'"):
+            model.predict(later)
+
+
+def test_a_season_beyond_the_history_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    ob.Floor("seasonal_naive", 2, season_length=500).fit(table())
+    assert "a season of 500 steps is longer than the 120 rows there are" in caplog.text
+
+
+def test_the_folder_of_a_backtest_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ob.ModelFileError, match=r"got the results of a backtest \(run.json\)"):
+        ob.load(tmp_path)

@@ -50,17 +50,22 @@ class Verdict(NamedTuple):
     """How a text column reads: decimal ``point`` or ``comma``, ``either``, ``ambiguous``, ``truth`` or ``text``.
 
     ``example`` is its first value with a mark. ``beside``: values without a mark stand beside them, all below a thousand, as
-    where marks are thousands; ``grouped``: and those with one are many.
+    where marks are thousands; ``grouped``: and those with one are many. ``every``: no value is without a mark.
     """
 
     reading: str
     example: str = ""
     beside: bool = False
     grouped: bool = False
+    every: bool = False
 
 
 def number_columns(
-    table: pa.Table, names: Sequence[str] = (), like: Mapping[str, str] = MappingProxyType({})
+    table: pa.Table,
+    names: Sequence[str] = (),
+    like: Mapping[str, str] = MappingProxyType({}),
+    *,
+    semicolons: bool = False,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A frame of a table of texts: numbers and truth values converted where a whole column agrees, and notes.
 
@@ -69,6 +74,7 @@ def number_columns(
     values have no mark, and "1,234" stays text. Values with leading zeros and numbers too long for 64 bits are names, not
     numbers, and stay text; so do the columns of ``names``, unless all their values are whole numbers written plainly.
     ``like``: how columns of these names were read in an earlier table, which settles what could be read both ways.
+    ``semicolons``: they separate the columns, as where commas are decimal marks: a column all like "1.234" stays text there.
     ``attrs["stays_text"]`` says why, for columns that look like numbers, ``attrs["readings"]`` which decimal mark columns have.
 
     >>> import pyarrow as pa
@@ -87,7 +93,7 @@ def number_columns(
             reading = like[name]
             notes.append(f"column {name!r}: numbers such as {verdict.example!r} are read as in the first table")
         elif reading == "ambiguous":
-            reading = _settle(verdict, clear)
+            reading = _settle(verdict, clear, semicolons)
             if reading == "text":
                 reasons[name] = f"{verdict.example!r} can mean decimals or thousands"
                 notes.append(f"column {name!r} stays text: {reasons[name]}")
@@ -107,14 +113,15 @@ def number_columns(
     return frame, tuple(notes)
 
 
-def _settle(verdict: Verdict, clear: set[str]) -> str:
+def _settle(verdict: Verdict, clear: set[str], semicolons: bool) -> str:
     if len(clear) == 1:
         return next(iter(clear))
     if clear:
         return "text"
     if verdict.grouped:
         return "point" if "," in verdict.example else "comma"
-    return "text" if verdict.beside or "," in verdict.example else "point"
+    german = semicolons and verdict.every
+    return "text" if verdict.beside or german or "," in verdict.example else "point"
 
 
 def _name_verdict(column: pa.ChunkedArray) -> Verdict:
@@ -176,7 +183,7 @@ def _verdict(column: pa.ChunkedArray) -> Verdict:
     if point != comma:
         return Verdict("point" if point else "comma", marked[0].as_py())
     beside = len(marked) < len(values) and every("^[+-]?.{1,3}$|[.,]")
-    return Verdict("ambiguous", marked[0].as_py(), beside, grouped=beside and len(marked) >= _MANY)
+    return Verdict("ambiguous", marked[0].as_py(), beside, beside and len(marked) >= _MANY, len(marked) == len(values))
 
 
 def _plain(values: pa.ChunkedArray) -> bool:

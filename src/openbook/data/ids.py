@@ -74,7 +74,20 @@ def names_as_numbers(ids: pd.Series) -> bool:
 
 def plain_ids(ids: pd.Series) -> pd.Series:
     """The names of series as a panel has them: numbers, or text, in a column of Python objects."""
-    return (ids if names_as_numbers(ids) else ids.astype(str)).astype(object)
+    if names_as_numbers(ids):
+        return ids.astype(object)
+    told = ids.astype(str)
+    if pd.api.types.infer_dtype(ids, skipna=True).startswith("mixed") and told.nunique() < ids.nunique():
+        first = pd.DataFrame({"id": ids, "text": told}).drop_duplicates("id")
+        same = first.loc[first["text"].duplicated(keep=False)].iloc[0]
+        raise DataError(
+            "ids_alike",
+            expected="names of series that differ as text",
+            got=f"{same['text']} as text and as a number",
+            where=f"column {ids.name!r}",
+            fix="make all of them text, or all numbers",
+        )
+    return told.astype(object)
 
 
 def id_text(name: object) -> str:

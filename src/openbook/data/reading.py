@@ -84,7 +84,7 @@ def read_file(
             raise _empty(path, "a file without text")
     separator = told[1] if told else _separator(text)
     table, unnamed, notes = _named(_split(text, separator, path, skipped=1 if told else 0), path)
-    frame, number_notes = number_columns(table, names, like)
+    frame, number_notes = number_columns(table, names, like, semicolons=separator == ";")
     frame.attrs["unnamed"] = unnamed
     frame.attrs["notes"] = [note for note in (decoded.note, *notes, *number_notes) if note]
     return frame
@@ -96,12 +96,15 @@ def _suffix(path: Path) -> str:
     last = (suffixes[:-1] if packed else suffixes)[-1:] or [""]
     if last[0] in _TEXT_SUFFIXES or (last[0] in _TABLE_SUFFIXES and not packed):
         return last[0]
+    piped = path.is_fifo() or path.is_char_device()
     raise DataError(
         "unknown_format",
         expected="a .csv, .csv.gz, .tsv, .txt or .parquet file",
-        got=f"the suffix {path.suffix!r}" if path.suffix else "no suffix",
+        got="a pipe" if piped else f"the suffix {path.suffix!r}" if path.suffix else "no suffix",
         where=str(path),
-        fix="save the table as CSV or Parquet, or correct the file's name",
+        fix="write what comes through the pipe to a file, whose suffix says how to read it"
+        if piped
+        else "save the table as CSV or Parquet, or correct the file's name",
     )
 
 

@@ -301,7 +301,12 @@ def _day_or_month_first(
         )
     if not day_first and not month_first:
         impossible = ((one > 12) & (two > 12)).to_numpy()
-        raise _bad(texts, ~impossible if impossible.any() else (two <= 12).to_numpy(), where)
+        if impossible.any():
+            raise _bad(texts, ~impossible, where)
+        day = texts[(one > 12).to_numpy()].iloc[0]
+        raise _bad(
+            texts, (two <= 12).to_numpy(), where, f"days first in all dates, as in {day!r}, or months first in all"
+        )
     day, month = ("one", "two") if day_first else ("two", "one")
     note = f"{where}: dates such as {texts.iloc[0]!r} are read as {'day-month' if day_first else 'month-day'}-year"
     return found.rename(columns={day: "day", month: "month"}), note
@@ -334,7 +339,8 @@ def _bad(
     values: pd.Series,
     fine: np.ndarray,
     where: str,
-    expected: str = "dates with a four-digit year (1678 to 2261), or whole numbers, as stamps",
+    expected: str = "dates with a four-digit year (1678 to 2261) in a form such as 2024-05-31 13:00, 31.05.2024 or "
+    "5/31/2024 1:00 PM, or whole numbers, as stamps",
 ) -> DataError:
     """``values`` are indexed by row; the first one that is not fine is named."""
     place = int(np.flatnonzero(~fine)[0]) if not fine.all() else 0

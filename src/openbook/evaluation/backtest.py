@@ -166,6 +166,7 @@ def run_backtest(
     facts = {**(facts or {}), "targets": table.attrs.get("targets", ())}
     run = facts_of(_asked_of(plan, models), panel, given, told, facts, len(left_out)) | {
         "season": int(season),
+        "mase_season": int(season) if train.lengths.max() > season else 1,
         "warnings": [*untested, *_warnings(scored[0], ran), *_left_out(left_out, panel, plan)],
         "seconds": round(time.perf_counter() - begin, 2),
     }
@@ -270,8 +271,19 @@ def _run_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) ->
         if result.failure is not None:
             return _Ran(None, {}, None, result.failure)
         rolled, decisions = result.value
-    told = {key: {"value": value, "why": "chosen on the end of the training part"} for key, value in decisions.items()}
+    told = {key: {"value": value, "why": _why(name, key, told=season[1])} for key, value in decisions.items()}
     return _Ran(rolled, told, None, None)
+
+
+def _why(floor: str, decision: str, *, told: bool) -> str:
+    """Where a floor's decision comes from."""
+    if decision == "season_length":
+        if floor == "naive":
+            return "the last value is repeated"
+        chooses = floor == "seasonal_naive" and not told
+        return "chosen on the end of the training part" if chooses else "as given" if told else "the season of the data"
+    chosen = floor == "ridge" and decision in ("window", "inputs", "penalty")
+    return "chosen on held-out windows of the training part" if chosen else "found in fitting"
 
 
 def _roll_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) -> tuple[Rolled, dict[str, Any]]:

@@ -28,6 +28,10 @@ _PASSES = 4  # each hides a fourth of the period, so that no stamp helps to rebu
 TOLD = ("expected", "score", "rebuilt_from", "by_quantile", "by_peaks")
 _LEAST = 0.1  # of the usual half band: narrower ones would blow rounding up
 _TAIL = 0.98  # scores above this quantile are the peaks whose excesses are fitted
+_PEAKS, _LEAST_TAIL = (
+    10,
+    0.8,
+)  # fewest peaks a tail is fitted to; of few scores more of them are peaks, down to this quantile
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,9 @@ def peaks_over_threshold(scores: np.ndarray, risk: float, tail: float = _TAIL) -
     """The score that is exceeded with probability ``risk``, extrapolated from the excesses over the ``tail`` quantile.
 
     Excesses follow a generalised Pareto distribution (Pickands 1975); its two parameters come from probability-weighted
-    moments (Hosking & Wallis 1987, equations 8 and 9), which exist in closed form for shapes below one. With fewer than ten
-    excesses, or where they are all equal, the largest score.
+    moments (Hosking & Wallis 1987, equations 8 and 9), which exist in closed form for shapes below one. Where scores are too
+    few for ten excesses more of them count as peaks, up to a fifth; of fewer than fifty scores, or where all excesses are
+    equal, the largest score.
 
     >>> draws = np.random.default_rng(0).exponential(size=100_000)
     >>> round(peaks_over_threshold(draws, 1e-4), 1)  # -log(1e-4) = 9.2, and the luck of ten draws beyond it
@@ -119,9 +124,10 @@ def peaks_over_threshold(scores: np.ndarray, risk: float, tail: float = _TAIL) -
     """
     if risk >= 1 - tail:
         return float(np.quantile(scores, 1 - risk))
-    start = float(np.quantile(scores, tail))
+    start = float(np.sort(scores)[-_PEAKS - 1]) if len(scores) > _PEAKS else float(scores.max())
+    start = min(max(start, float(np.quantile(scores, _LEAST_TAIL))), float(np.quantile(scores, tail)))
     excess = np.sort(scores[scores > start]) - start
-    if len(excess) < 10 or excess[-1] == excess[0]:
+    if len(excess) < _PEAKS or excess[-1] == excess[0]:
         return float(scores.max())
     rank = (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
     mean, weighted = float(excess.mean()), float(((1 - rank) * excess).mean())

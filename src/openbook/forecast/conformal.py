@@ -151,7 +151,7 @@ def _conformal_quantile(scores: np.ndarray, level: float, independent: float | N
 
 
 def check_levels(level: float | Sequence[float] | None) -> tuple[float, ...]:
-    """Levels as percentages between 1 and 100, each once; a single number is a list of one, None one of none.
+    """Levels as percentages between 1 and 100, neither itself, each once; a single number is a list of one, None one of none.
 
     Raises ``UsageError`` (``bad_level``) for anything else, text and shares such as 0.8 included.
 
@@ -168,7 +168,7 @@ def check_levels(level: float | Sequence[float] | None) -> tuple[float, ...]:
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float | np.integer | np.floating)
-            or not 1 < value < 100
+            or not 1 < float(level_name(float(value))) < 100
         ):
             fix = (
                 f"write {100 * value:g}"
@@ -182,7 +182,11 @@ def check_levels(level: float | Sequence[float] | None) -> tuple[float, ...]:
 
 def _bad_level(got: object, fix: str) -> UsageError:
     return UsageError(
-        "bad_level", expected="levels in percent, between 1 and 100", got=repr(got), where="level", fix=fix
+        "bad_level",
+        expected="levels in percent, between 1 and 100 (neither itself)",
+        got=repr(got),
+        where="level",
+        fix=fix,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ from openbook.forecast.classical import CLASSICAL, Classical
 from openbook.forecast.origins import Origins, PanelForecast, PanelForecaster, extend_panel
 from openbook.forecast.ridge import Ridge
 from openbook.forecast.seasons import repeat_season, season_candidates
+
+log = logging.getLogger("openbook")
 
 _MAX_RESIDUAL_WINDOWS = 20_000
 _MAX_WINDOWS_PER_SERIES = 400
@@ -52,6 +55,14 @@ class SeasonalNaive:
     def fit_panel(self, panel: Panel) -> None:
         """Choose the season where none was given, and measure the errors the bands are made of."""
         self._season = self.season_length or choose_season(panel, self.h, season_candidates(panel.freq))
+        longest = int(panel.lengths.max(initial=0))
+        if self.season_length is not None and self._season > max(1, longest):
+            log.warning(
+                "a season of %d steps is longer than the %d rows there are: %s repeats the last value",
+                self._season,
+                longest,
+                self.name,
+            )
         self.decisions = {"season_length": self._season}
         ahead = extend_panel(panel, self.h)
         origins = residual_origins(ahead, self.h)

@@ -31,6 +31,7 @@ from openbook.forecast.judging import judge, unproven
 from openbook.forecast.learn import Learner, learn
 from openbook.forecast.origins import Origins, PanelForecast, check_all_start, extend_panel, last_origins
 from openbook.forecast.recent import learned_from, margins_of, recent_of, rows_followed
+from openbook.forecast.remarks import within_history
 from openbook.forecast.running import forecasts, kept_spread, laid_out, outputs
 from openbook.forecast.setup import Asked
 from openbook.forecast.widening import widening_of
@@ -170,6 +171,10 @@ class Forecaster(FrameForecaster):
         fitted = self.fitted()
         return max(fitted.windows.input_size, fitted.choice.reach) + self.h
 
+    def context_steps(self) -> int:
+        """The window, of ``openbook`` without its long book."""
+        return getattr(self.fitted().config, "window", None) or self.fitted().windows.input_size
+
     def rows_followed(self) -> int:
         """Rows behind those a forecast reads, from which its bands learn what came since training."""
         return rows_followed(self.h, self.fitted().season)
@@ -201,7 +206,8 @@ class Forecaster(FrameForecaster):
                 where="Forecaster",
                 fix="use scaling='fixed', leave differences open: what never changes has none",
             )
-        asked = (self.h, self.config, self.freq, self.input_size, self.scaling, self.train.loss, self.columns.value)
+        size = self.input_size if self.input_size is None else within_history(self.input_size, panel)
+        asked = (self.h, self.config, self.freq, size, self.scaling, self.train.loss, self.columns.value)
         told = Asked(*asked, country=self.country, season=self.season_length)
         learner = Learner(told, self.train, self.seed, device, self._decided, self.progress)
         model, made, split, self.training_, held_out = learn(panel, learner)

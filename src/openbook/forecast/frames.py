@@ -17,7 +17,7 @@ from openbook.data.ids import plain_ids
 from openbook.data.kinds import as_input, as_it_is
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.data.zones import in_zone
-from openbook.errors import DataError, whole_number
+from openbook.errors import DataError, UsageError, whole_number
 from openbook.forecast.arguments import (
     ColumnNames,
     Restore,
@@ -44,6 +44,7 @@ from openbook.forecast.remarks import (
     warn_of_guessed_targets,
     warn_of_odd_future,
     warn_of_open_ends,
+    warn_of_short_context,
 )
 from openbook.forecast.rolling import roll
 from openbook.forecast.static import Categories, encoded, learn_categories, text_columns, with_labels, with_static
@@ -51,6 +52,7 @@ from openbook.forecast.targets import read_series
 
 log = logging.getLogger("openbook")
 
+_MOST_STEPS = 100_000  # ahead: eleven years of hours
 _SPARSE, _SPARSE_IF_TOLD = 1.5, 2.0  # steps of the learned frequency to rows of a table whose own looks another
 
 
@@ -76,6 +78,14 @@ class FrameForecaster(ABC):
     def __init__(self, h: int, *, freq: Freq | None, inputs: Inputs) -> None:
         check_inputs(futr_exog_list=inputs.futr, hist_exog_list=inputs.hist, stat_exog_list=inputs.stat)
         self.h, self.freq, self.inputs = whole_number("h", h, least=1), plain_freq(freq), inputs
+        if self.h > _MOST_STEPS:
+            raise UsageError(
+                "bad_horizon",
+                expected=f"at most {_MOST_STEPS} steps",
+                got=str(h),
+                where="h",
+                fix="forecast longer steps",
+            )
         self.columns, self.readings_ = ColumnNames(), dict[str, str]()
         self.history_: Panel | None = None
         self.categories_: Categories | None = None
@@ -96,6 +106,10 @@ class FrameForecaster(ABC):
     def history_steps(self) -> int | None:
         """How many last rows of a series a forecast reads; ``None`` for all."""
         return None
+
+    def context_steps(self) -> int:
+        """How many last rows of a series a forecast leans on; 0 where fewer do as well."""
+        return 0
 
     def rows_followed(self) -> int:
         """How many rows before those its bands may follow, where they were seen since training."""
@@ -249,7 +263,10 @@ class FrameForecaster(ABC):
 
     def table_panel(self, df: Any) -> tuple[Panel, Restore]:
         """The whole panel of a table like the one learned from, and what gives results the caller's kind of frame."""
-        told = read_series(df, *self.columns, self.readings_)
+        try:
+            told = read_series(df, *self.columns, self.readings_)
+        except DataError as error:
+            raise self._as_learned(error) from error
         stamps = told.table[TIME]
 
         def restore(result: pd.DataFrame) -> Any:
@@ -258,8 +275,20 @@ class FrameForecaster(ABC):
                 result = result.assign(**{name: in_zone(result[name], stamps, panel.freq) for name in times})
             return told.restore(result)
 
-        panel = self.panel_like_history(told.table)
+        try:
+            panel = self.panel_like_history(told.table)
+        except DataError as error:
+            raise self._as_learned(error) from error
         return panel, restore
+
+    def _as_learned(self, error: DataError) -> DataError:
+        """What is wrong with a later table, with what to do about it: its columns can not be named anew."""
+        if error.code not in ("missing_columns", "no_target_column"):
+            return error
+        targets = (self.columns.target,) if isinstance(self.columns.target, str) else self.columns.target
+        names = (self.columns.time, *targets, *self.inputs.futr, *self.inputs.hist, *self.inputs.stat)
+        fix = f"give it the columns of the table that was learned from: {', '.join(map(repr, names))}"
+        return DataError(error.code, expected=error.expected, got=error.got, where=error.where, fix=fix)
 
     def _read(
         self, df: Any, id_col: str, time_col: str, target_col: str | Sequence[str]
@@ -294,6 +323,7 @@ class FrameForecaster(ABC):
         panel = panel.begun()
         warn_of_open_ends(panel, self.h)
         steps = self.history_steps()
+        warn_of_short_context(panel, self.history_, self.context_steps())
         return _tail(panel, None if steps is None else steps + self.rows_followed()), restore
 
     def _future_rows(self, panel: Panel, futr_df: Any) -> np.ndarray:

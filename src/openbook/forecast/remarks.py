@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from openbook.data.closed import never_seen
+from openbook.data.ids import id_text
 from openbook.data.panel import TARGET, Panel
 from openbook.windows.scaling import fit_columns
 
@@ -51,6 +52,31 @@ def warn_of_ended(panel: Panel, h: int) -> None:
             "their own last rows; to leave them out, forecast from a table without them",
             len(ended), len(panel), h, panel.ids[series], panel.local_times(panel.times).iloc[panel.offsets[series + 1] - 1],
         )  # fmt: skip
+
+
+def warn_of_short_context(panel: Panel, learned: Panel, steps: int) -> None:
+    """Say which series come with fewer rows than the model reads, where it learned from more of them."""
+    had = {id_text(name): int(count) for name, count in zip(learned.ids, learned.lengths, strict=True)}
+    short = [
+        number
+        for number, (name, count) in enumerate(zip(panel.ids, panel.lengths, strict=True))
+        if count < min(steps, had.get(id_text(name), 0))
+    ]
+    if short:
+        log.warning(
+            "%d of %d series come with fewer rows than the %d that the model reads, series %s first, with %d: their forecasts "
+            "know less, and may be far off; pass at least these rows of history",
+            len(short), len(panel), steps, panel.ids[short[0]], panel.lengths[short[0]],
+        )  # fmt: skip
+
+
+def within_history(input_size: int, panel: Panel) -> int:
+    """The window that was asked for, the longest history where that is shorter, said so: more of it would always be empty."""
+    longest = int(panel.lengths.max(initial=1))
+    if input_size <= longest:
+        return input_size
+    log.warning("input_size=%d is more than the %d rows there are: the model reads these", input_size, longest)
+    return longest
 
 
 def warn_of_guessed_targets(table: pd.DataFrame, target_col: str | Sequence[str]) -> None:

@@ -185,6 +185,14 @@ def _read(path: Path) -> dict[str, bytes]:
         raise ModelFileError(
             "missing_file", expected="a folder or .ob file written by save", got=got, where=str(path), fix=hint
         )
+    if (path / "run.json").exists():
+        raise ModelFileError(
+            "bad_model_file",
+            expected="a folder or .ob file written by save",
+            got="the results of a backtest (run.json)",
+            where=str(path),
+            fix="name what fit wrote: backtest keeps no model",
+        )
     try:
         if path.is_dir():
             return {name: (path / name).read_bytes() for name in _FILES}

@@ -93,7 +93,7 @@ def _cell(name: str, value: float, digits: int, style: Callable[[float], str] | 
 
 def season_words(run: dict[str, Any], clock: Clock, season: Any = None) -> str:
     """What 'repeating the last season' means for this data; ``season``: of that many steps, where it is told."""
-    season = run.get("season") if season is None else season
+    season = run.get("mase_season", run.get("season")) if season is None else season
     told = {("hour", 24): "the same hour of the day before", ("day", 7): "the same day of the week before"}
     told |= {("hour", 168): "the same hour of the week before"}
     told |= {("month", 12): "the same month of the year before", ("quarter", 4): "the same quarter of the year before"}
