@@ -36,6 +36,7 @@ from openbook.forecast.running import forecasts, kept_spread, laid_out, outputs
 from openbook.forecast.setup import Asked
 from openbook.forecast.widening import widening_of
 from openbook.models.base import ModelConfig, check_choice
+from openbook.models.day_to_day import DayToDayConfig
 from openbook.models.openbook import OpenBookConfig
 from openbook.models.registry import make_config
 from openbook.training.device import pick_device
@@ -206,7 +207,9 @@ class Forecaster(FrameForecaster):
                 where="Forecaster",
                 fix="use scaling='fixed', leave differences open: what never changes has none",
             )
-        size = self.input_size if self.input_size is None else within_history(self.input_size, panel)
+        size = self.input_size
+        if size is not None and not isinstance(self.config, DayToDayConfig):  # which refuses what reaches no day
+            size = within_history(size, panel)
         asked = (self.h, self.config, self.freq, size, self.scaling, self.train.loss, self.columns.value)
         told = Asked(*asked, country=self.country, season=self.season_length)
         learner = Learner(told, self.train, self.seed, device, self._decided, self.progress)

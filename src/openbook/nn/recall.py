@@ -38,7 +38,7 @@ def recalled(own_BT: Tensor, seen_BT: Tensor, season: int) -> Tensor:
 
 def recalled_rows(own_R: Tensor, seen_R: Tensor, gaps: Gaps, season: int) -> Tensor:
     """The same of the gaps alone, [K], in series laid end to end; NaN before the first value of a series."""
-    last_K = torch.where(seen_R, torch.arange(len(own_R)), -1).cummax(0).values[gaps.row_K]
+    last_K = torch.where(seen_R, torch.arange(len(own_R), device=own_R.device), -1).cummax(0).values[gaps.row_K]
     told_K, anchor_K = last_K >= gaps.start_K, last_K.clamp(min=0)
     value_K, known_K = _seasonal(own_R, seen_R, gaps, season)
     then_K, both_K = _seasonal(own_R, seen_R, Gaps(anchor_K, gaps.start_K), season)
@@ -54,11 +54,10 @@ def _left(steps: Tensor, season: int) -> Tensor:
 
 def _seasonal(own_R: Tensor, seen_R: Tensor, rows: Gaps, season: int) -> tuple[Tensor, Tensor]:
     """The mean of the newest values known at the same place of each period before these rows, and whether there is one."""
-    K = len(rows.row_K)
-    total_K, count_K = own_R.new_zeros(K), torch.zeros(K, dtype=torch.long)
+    every_K = torch.arange(len(rows.row_K), device=own_R.device)
+    total_K, count_K = own_R.new_zeros(len(every_K)), torch.zeros_like(every_K)
     for period in periods_of(season, len(own_R)) if season > 1 else ():
-        open_J = torch.arange(K)
-        row_J = rows.row_K - period
+        open_J, row_J = every_K, rows.row_K - period
         while True:
             there_J = row_J >= rows.start_K[open_J]
             open_J, row_J = open_J[there_J], row_J[there_J]
