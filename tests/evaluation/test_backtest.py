@@ -317,7 +317,7 @@ def test_look_ups_are_kept_as_far_as_there_is_room(hourly: pd.DataFrame, monkeyp
 def test_floors_say_where_their_decisions_come_from_and_mase_what_it_is_scaled_by(result: BacktestResult) -> None:
     told = {name: {key: value["why"] for key, value in kept.items()} for name, kept in result.run["decisions"].items()}
     assert told["seasonal_naive"]["season_length"] == "chosen on the end of the training part"
-    assert told["ridge"]["penalty"] == "chosen on held-out windows of the training part"
+    assert told["ridge"]["penalty"] == "by held-out windows of the training part, where there are some"
     assert told["ridge"]["trained_on_windows"] == "found in fitting"
     assert result.run["mase_season"] == result.run["season"] == 24
 

@@ -4,16 +4,25 @@ import numpy as np
 import pytest
 import torch
 
-from openbook.nn.recall import Gaps, _recalled_all, _recalled_alone, recalled, recalled_rows
+from openbook.nn import recall
+from openbook.nn.recall import Gaps, recalled, recalled_rows
 
 
+@pytest.mark.parametrize("tries", [0, 1, 3])
 @pytest.mark.parametrize("season", [1, 5, 24, 60])
-def test_gaps_alone_are_recalled_as_all_steps_are(season: int) -> None:
+def test_rows_walked_back_and_rows_of_one_pass_are_the_same(
+    season: int, tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(season)
     seen = torch.rand(6, 100) > torch.tensor([0.0, 0.05, 0.3, 0.9, 2.0, 0.5])[:, None]
     seen[5, :60] = False
     own = torch.randn(6, 100).masked_fill(~seen, 0.0)
-    assert torch.equal(_recalled_alone(own, seen, season), _recalled_all(own, seen, season))
+    usual = recalled(own, seen, season)
+    monkeypatch.setattr(recall, "_TRIES", tries)
+    assert torch.equal(recalled(own, seen, season), usual)
+    row = torch.arange(600)  # as elsewhere than on the CPU: every step is told
+    told = recalled_rows(own.flatten(), seen.flatten(), Gaps(row, row - row % 100), season).nan_to_num(nan=0.0)
+    assert torch.equal(torch.where(seen, own, told.view(6, 100)), usual)
 
 
 def test_a_gap_is_as_its_place_was_moved_by_how_far_the_last_value_was_from_its_own() -> None:

@@ -283,7 +283,7 @@ def _why(floor: str, decision: str, *, told: bool) -> str:
         chooses = floor == "seasonal_naive" and not told
         return "chosen on the end of the training part" if chooses else "as given" if told else "the season of the data"
     chosen = floor == "ridge" and decision in ("window", "inputs", "penalty")
-    return "chosen on held-out windows of the training part" if chosen else "found in fitting"
+    return "by held-out windows of the training part, where there are some" if chosen else "found in fitting"
 
 
 def _roll_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) -> tuple[Rolled, dict[str, Any]]:

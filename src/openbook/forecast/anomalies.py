@@ -127,7 +127,7 @@ def peaks_over_threshold(scores: np.ndarray, risk: float, tail: float = _TAIL) -
     start = float(np.sort(scores)[-_PEAKS - 1]) if len(scores) > _PEAKS else float(scores.max())
     start = min(max(start, float(np.quantile(scores, _LEAST_TAIL))), float(np.quantile(scores, tail)))
     excess = np.sort(scores[scores > start]) - start
-    if len(excess) < _PEAKS or excess[-1] == excess[0]:
+    if len(scores) < _PEAKS / (1 - _LEAST_TAIL) or len(excess) < _PEAKS or excess[-1] == excess[0]:
         return float(scores.max())
     rank = (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
     mean, weighted = float(excess.mean()), float(((1 - rank) * excess).mean())

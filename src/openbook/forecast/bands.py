@@ -21,7 +21,7 @@ ROUNDING = 1e-12  # errors this much smaller than the values themselves are roun
 class StepBands:
     """Sorted absolute residuals of each horizon step, in units of the series' scale: ``sorted_residual`` [n, h], NaN last.
 
-    ``own``: the bands of series that have some of their own by name, and how much these count.
+    ``own``: the bands of series by their own residuals, by name, and how much these count where they are wider.
     """
 
     sorted_residual: np.ndarray
@@ -46,7 +46,9 @@ class StepBands:
     def half_widths(self, level: float, names: Sequence[str]) -> np.ndarray:
         """The same for windows of these series, [W, h]."""
         all_H = self.half_width(level)
-        own = {name: (1 - share) * all_H + share * one.half_width(level) for name, (share, one) in self.own.items()}
+        own = {
+            name: all_H + share * np.fmax(one.half_width(level) - all_H, 0.0) for name, (share, one) in self.own.items()
+        }
         return np.array([own.get(name, all_H) for name in names]).reshape(len(names), len(all_H))
 
 
@@ -73,7 +75,7 @@ def step_bands(residual: np.ndarray) -> StepBands:
 
 
 def own_step_bands(residual: np.ndarray, owners: Owners) -> StepBands:
-    """``step_bands``, and where series clearly differ in what these hold, bands of each by its own residuals beside them."""
+    """``step_bands``, and where series clearly differ in what these hold, those of each by its own residuals beside them."""
     bands, known = step_bands(residual), np.isfinite(residual)
     inside = (residual <= bands.half_width(_ASKED)) & known
     held = np.where(known.any(1), inside.sum(1) / np.maximum(known.sum(1), 1), np.nan)

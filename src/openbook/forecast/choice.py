@@ -186,9 +186,9 @@ def choose(
     Beside the model alone every mixture with one floor in quarters is tried. It is taken where the error falls by more than
     a hundredth. Where the model does not improve on its own skip path, that stands in its place. A series whose windows
     fill ten horizons chooses for itself where a member by itself does better there than what all series have: a mixture
-    that only looks a little better may know nothing of the next holiday. One that has never moved stays where it is.
-    Repeating the last value is the forecast where few windows judge and nothing is better by a tenth or significantly so: a
-    t-test at 5 % of the gains by stretch (after Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
+    that only looks a little better may know nothing of the next holiday. Repeating the last value is the forecast where few
+    windows judge and nothing is better by a tenth or significantly so: a t-test at 5 % of the gains by stretch (after
+    Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
     """
     grid = _grid(len(names))
     errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
@@ -209,9 +209,6 @@ def choose(
     stretch_W = stretches(panel, origins, truth_WH.shape[1])
     for series in np.unique(origins.series):
         own_W = origins.series == series
-        if last is not None and _never_moved(panel.target[panel.rows(int(series))]):
-            by_series[id_text(panel.ids[series])] = tuple(map(float, grid[last]))
-            continue
         if len(np.unique(stretch_W[own_W])) < _ENOUGH:
             continue
         own_GW = errors_GW[:, own_W]
@@ -254,12 +251,6 @@ def _grid(count: int) -> np.ndarray:
             row[0], row[floor] = 1 - share, share
             rows.append(row)
     return np.array(rows)
-
-
-def _never_moved(values: np.ndarray) -> bool:
-    """Whether all values known of a series are the same one."""
-    known = values[np.isfinite(values)]
-    return len(known) > 1 and bool((known == known[0]).all())
 
 
 def _alone(grid: np.ndarray, names: tuple[str, ...], name: str) -> int | None:

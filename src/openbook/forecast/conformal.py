@@ -12,7 +12,6 @@ from openbook.forecast.own_bands import Owners, own_shares
 
 FEW = 10  # scores: with fewer a step's own say next to nothing
 _ENOUGH = 20  # scores that a step with few borrows of its neighbours
-_ROUNDING = 1e-9  # of a window's scale
 _ASKED = 80.0  # the level by whose bands series are compared
 
 
@@ -67,15 +66,15 @@ class Calibration:
     def own_moves(self, level: float) -> dict[str, np.ndarray]:
         """How much further than all bands of ``level`` those of a series are moved out at every step [H], by name.
 
-        A calm series beside a wild one has narrower bands, by as much as its own scores are worth (``own_shares``); series that
-        do not clearly differ have the bands of all. Errors of others say nothing of one that was met to the digit each time.
+        Beside calm series the bands of all are too narrow for a wild one: it has wider ones, by as much as its own scores are
+        worth (``own_shares``). None is moved in: a few scores, or a calm while, say too little for that.
         """
         if self.owners is None or not len(self.truth_WH):
             return {}
         asked_WH, seen_WH = self.scores(_ASKED), np.isfinite(self.truth_WH)
         inside_WH = (asked_WH <= self.margins(_ASKED)) & seen_WH
         held_W = np.where(seen_WH.any(1), inside_WH.sum(1) / np.maximum(seen_WH.sum(1), 1), np.nan)
-        share_N = np.where(self._exact_N(self.owners), 1.0, own_shares(held_W, self.owners))
+        share_N = own_shares(held_W, self.owners)
         if not share_N.any():
             return {}
         outside_WH, all_H, found = self.scores(level), self.margins(level), {}
@@ -84,17 +83,10 @@ class Calibration:
             nothing_H, share = ~np.isfinite(own_WH).any(0), float(share_N[place])
             known = 1 / (share**2 / self.owners.stretches_N[place] + (1 - share) ** 2 / self.owners.stretches_N.sum())
             own_H = [_conformal_quantile(column, level, known) for column in np.where(nothing_H, all_H, own_WH).T]
-            found[self.owners.names[place]] = share * (np.array(own_H) - all_H)
+            move_H = share * np.maximum(np.array(own_H) - all_H, 0.0)
+            if move_H.any():
+                found[self.owners.names[place]] = move_H
         return found
-
-    def _exact_N(self, owners: Owners) -> np.ndarray:
-        """Whether the truths of a series were all met, but for rounding, [N]."""
-        gap_WH = np.abs(self.truth_WH - self.quantile_WHQ[..., self.quantiles.index(0.5)])
-        off_N, known_N = (
-            np.bincount(owners.series_W, what_WH.sum(1), minlength=len(owners.names))
-            for what_WH in (gap_WH > _ROUNDING, np.isfinite(gap_WH))
-        )
-        return (off_N == 0) & (known_N > 0)
 
     def _borrowed(self, outside_WH: np.ndarray, count_H: np.ndarray, step: int, level: float) -> float:
         """The margin of a step by its own scores and its neighbours', each step counting as evidence of its own."""
@@ -168,6 +160,7 @@ def check_levels(level: float | Sequence[float] | None) -> tuple[float, ...]:
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float | np.integer | np.floating)
+            or not 1 < value < 100
             or not 1 < float(level_name(float(value))) < 100
         ):
             fix = (

@@ -23,6 +23,7 @@ class Fitted:
     number, of the series that ended first, ``learned_beyond`` those of the others by name; bands follow what came after.
     ``widening``: how much wider bands are where few values were seen, by their number.
     ``lower_bound``: of series that were never seen, ``own_bounds`` of those by name for which another one holds.
+    ``still``: where series stand that have never moved, by name.
     ``spread`` [h, Q]: what distances of the quantiles from their middle are multiplied by; empty for one.
     """
 
@@ -42,3 +43,4 @@ class Fitted:
     learned_beyond: Mapping[str, int] = field(default_factory=dict)
     widening: tuple[tuple[float, ...], ...] = ()
     spread: tuple[tuple[float, ...], ...] = ()
+    still: Mapping[str, float] = field(default_factory=dict)

@@ -34,6 +34,7 @@ from openbook.forecast.recent import learned_from, margins_of, recent_of, rows_f
 from openbook.forecast.remarks import within_history
 from openbook.forecast.running import forecasts, kept_spread, laid_out, outputs
 from openbook.forecast.setup import Asked
+from openbook.forecast.still import still_at, still_series
 from openbook.forecast.widening import widening_of
 from openbook.models.base import ModelConfig, check_choice
 from openbook.models.day_to_day import DayToDayConfig
@@ -223,6 +224,7 @@ class Forecaster(FrameForecaster):
         trained = (model, config, shape, layout, windows, columns, empty, panel.freq, season)
         until, beyond = learned_from(panel)
         self.fitted_ = Fitted(*trained, lowest, own_bounds, learned_until=until, learned_beyond=beyond)
+        self.fitted_ = replace(self.fitted_, still=still_series(panel, self.h))
         unit = None if held_out is None else held_out.unit
         try:
             self._judge(panel, split, unit)
@@ -253,8 +255,8 @@ class Forecaster(FrameForecaster):
     def predict_origins(self, panel: Panel, origins: Origins, level: Sequence[float]) -> PanelForecast:
         """Median and calibrated bands of every origin, [W, h], in original units; bands follow what came since training.
 
-        A band holds those of smaller levels, and is wider where a window saw few steps. A window in which nothing was
-        observed is forecast as NaN, and its series named in a warning.
+        A band holds those of smaller levels, and is wider where a window saw few steps; what never moved stays. Windows
+        in which nothing was observed are forecast as NaN, and their series named in a warning.
         """
         fitted, points, place = self.fitted(), [], 0
         bands: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {
@@ -275,9 +277,10 @@ class Forecaster(FrameForecaster):
                 low, high = np.minimum(low, own[0] - more_B1), np.maximum(high, own[1] + more_B1)
                 parts.append((low * scale_B1 + location_B1, high * scale_B1 + location_B1))
         least_W1, blind_W = limits_of(self.fitted(), panel, origins)
+        still_W1 = still_at(fitted.still, panel, origins)
 
         def joined(parts: list[np.ndarray]) -> np.ndarray:
-            whole = np.maximum(np.concatenate(parts), least_W1)
+            whole = np.where(np.isnan(still_W1), np.maximum(np.concatenate(parts), least_W1), still_W1)
             whole[blind_W] = np.nan
             return whole
 
@@ -304,10 +307,13 @@ class Forecaster(FrameForecaster):
         known = [part for part in parts if part is not None]
         if not known:
             return found
-        whole = [np.concatenate(part) for part in zip(*known, strict=True)]
-        for part in whole:
+        whole = Parts(*[np.concatenate(part) for part in zip(*known, strict=True)])
+        still_W1 = still_at(fitted.still, panel, origins)
+        for name, part in whole._asdict().items():
+            stands = ~np.isnan(still_W1[:, 0])
+            part[stands] = still_W1[stands] if name == "repeated" else 0.0
             part[blind_W] = np.nan  # as the forecast is
-        return replace(found, parts=Parts(*whole))
+        return replace(found, parts=whole)
 
     def explain(self, df: Any = None, *, futr_df: Any = None) -> Explanation:
         """Where the forecasts looked: the same arguments as ``predict``.

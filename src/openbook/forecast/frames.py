@@ -286,7 +286,8 @@ class FrameForecaster(ABC):
         if error.code not in ("missing_columns", "no_target_column"):
             return error
         targets = (self.columns.target,) if isinstance(self.columns.target, str) else self.columns.target
-        names = (self.columns.time, *targets, *self.inputs.futr, *self.inputs.hist, *self.inputs.stat)
+        own = () if self.columns.id == ID and len(self.history_ or ()) < 2 else (self.columns.id,)
+        names = (*own, self.columns.time, *targets, *self.inputs.futr, *self.inputs.hist, *self.inputs.stat)
         fix = f"give it the columns of the table that was learned from: {', '.join(map(repr, names))}"
         return DataError(error.code, expected=error.expected, got=error.got, where=error.where, fix=fix)
 

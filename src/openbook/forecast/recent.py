@@ -164,7 +164,7 @@ def recent_of(fitted: Fitted, panel: Panel, origins: Origins, resident: Resident
 
 def margins_of(fitted: Fitted, panel: Panel, origins: Origins, level: float, recent: Recent | None) -> np.ndarray:
     """How far the band of ``level`` is moved out at every origin, [W, H]: by what all series showed, lately most where there is
-    something since training, and by what a series showed of its own."""
+    something since training, and at least by what validation showed of a series that is wilder than others."""
     shape = (len(origins.end), fitted.shape.h)
     all_WH = (
         np.broadcast_to(fitted.calibration.margins(level), shape)
@@ -175,8 +175,9 @@ def margins_of(fitted: Fitted, panel: Panel, origins: Origins, level: float, rec
     if not moves:
         return all_WH
     asked, place_W = np.unique(origins.series, return_inverse=True)
-    own_NH = np.stack([moves.get(id_text(panel.ids[number]), np.zeros(fitted.shape.h)) for number in asked])
-    return all_WH + own_NH[place_W]
+    nobody, calibrated_H = np.full(fitted.shape.h, -np.inf), fitted.calibration.margins(level)
+    own_NH = np.stack([calibrated_H + moves.get(id_text(panel.ids[number]), nobody) for number in asked])
+    return np.maximum(all_WH, own_NH[place_W])
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Layout:
 
 
 class Rows(NamedTuple):
-    """Inputs ``x`` [W, D] and targets ``y`` [W, h] in units of ``scale`` [W] above the ``last`` [W] observed value."""
+    """Inputs ``x`` [W, D] and targets ``y`` [W, h] in units of ``scale`` [W] above the ``last`` [W] value, or its stand-in."""
 
     x: np.ndarray
     y: np.ndarray

@@ -144,6 +144,7 @@ def _files(forecaster: Forecaster) -> dict[str, bytes]:
         "learned_beyond": dict(fitted.learned_beyond),
         "widening": fitted.widening,
         "spread": fitted.spread,
+        "still": dict(fitted.still),
         "history": {
             "ids": [_id_value(name) for name in history.ids],
             "id_kinds": [type(_id_value(name)).__name__ for name in history.ids],
@@ -280,6 +281,7 @@ def _rebuild(
         config.get("learned_beyond", {}),
         saved_widening(config.get("widening", ()), windows.scale_steps or windows.input_size),
         tuple(map(tuple, config.get("spread", ()))),
+        config.get("still", {}),
     )
     return forecaster
 
@@ -288,6 +290,12 @@ def _calibration(config: dict[str, Any], arrays: dict[str, np.ndarray], quantile
     names = tuple(config.get("calibrated_on", ()))
     owners = Owners(names, arrays["calibration.series"], arrays["calibration.stretch"]) if names else None
     told = arrays["calibration.quantile"], arrays["calibration.truth"]
+    if owners is not None and (
+        len(owners.series_W) != len(told[1])
+        or len(owners.stretch_W) != len(told[1])
+        or not ((owners.series_W >= 0) & (owners.series_W < len(names))).all()
+    ):
+        raise ValueError("windows of series that are not there")
     return Calibration(quantiles, *told, config["independent"], owners)
 
 

@@ -211,7 +211,7 @@ def _against(result: Duel, rival: str) -> str:
     if abs(result.gain) < _LEVEL:
         return f", level with {name}"
     size = percent(abs(result.gain), 0 if abs(result.gain) >= 0.1 else 1)
-    if size == "100%" and result.gain < 1:
+    if size == "100%" and 0 < result.gain < 1:
         size = "more than 99%"
     if result.gain < 0:
         return f", {size} more than {name}, yet ahead once every series counts the same"
