@@ -34,12 +34,14 @@ def test_credibility_is_the_ratio_of_what_varies_within_series_and_between_them(
     between = 5 * (held[:5].mean() - held.mean()) ** 2 + 3 * (held[5:].mean() - held.mean()) ** 2
     assert between / within < 1 + 4 * np.sqrt(2 + 2 / 6)  # as it may be by chance with two series
     assert not own_shares(held, told).any()
-    held = np.array([0.4, 0.45, 0.5, 0.55, 0.6, 1.0, 0.9, 1.0])
-    within = (held[:5].var() * 5 + held[5:].var() * 3) / 6
-    between = 5 * (held[:5].mean() - held.mean()) ** 2 + 3 * (held[5:].mean() - held.mean()) ** 2
-    usual = 8 - (25 + 9) / 8
-    strength = max(1.0, within * usual / (between - within))
-    np.testing.assert_allclose(own_shares(held, told), np.array([5, 3]) / (np.array([5, 3]) + strength))
+    held, told = np.array([0.4, 0.45, 0.5, 0.55, 0.45, 1.0, 0.9, 1.0, 0.95]), owners(5, 4)
+    within = (held[:5].var() * 5 + held[5:].var() * 4) / 7
+    between = 5 * (held[:5].mean() - held.mean()) ** 2 + 4 * (held[5:].mean() - held.mean()) ** 2
+    strength = max(1.0, within * (9 - (25 + 16) / 9) / (between - within))
+    np.testing.assert_allclose(own_shares(held, told), np.array([5, 4]) / (np.array([5, 4]) + strength))
+    calm = own_shares(np.append(held, [0.1, 0.1, 0.1]), owners(5, 4, 3))
+    assert calm[0] > 0
+    assert calm[2] == 0  # three stretches
 
 
 def test_windows_of_one_stretch_are_one_observation() -> None:
@@ -85,17 +87,19 @@ def test_alike_series_are_not_moved() -> None:
     assert calibrated(1.0, 1.0).own_moves(80) == {}
 
 
-def test_no_band_is_moved_in_and_few_scores_widen_it_no_further_than_they_lie() -> None:
+def test_no_band_is_moved_in_and_few_stretches_say_nothing() -> None:
     """With two or three stretches of a series its own 95 % quantile is a maximum of two: it had narrowed what all say."""
     rng, series, h = np.random.default_rng(0), 60, 7
-    spread = np.repeat(np.where(np.arange(series) < 30, 0.01, 1.0), 2)
-    truth = rng.normal(0, spread[:, None], (2 * series, h))
-    band = np.broadcast_to([-1.0, 0.0, 1.0], (2 * series, h, 3)).copy()
-    told = Calibration((0.1, 0.5, 0.9), band, truth, independent=2 * series, owners=owners(*[2] * series))
-    for level in (80.0, 95.0, 99.0):
-        moves = told.own_moves(level)
-        assert all((move >= 0).all() for move in moves.values())
-    assert told.own_moves(80.0)
+    for n, moved in ((2, False), (3, False), (4, True), (8, True)):
+        spread = np.repeat(np.where(np.arange(series) < 30, 0.01, 1.0), n)
+        truth = rng.normal(0, spread[:, None], (n * series, h))
+        band = np.broadcast_to([-1.0, 0.0, 1.0], (n * series, h, 3)).copy()
+        told = Calibration((0.1, 0.5, 0.9), band, truth, independent=n * series, owners=owners(*[n] * series))
+        for level in (80.0, 95.0, 99.0):
+            moves = told.own_moves(level)
+            assert all(move > 0 for move in moves.values())
+            assert not {f"s{k}" for k in range(30)} & set(moves)
+        assert bool(told.own_moves(80.0)) == moved
 
 
 def test_what_is_seen_of_calm_series_alone_is_theirs() -> None:

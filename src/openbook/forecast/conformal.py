@@ -63,8 +63,8 @@ class Calibration:
             ]
         )
 
-    def own_moves(self, level: float) -> dict[str, np.ndarray]:
-        """How much further than all bands of ``level`` those of a series are moved out at every step [H], by name.
+    def own_moves(self, level: float) -> dict[str, float]:
+        """How much further than all bands of ``level`` those of a series are moved out at every step, by name.
 
         Beside calm series the bands of all are too narrow for a wild one: it has wider ones, by as much as its own scores are
         worth (``own_shares``). None is moved in: a few scores, or a calm while, say too little for that.
@@ -77,15 +77,13 @@ class Calibration:
         share_N = own_shares(held_W, self.owners)
         if not share_N.any():
             return {}
-        outside_WH, all_H, found = self.scores(level), self.margins(level), {}
+        beyond_WH, found = self.scores(level) - self.margins(level), {}
         for place in np.flatnonzero(share_N):
-            own_WH = outside_WH[self.owners.series_W == place]
-            nothing_H, share = ~np.isfinite(own_WH).any(0), float(share_N[place])
+            own_WH, share = beyond_WH[self.owners.series_W == place], float(share_N[place])
             known = 1 / (share**2 / self.owners.stretches_N[place] + (1 - share) ** 2 / self.owners.stretches_N.sum())
-            own_H = [_conformal_quantile(column, level, known) for column in np.where(nothing_H, all_H, own_WH).T]
-            move_H = share * np.maximum(np.array(own_H) - all_H, 0.0)
-            if move_H.any():
-                found[self.owners.names[place]] = move_H
+            further = share * _conformal_quantile(own_WH.ravel(), level, known)
+            if further > 0:
+                found[self.owners.names[place]] = further
         return found
 
     def _borrowed(self, outside_WH: np.ndarray, count_H: np.ndarray, step: int, level: float) -> float:

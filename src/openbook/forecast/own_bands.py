@@ -11,6 +11,7 @@ from openbook.data.panel import Panel
 from openbook.forecast.origins import Origins, stretches
 
 _LEAST = 1.0  # stretches that all series count for beside a series' own, however much they differ
+_ENOUGH = 4  # stretches before a series' own count at all: of two or three 80 % are the larger one
 _CLEARLY = 4.0  # standard deviations that differences between series have to lie above what chance makes of none
 
 
@@ -47,8 +48,8 @@ def own_shares(held_W: np.ndarray, owners: Owners) -> np.ndarray:
 
     ``held_W``: the share of each window's truths that the bands of all series hold (NaN: nothing known). Stretches of a horizon
     are the observations. What they vary within series and between them says how much a series' own are worth: n of them count
-    n / (n + K), with K the ratio of the two variances (Bühlmann 1967, Experience rating and credibility). That series vary
-    more than chance lets them is asked of the F ratio first.
+    n / (n + K), with K the ratio of the two variances (Bühlmann 1967, Experience rating and credibility); fewer than four count
+    nothing. That series vary more than chance lets them is asked of the F ratio first.
 
     >>> owners = Owners(("calm", "wild"), np.repeat([0, 1], 6), np.arange(12))
     >>> own_shares(np.tile([0.7, 0.9], 6), owners), own_shares(np.repeat([1.0, 0.5], 6), owners)
@@ -73,4 +74,4 @@ def own_shares(held_W: np.ndarray, owners: Owners) -> np.ndarray:
         return nothing
     usual = (total - float((count_N**2).sum()) / total) / (groups - 1)
     strength = max(_LEAST, within * usual / (between - within))
-    return count_N / (count_N + strength)
+    return np.where(count_N >= _ENOUGH, count_N / (count_N + strength), 0.0)

@@ -175,9 +175,8 @@ def margins_of(fitted: Fitted, panel: Panel, origins: Origins, level: float, rec
     if not moves:
         return all_WH
     asked, place_W = np.unique(origins.series, return_inverse=True)
-    nobody, calibrated_H = np.full(fitted.shape.h, -np.inf), fitted.calibration.margins(level)
-    own_NH = np.stack([calibrated_H + moves.get(id_text(panel.ids[number]), nobody) for number in asked])
-    return np.maximum(all_WH, own_NH[place_W])
+    own_N = np.array([moves.get(id_text(panel.ids[number]), -np.inf) for number in asked])
+    return np.maximum(all_WH, fitted.calibration.margins(level) + own_N[place_W, None])
 
 
 @dataclass(frozen=True)
