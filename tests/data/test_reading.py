@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,14 @@ def test_ragged_rows_name_line_and_fields(tmp_path: Path, text: str, line: int, 
 )
 def test_unusable_files(tmp_path: Path, data: bytes, name: str, code: str) -> None:
     assert _refusal(_file(tmp_path, data, name)).code == code
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_to_be_written_to_a_file_first(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    error = _refusal(tmp_path / "pipe")
+    assert (error.code, error.got) == ("unknown_format", "a pipe")
+    assert "write what comes through the pipe to a file" in error.fix
 
 
 def test_missing_files_suggest_a_neighbour(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import load_file, save_file
 
 import openbook as ob
 from openbook.data import holidays
@@ -135,6 +136,18 @@ def test_what_no_save_has_written_is_a_broken_file(
     manifest["sha256"]["config.json"] = hashlib.sha256((path / "config.json").read_bytes()).hexdigest()
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelFileError):
+        ob.load(path)
+
+
+def test_windows_of_series_that_are_not_there_are_a_broken_file(fitted: ob.Forecaster, tmp_path: Path) -> None:
+    path = fitted.save(tmp_path / "m")
+    tensors = load_file(path / "weights.safetensors")
+    tensors["calibration.series"] = tensors["calibration.series"] + 50
+    save_file(tensors, path / "weights.safetensors")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["sha256"]["weights.safetensors"] = hashlib.sha256((path / "weights.safetensors").read_bytes()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelFileError, match="series that are not there"):
         ob.load(path)
 
 

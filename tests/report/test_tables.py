@@ -210,3 +210,8 @@ def test_odd_run_facts_become_words() -> None:
     assert problem_lists(run) == {"failed": [{"model": "x", "why": ""}], "warnings": [], "notes": ["a 1"]}
     assert fact_rows(run) == [("machine", "cores 2, gpu ")]
     assert fact_rows({"data": [], "arguments": None}) == []
+
+
+def test_mase_of_a_training_part_shorter_than_a_season_compares_with_the_value_before() -> None:
+    assert season_words({"season": 24, "mase_season": 1}, Clock("hour")) == "the value just before"
+    assert season_words({"season": 24, "mase_season": 24}, Clock("hour")) == "the same hour of the day before"

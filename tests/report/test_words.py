@@ -45,6 +45,12 @@ def test_a_floor_that_wins_is_named_first(tmp_path: Path) -> None:
     assert any("the network has not shown to be better" in line for line in verdict(test))
 
 
+def test_hardly_any_error_is_not_none(tmp_path: Path) -> None:
+    test = backtest(tmp_path, {"ridge": (0.0001, 0.002), "openbook": (1.0, 12.0)}, ["ridge"])
+    assert "more than 99% less than the best network, openbook" in headline(test, HOUR)
+    assert "100%" not in headline(test, HOUR)
+
+
 def test_ranking_by_mase_against_mae_is_said(tmp_path: Path) -> None:
     test = backtest(tmp_path, {"openbook": (0.8, 16.5), "ridge": (1.0, 15.0)}, ["ridge"])
     assert "10% more than the best simple method, ridge, yet ahead once every series counts" in headline(test, HOUR)

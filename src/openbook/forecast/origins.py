@@ -207,7 +207,7 @@ def check_all_start(panel: Panel, origins: Origins, h: int) -> None:
         raise DataError(
             "too_short",
             expected=f"more than {h} rows in every series, so that its last {h} can be explained",
-            got=f"{int(panel.lengths[absent[0]])} rows",
+            got=f"{int(panel.lengths[absent[0]])} rows from its first value on",
             where=f"series {panel.ids[absent[0]]!r}, {len(absent)} in all",
             fix="pass futr_df to explain the steps ahead, or leave these series out",
         )
