@@ -137,7 +137,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "peer": "`openbook`은 {seconds}초 만에 {mae} °C, 상대는 {best} °C이고 둘 중 빠른 쪽은 {least}초",
         "near": "; 한계와의 차이가 표준 편차의 두 배 이내",
         "alone": "; 시드 하나",
-        "lost": "**패배:** {case}: {floor}({metric} {best})이(가) {model}({values})보다 정확했습니다.",
+        "lost": "**패배:** {case}: {model}({values})보다 {floor}({metric} {best})의 오차가 더 작았습니다.",
         "failed": "**패배:** {case}: {model}이(가) 예측을 내지 못했습니다.",
         "slower": "**패배:** etth1: {peer}의 최종 검증 성적에 이르기까지 luong이 더 오래 걸립니다(학습 시간 대비: {measured}).",
         "legend": "값은 MASE(학습 구간에서 지난 계절 값, 시간별 자료라면 하루 전 값을 되풀이했을 때의 오차를 1로 둔 평균 오차)이며 낮을수록 좋습니다. 여러 시드의 평균이고, 시드가 둘 이상이면 ± 표준편차를 함께 적습니다. "
