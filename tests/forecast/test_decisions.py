@@ -90,3 +90,17 @@ def test_darnn_decides_for_shorter_windows() -> None:
     frame["y"] += np.arange(len(frame)) % 24
     model = ob.Forecaster(6, model="darnn", train=ob.TrainConfig(max_steps=1)).fit(frame)
     assert model.decisions["input_size"].value == 96
+
+
+def test_what_is_held_out_and_counted_is_told_as_it_is() -> None:
+    rng = np.random.default_rng(0)
+    rows = {"long": 400, "late": 400, "short": 30}
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": range(400 - count, 400), "y": rng.normal(10, 1, count)})
+        for name, count in rows.items()
+    ]
+    train = ob.TrainConfig(max_steps=4, val_every=2, batch_size=8, loss="lag_mase", gap=7)
+    for config in (ob.OpenBookConfig(window=24, n_models=1, book=0), ob.LuongConfig(hidden_size=4)):
+        model = ob.Forecaster(14, model=config, freq=1, season_length=7, train=train).fit(pd.concat(parts))
+        assert model.decisions["loss"].why == "in each window's difference from the steps a gap before"
+        assert model.decisions["validation_size"].why.startswith("last steps of 2 of 3 series, ")

@@ -356,7 +356,9 @@ class Forecaster(FrameForecaster):
 
     def _report_split(self, split: Split) -> None:
         counts = f"{len(split.validation.end_W)} windows; {len(split.train.end_W)} train"
-        why = f"last steps of every series, {counts}"
+        tested, learned = (len(np.unique(part.series_W)) for part in (split.validation, split.train))
+        some = f"{tested} of {max(tested, learned)}" if tested < learned else "every"
+        why = f"last steps of {some} series, {counts}"
         if split.series_held_out:
             why = f"{split.series_held_out} whole series, as all are too short to give their end away, {counts}"
         elif not split.validation:

@@ -69,7 +69,7 @@ def learn(panel: Panel, learner: Learner) -> Learnt:
     check_windows(panel, split, made.windows)
     model = build_model(made.config, made.shape, seed).to(learner.device)
     between = ", halfway to each window's own spread" if _halfway(made, train.loss) else ""
-    learner.decided("loss", Decision(train.loss, f"in {_units_of(train.loss)} of each series{between}"))
+    learner.decided("loss", Decision(train.loss, f"in {_units_of(train.loss)}{between}"))
     resident = laid_out(panel, made, split, train.loss, learner.device)
     history = train_model(
         model, resident, split, made.windows, shape=made.shape, config=train, seed=seed, progress=learner.progress
@@ -90,8 +90,11 @@ def _halfway(made: Setup, loss: Loss) -> bool:
 
 def _units_of(loss: Loss) -> str:
     """What a loss counts the errors of a series in, in words."""
-    names = {"mse": "standard deviations", "lag_mase": "differences from the steps a gap before,"}
-    return names.get(loss, "seasonal naive errors")
+    names = {
+        "mse": "standard deviations of each series",
+        "lag_mase": "each window's difference from the steps a gap before",
+    }
+    return names.get(loss, "seasonal naive errors of each series")
 
 
 def _window_of(config: OpenBookConfig, asked: Asked) -> int | None:
@@ -138,10 +141,12 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
     )
     check_windows(panel, split, first.windows)
     unit = series_unit(panel, split, made.season, train.loss)
-    decided(
-        "loss", Decision(train.loss, f"in {_units_of(train.loss)} of each series, relative to the skip path's error")
-    )
-    measure = unit * floor_error(first.solved, train.loss)
+    by_window = (
+        train.loss == "lag_mase"
+    )  # where every window has a unit of its own, that of its series stands in for none
+    relative = "" if by_window else ", relative to the skip path's error"
+    decided("loss", Decision(train.loss, f"in {_units_of(train.loss)}{relative}"))
+    measure = unit if by_window else unit * floor_error(first.solved, train.loss)
     resident = make_resident(panel, made.layout, made.columns, learner.device, measure)
     alike = search.usual(train, first.windows.input_size, len(split.train.end_W))
     bench = search.Bench(resident, made.shape, first, split, alike, learner.device, unit, learner.progress)
