@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+import openbook as ob
 from openbook.data.panel import Panel, make_panel
 from openbook.forecast.choice import Choice
 from openbook.forecast.origins import Origins
-from openbook.forecast.seasons import repeat_season, season_candidates
+from openbook.forecast.seasons import recall_season, repeat_season, season_candidates
 
 
 def panel_of(y: list[float], other: list[float] | None = None) -> Panel:
@@ -52,3 +53,22 @@ def test_a_value_is_carried_over_gaps_as_far_as_was_asked() -> None:
     assert repeat_season(panel, at, 2, 2, most=4).tolist() == [[1.0, 8.0]]
     assert repeat_season(panel, at, 2, 2, most=3).tolist() == [[8.0, 8.0]]
     assert Choice(("model", "repeat 1", "repeat 2"), (0.5, 0.0, 0.5)).reach == 8  # as much history as is read
+
+
+def test_gaps_of_wandering_levels_are_recalled_by_the_last_value_and_of_days_by_the_days_before() -> None:
+    rng, t = np.random.default_rng(0), np.arange(400)
+    kinds = {"walk": 100 + rng.normal(size=400).cumsum(), "week": 100 + 10 * (t % 7 < 5) + rng.normal(size=400)}
+    for kind, recall in (("walk", 1), ("week", 7)):
+        y = kinds[kind]
+        y[390:396] = np.nan
+        table = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2022-01-01", periods=400), "y": y})
+        assert recall_season(make_panel(table), 7) == recall
+        model = ob.Forecaster(
+            4, model=ob.OpenBookConfig(window=28, n_models=1, book=0), train=ob.TrainConfig(max_steps=2, val_every=2)
+        ).fit(table)
+        fitted = model.fitted()
+        assert (fitted.shape.season, fitted.shape.recall) == (7, recall)
+        assert fitted.model.skip_shape.season == recall
+        floor = ob.Floor("ridge", 4).fit(table)
+        assert floor.inner._layout.season == recall
+    assert recall_season(make_panel(table), 1) == 1

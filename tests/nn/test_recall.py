@@ -25,21 +25,17 @@ def test_rows_walked_back_and_rows_of_one_pass_are_the_same(
     assert torch.equal(torch.where(seen, own, told.view(6, 100)), usual)
 
 
-def test_a_gap_is_as_its_place_was_moved_by_how_far_the_last_value_was_from_its_own() -> None:
-    """Days of eight steps: the mean of a day and of seven days before, and half of the distance after each two steps."""
-    y = torch.arange(100.0).square()[None]
-    seen = torch.ones(1, 100, dtype=torch.bool)
-    assert recalled(y, seen, 8) is y
-    seen[0, [80, 82, 83, 91]] = False
-    found = recalled(y.masked_fill(~seen, 0.0), seen, 8)[0]
-    half = 0.5**0.5
-    before = {t: ((t - 8) ** 2 + (t - 56) ** 2) / 2 for t in (79, 80, 81, 82, 83)}
-    assert found[80].item() == pytest.approx(before[80] + (79**2 - before[79]) * half)
-    assert found[82].item() == pytest.approx(before[82] + (81**2 - before[81]) * half)
-    assert found[83].item() == pytest.approx(before[83] + (81**2 - before[81]) / 2)
-    # At the places of 90 and 91 the day before has nothing either: two days before.
-    assert found[91].item() == pytest.approx((75**2 + 35**2) / 2 + (90**2 - (74**2 + 34**2) / 2) * half)
-    assert torch.equal(found[seen[0]], y[seen])
+def test_a_gap_is_as_its_place_was_in_the_last_season_and_seven_seasons_ago() -> None:
+    """Days of two steps: a gap is filled with the mean of the day before and of seven days before, where both are known."""
+    y = torch.arange(1.0, 21.0)[None].repeat(2, 1)
+    seen = torch.ones(2, 20, dtype=torch.bool)
+    seen[0, [15, 17]], seen[1, :17] = False, False
+    assert recalled(y, torch.ones_like(seen), 2) is y
+    found = recalled(y.masked_fill(~seen, 0.0), seen, 2)
+    assert found[0, 15].item() == (14 + 2) / 2
+    assert found[0, 17].item() == (14 + 4) / 2  # the day before is a gap as well: two days before
+    assert torch.equal(found[0][seen[0]], y[0][seen[0]])
+    assert (found[1, :17] == 0).all()
 
 
 def test_of_what_has_no_season_the_last_value_is_carried_on() -> None:

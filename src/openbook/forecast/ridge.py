@@ -27,6 +27,7 @@ from openbook.forecast.ridge_features import (
     prepare,
     usual_change,
 )
+from openbook.forecast.seasons import recall_season
 
 _MAX_WINDOW = 720
 _MAX_WINDOWS_TRAINED = 60_000
@@ -83,9 +84,9 @@ class Ridge:
     Windows are divided by the size of the series' changes, so that one map serves all series and forecasts follow any
     shift or scale of the target. Window, penalty and the use of inputs are chosen on a fifth of the training part
     held out, then all of it is used; ``decisions`` holds what was chosen. Bands are split-conformal from the validation
-    residuals. Own values that are missing are recalled from the days before, inputs carried forward; windows with missing
-    targets are left out (where hardly any window is complete, gaps in them are bridged by straight lines). Raises
-    ``DataError`` where no series has h + 1 rows.
+    residuals. Own values that are missing are recalled from the days before (where levels wander, the last one), inputs carried
+    forward; windows with missing targets are left out (where hardly any is complete, their gaps are bridged by straight lines).
+    Raises ``DataError`` where no series has h + 1 rows.
     """
 
     name: str
@@ -109,7 +110,7 @@ class Ridge:
         """Choose on the end of the training part, then solve on all of it."""
         season = self.season_length or season_length(panel.freq)
         windows = [self.window] if self.window else candidate_windows(panel, self.h, season)
-        layout = make_layout(panel, self.h, max(windows), season)
+        layout = make_layout(panel, self.h, max(windows), recall_season(panel, season))
         prepared = prepare(panel, layout)
         split = split_origins(panel, self.h, layout.window, season)
         whole = Origins(np.arange(len(panel)), panel.offsets[1:])

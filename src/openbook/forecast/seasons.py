@@ -9,6 +9,7 @@ from openbook.data.panel import Panel
 from openbook.forecast.origins import Origins
 
 _NEAR = 8  # rows in which a last value is sought before all rows are
+_ASKED = 100_000  # rows that tell what is nearer
 
 
 def season_candidates(freq: Freq) -> list[int]:
@@ -21,6 +22,30 @@ def season_candidates(freq: Freq) -> list[int]:
     if seconds is not None and round(season * seconds) == 86_400 and season > 1:
         return [season, 7 * season]
     return [season]
+
+
+def recall_season(panel: Panel, season: int) -> int:
+    """The season by which missing values of these series are recalled: 1, for the last value, where half a season later that is
+    nearer more often than the mean of the last season and of seven seasons ago, as of wandering levels.
+
+    >>> from openbook.data.panel import make_panel
+    >>> import pandas as pd
+    >>> day = pd.DataFrame({"unique_id": "a", "ds": range(40), "y": [1.0, 2.0, 9.0, 8.0] * 10})
+    >>> recall_season(make_panel(day), 4), recall_season(make_panel(day.assign(y=day["ds"] / 1.0)), 4)
+    (4, 1)
+    """
+    if season == 1:
+        return 1
+    row_K = np.unique(np.linspace(0, len(panel.target) - 1, _ASKED).astype(np.int64))
+    start_K = panel.offsets[np.searchsorted(panel.offsets, row_K, side="right") - 1]
+
+    def before(lag: int) -> np.ndarray:
+        return np.where(row_K - lag >= start_K, panel.target[np.maximum(row_K - lag, 0)], np.nan)
+
+    day_K, week_K = before(season), before(7 * season)
+    season_K = np.where(np.isfinite(week_K), (day_K + week_K) / 2, day_K)
+    off_K, last_K = (np.abs(panel.target[row_K] - told_K) for told_K in (season_K, before(max(1, season // 2))))
+    return 1 if (last_K < off_K).sum() > (last_K > off_K).sum() else season
 
 
 def repeat_season(panel: Panel, origins: Origins, h: int, season_length: int, *, most: int | None = None) -> np.ndarray:

@@ -23,6 +23,7 @@ from openbook.forecast.decisions import (
 )
 from openbook.forecast.origins import Origins
 from openbook.forecast.remarks import warn_of_constants
+from openbook.forecast.seasons import recall_season
 from openbook.models.base import ModelConfig, ModelShape, whole_seasons
 from openbook.models.day_to_day import DayToDayConfig
 from openbook.models.openbook import OpenBookConfig
@@ -97,6 +98,7 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         n_known=len(layout.futr),
         n_static=len(layout.stat),
         season=season,
+        recall=recall_season(panel, season),
         **_year(calendar),
     )
     windows = leaning(WindowShape(input_size, asked.h, scaling, unit, newest, least), panel, season)

@@ -383,7 +383,7 @@ def tables_of(
         n_variables=n_variables,
         n_known=n_known,
         n_fixed=n_static + n_calendar,
-        season=shape.season,
+        season=shape.recall or shape.season,
     )
     learnt = tabulate(resident, split.train, windows, skip, unit, most)
     judged = tabulate(resident, split.validation, windows, skip, unit, _FEW) if split.validation else None

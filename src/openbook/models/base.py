@@ -40,7 +40,8 @@ class ModelShape:
 
     ``n_known``: how many of the variables, the last ones, are known ahead; ``n_static``: how many of these, the last ones,
     never change within a series. ``season``: steps of one season. ``n_own``: series with a linear map of their own. ``n_year``:
-    how many calendar columns, from ``year_at`` on, tell the day of the year.
+    how many calendar columns, from ``year_at`` on, tell the day of the year. ``recall``: the season by which missing values are
+    recalled, 1 for the last value; 0 for ``season``.
     """
 
     n_variables: int
@@ -56,6 +57,7 @@ class ModelShape:
     n_own: int = 0
     year_at: int = 0
     n_year: int = 0
+    recall: int = 0
 
     @property
     def year(self) -> YearPlaces:

@@ -202,7 +202,7 @@ class OpenBookNet(nn.Module):
             n_variables=n_variables,
             n_known=n_known,
             n_fixed=n_static + n_calendar,
-            season=shape.season,
+            season=shape.recall or shape.season,
         )
         self.window = config.window
         self.skip = LinearSkip(self.skip_shape, shape.n_own) if config.skip else None

@@ -22,14 +22,13 @@ class Gaps(NamedTuple):
 def recalled(own_BT: Tensor, seen_BT: Tensor, season: int) -> Tensor:
     """Values with their gaps filled from what came before; 0 before the first one.
 
-    A step is as its place was in the last season and seven seasons ago (the mean of both), moved by how far the last value
-    known was from the same of its own place: half of that is left after a quarter of a season. Where no season is known, and of
-    what has none, as the last value was. A map that was learned from whole windows takes a 0 for a value: after a day without
-    any its forecast would be of a day spent at the window's location.
+    A step is as its place was in the last season and seven seasons ago (the mean of both); where no season is known, and of
+    what has none (1), as the last value was. A map that was learned from whole windows takes a 0 for a value: after a day
+    without any its forecast would be of a day spent at the window's location.
 
-    >>> y = torch.tensor([[1.0, 5.0, 2.0, 0.0, 0.0]])
-    >>> recalled(y, torch.tensor([[True, True, True, False, False]]), 2)[0, 4].item()
-    2.5
+    >>> y = torch.tensor([[1.0, 5.0, 0.0, 0.0, 2.0]])
+    >>> recalled(y, torch.tensor([[True, True, False, False, True]]), 2).tolist()
+    [[1.0, 5.0, 1.0, 5.0, 2.0]]
     """
     T, every = own_BT.shape[1], own_BT.device.type != "cpu"
     if not every and bool(seen_BT.all()):
@@ -48,15 +47,7 @@ def recalled_rows(own_R: Tensor, seen_R: Tensor, gaps: Gaps, season: int) -> Ten
     last_K = _newest(seen_R, gaps, 1)
     told_K, anchor_K = last_K >= 0, last_K.clamp(min=0)
     value_K, known_K = _seasonal(own_R, seen_R, gaps, season)
-    then_K, both_K = _seasonal(own_R, seen_R, Gaps(anchor_K, gaps.start_K), season)
-    apart_K = torch.where(both_K, own_R[anchor_K] - then_K, 0.0) * _left(gaps.row_K - anchor_K, season)
-    found_K = torch.where(known_K, value_K + apart_K, own_R[anchor_K])
-    return torch.where(told_K, found_K, torch.nan)
-
-
-def _left(steps: Tensor, season: int) -> Tensor:
-    """What is left after so many steps of how far a value was from its season's."""
-    return torch.exp2(steps * (-4.0 / max(season, 8)))
+    return torch.where(told_K, torch.where(known_K, value_K, own_R[anchor_K]), torch.nan)
 
 
 def _seasonal(own_R: Tensor, seen_R: Tensor, rows: Gaps, season: int) -> tuple[Tensor, Tensor]:
