@@ -76,13 +76,14 @@ def test_a_row_of_the_table_is_what_the_skip_path_reads_of_the_window(
     np.testing.assert_array_equal(table.series_W, chosen.series_W)
 
 
-def test_maps_are_learned_from_gaps_that_are_recalled_as_the_model_recalls_them() -> None:
+@pytest.mark.parametrize("recall", [0, 1])
+def test_maps_are_learned_from_gaps_that_are_recalled_as_the_model_recalls_them(recall: int) -> None:
     rng, season = np.random.default_rng(2), 12
     y = np.where(rng.random(300) < 0.1, np.nan, rng.normal(5, 2, 300))
     panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(300), "y": y}))
     resident = make_resident(panel, Layout("y"), fit_columns(np.empty((300, 0))))
     windows, train = WindowShape(48, 6), TrainConfig(validation_size=24)
-    shape = ModelShape(n_variables=1, n_encoder=2, n_decoder=1, input_size=48, h=6, season=season)
+    shape = ModelShape(n_variables=1, n_encoder=2, n_decoder=1, input_size=48, h=6, season=season, recall=recall)
     learnt, _ = tables_of(panel, resident, shape, windows, train, np.ones(1), 1000)
     index = split_windows(panel, windows, validation_size=24, season=season).train
     batch = gather(resident, torch.from_numpy(index.series_W), torch.from_numpy(index.end_W), windows)
