@@ -179,6 +179,9 @@ def test_fewer_rows_than_the_model_reads_are_told(caplog: pytest.LogCaptureFixtu
         assert len(caplog.messages) == told
     assert "1 of 1 series come with fewer rows than the 48 that the model reads, series a first, with 47" in caplog.text
     caplog.clear()
+    model.predict(table().assign(y=table()["y"].where(np.arange(120) >= 80)))  # eighty rows before the first value
+    assert "with 40" in caplog.text
+    caplog.clear()
     model.predict(table(30).assign(unique_id="new"))  # one that is as short as that
     assert "fewer rows" not in caplog.text
 
