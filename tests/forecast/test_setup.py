@@ -108,7 +108,7 @@ def test_a_day_s_scaling_is_judged_on_the_day_it_is_scaled_by(model: str, wanted
         ("pinball", "in seasonal naive errors of each series, halfway to each window's own spread"),
         ("mse", "in standard deviations of each series, halfway to each window's own spread"),
         ("mase", "in seasonal naive errors of each series"),
-        ("lag_mase", "in differences from the steps a gap before, of each series"),
+        ("lag_mase", "in each window's difference from the steps a gap before"),
     ],
 )
 def test_what_errors_are_counted_in_is_a_decision(loss: Loss, told: str) -> None:
