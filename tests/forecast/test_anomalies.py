@@ -96,6 +96,9 @@ def test_peaks_extrapolate_known_tails(shape: float, exact: float) -> None:
 
 def test_few_or_equal_peaks_take_the_largest_score() -> None:
     assert peaks_over_threshold(np.arange(20.0), 1e-3) == 19.0
+    draws = np.random.default_rng(0).exponential(size=50)
+    assert peaks_over_threshold(draws[:49], 1e-3) == draws[:49].max()
+    assert peaks_over_threshold(draws, 1e-3) > draws.max()
     assert peaks_over_threshold(np.repeat([1.0, 9.0], [2000, 30]), 1e-3) == 9.0
 
 

@@ -28,10 +28,7 @@ _PASSES = 4  # each hides a fourth of the period, so that no stamp helps to rebu
 TOLD = ("expected", "score", "rebuilt_from", "by_quantile", "by_peaks")
 _LEAST = 0.1  # of the usual half band: narrower ones would blow rounding up
 _TAIL = 0.98  # scores above this quantile are the peaks whose excesses are fitted
-_PEAKS, _LEAST_TAIL = (
-    10,
-    0.8,
-)  # fewest peaks a tail is fitted to; of few scores more of them are peaks, down to this quantile
+_FEWEST, _PEAKS = 50, 10  # scores that have a tail at all, and peaks it is fitted to where scores are few
 
 
 @dataclass(frozen=True)
@@ -124,10 +121,11 @@ def peaks_over_threshold(scores: np.ndarray, risk: float, tail: float = _TAIL) -
     """
     if risk >= 1 - tail:
         return float(np.quantile(scores, 1 - risk))
-    start = float(np.sort(scores)[-_PEAKS - 1]) if len(scores) > _PEAKS else float(scores.max())
-    start = min(max(start, float(np.quantile(scores, _LEAST_TAIL))), float(np.quantile(scores, tail)))
+    if len(scores) < _FEWEST:
+        return float(scores.max())
+    start = min(float(np.sort(scores)[-_PEAKS - 1]), float(np.quantile(scores, tail)))
     excess = np.sort(scores[scores > start]) - start
-    if len(scores) < _PEAKS / (1 - _LEAST_TAIL) or len(excess) < _PEAKS or excess[-1] == excess[0]:
+    if len(excess) < _PEAKS or excess[-1] == excess[0]:
         return float(scores.max())
     rank = (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
     mean, weighted = float(excess.mean()), float(((1 - rank) * excess).mean())

@@ -9,11 +9,10 @@ import numpy as np
 
 from openbook.data.panel import Panel
 from openbook.forecast.origins import Origins, PanelForecast
-from openbook.forecast.own_bands import Owners, own_shares
+from openbook.forecast.own_bands import ASKED, Owners, held_by, own_shares
 
 # Below this many residuals a step borrows those of its neighbours: an 80 % band from fewer is mostly luck.
 _ENOUGH = 20
-_ASKED = 80.0  # the level by whose bands series are compared
 ROUNDING = 1e-12  # errors this much smaller than the values themselves are rounding
 
 
@@ -76,9 +75,8 @@ def step_bands(residual: np.ndarray) -> StepBands:
 
 def own_step_bands(residual: np.ndarray, owners: Owners) -> StepBands:
     """``step_bands``, and where series clearly differ in what these hold, those of each by its own residuals beside them."""
-    bands, known = step_bands(residual), np.isfinite(residual)
-    inside = (residual <= bands.half_width(_ASKED)) & known
-    held = np.where(known.any(1), inside.sum(1) / np.maximum(known.sum(1), 1), np.nan)
+    bands = step_bands(residual)
+    held = held_by(residual <= bands.half_width(ASKED), np.isfinite(residual))
     own = {
         owners.names[place]: (float(share), step_bands(residual[owners.series_W == place]))
         for place, share in enumerate(own_shares(held, owners))

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from openbook.errors import UsageError
-from openbook.forecast.own_bands import Owners, own_shares
+from openbook.forecast.own_bands import ASKED, Owners, held_by, own_shares
 
 FEW = 10  # scores: with fewer a step's own say next to nothing
 _ENOUGH = 20  # scores that a step with few borrows of its neighbours
-_ASKED = 80.0  # the level by whose bands series are compared
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,8 @@ class Calibration:
         """
         if self.owners is None or not len(self.truth_WH):
             return {}
-        asked_WH, seen_WH = self.scores(_ASKED), np.isfinite(self.truth_WH)
-        inside_WH = (asked_WH <= self.margins(_ASKED)) & seen_WH
-        held_W = np.where(seen_WH.any(1), inside_WH.sum(1) / np.maximum(seen_WH.sum(1), 1), np.nan)
-        share_N = own_shares(held_W, self.owners)
+        inside_WH = self.scores(ASKED) <= self.margins(ASKED)
+        share_N = own_shares(held_by(inside_WH, np.isfinite(self.truth_WH)), self.owners)
         if not share_N.any():
             return {}
         beyond_WH, found = self.scores(level) - self.margins(level), {}

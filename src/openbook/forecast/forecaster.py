@@ -223,8 +223,8 @@ class Forecaster(FrameForecaster):
         lowest = self._decided("lower_bound", told_bound)
         trained = (model, config, shape, layout, windows, columns, empty, panel.freq, season)
         until, beyond = learned_from(panel)
-        self.fitted_ = Fitted(*trained, lowest, own_bounds, learned_until=until, learned_beyond=beyond)
-        self.fitted_ = replace(self.fitted_, still=still_series(panel, self.h))
+        still = still_series(panel, self.h)
+        self.fitted_ = Fitted(*trained, lowest, own_bounds, learned_until=until, learned_beyond=beyond, still=still)
         unit = None if held_out is None else held_out.unit
         try:
             self._judge(panel, split, unit)

@@ -10,6 +10,7 @@ from openbook.data.ids import id_text
 from openbook.data.panel import Panel
 from openbook.forecast.origins import Origins, stretches
 
+ASKED = 80.0  # the level by whose bands series are compared
 _LEAST = 1.0  # stretches that all series count for beside a series' own, however much they differ
 _ENOUGH = 4  # stretches before a series' own count at all: of two or three 80 % are the larger one
 _CLEARLY = 4.0  # standard deviations that differences between series have to lie above what chance makes of none
@@ -34,6 +35,12 @@ def owners_of(panel: Panel, windows: Origins, h: int) -> Owners:
     asked, series_W = np.unique(windows.series, return_inverse=True)
     apart_W = windows.series * (int(panel.offsets[-1]) + 1) + stretches(panel, windows, h)
     return Owners(tuple(map(id_text, panel.ids[asked])), series_W, apart_W)
+
+
+def held_by(inside_WH: np.ndarray, known_WH: np.ndarray) -> np.ndarray:
+    """The share of each window's known truths that lie inside a band, [W]; NaN where none is known."""
+    count_W = known_WH.sum(1)
+    return np.where(count_W > 0, (inside_WH & known_WH).sum(1) / np.maximum(count_W, 1), np.nan)
 
 
 def _first(owners: Owners) -> tuple[np.ndarray, np.ndarray]:
