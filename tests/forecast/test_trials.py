@@ -134,6 +134,24 @@ def test_no_training_goes_beyond_the_step_it_was_told_to_stop_after(monkeypatch:
     assert max(told) == 3
 
 
+@pytest.mark.parametrize("held_out", [None, 0])
+def test_a_schedule_ends_where_training_is_to_stop(monkeypatch: pytest.MonkeyPatch, held_out: int | None) -> None:
+    """The rate has come down by then: of the training to the end, of a slower one beside it, and with nothing held out."""
+    ends: list[int] = []
+
+    def note(training: Training, count: int) -> None:
+        if training.config.hold < training.config.max_steps:
+            ends.append(training.config.max_steps)
+
+    watched(monkeypatch, note)
+    monkeypatch.setattr(search, "learnt_by_heart", lambda trial: trial.history.steps == 3)
+    train = TrainConfig(max_steps=6, stop_after=4, val_every=3, validation_size=held_out)
+    config = OpenBookConfig(window=48, n_models=1, differences=False, refit=False)
+    Forecaster(24, model=config, train=train).fit(make_frame(12 if held_out == 0 else 40).drop(columns="warm"))
+    assert ends
+    assert set(ends) == {4}
+
+
 @pytest.mark.parametrize(
     ("best_step", "improves", "length", "slow"), [(2, True, 4, True), (9, True, 40, False), (9, False, 40, True)]
 )

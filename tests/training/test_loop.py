@@ -115,6 +115,25 @@ def test_steps_in_which_kernels_compile_set_no_pace(monkeypatch: pytest.MonkeyPa
     assert run(TrainConfig(max_steps=2, val_every=2, batch_size=4))[1].step_s == 9.0
 
 
+def test_a_training_out_of_seconds_goes_on_with_those_it_is_given_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds end before the first validation; who is asked then gives so many that all steps fit."""
+    model, resident, split, shape = setting()
+    config = TrainConfig(max_steps=11, hold=11, val_every=8, batch_size=4, budget_s=10.0)
+    ticks = itertools.count(0.0, 2.5)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    training = loop.Training(model, resident, split, WINDOWS, shape=shape, config=config, seed=1)
+    asked: list[int] = []
+
+    def hopeless(history: History) -> bool:
+        asked.append(history.steps)
+        training.config = replace(training.config, budget_s=1000.0)
+        return False
+
+    history = training.run(None, hopeless)
+    assert asked[0] < 8, "seconds ended before a validation was due"
+    assert (history.steps, history.stopped_by) == (11, "max_steps")
+
+
 def test_it_goes_on_from_its_best_weights_as_their_step() -> None:
     model, resident, split, shape = setting()
     config = TrainConfig(max_steps=10, hold=10, val_every=2, batch_size=8)

@@ -191,10 +191,13 @@ def _learn_openbook(panel: Panel, learner: Learner, config: OpenBookConfig) -> L
         if search.AGAIN * took > fits:
             decided("refit", Decision(False, f"{held}: no time was left to go on with them"))
             return model
+        starts = members.solved_anew(trials, panel)
         share = min(members.MOST_AGAIN, max(search.AGAIN, budget.left() / took if took else math.inf))
         whole: list[nn.Module] = []
-        for trial in trials:
-            trained = members.learned_on(trial, panel, share)
+        for place, (trial, start) in enumerate(zip(trials, starts, strict=True)):
+            left_s = budget.left(over=members.OVER) * members.seconds_to_best([trial])
+            most_s = max(1.0, left_s / max(members.seconds_to_best(trials[place:]), 1e-9))
+            trained = members.learned_on(trial, panel, start, share, most_s)
             if trained is None:
                 return None
             whole.append(trained)

@@ -15,7 +15,7 @@ from openbook.data.panel import Panel
 from openbook.forecast.closed_form import average, own_maps
 from openbook.forecast.decisions import Decision
 from openbook.forecast.search import Bench, Trial, begun, set_maps, stopped, windows_of
-from openbook.forecast.start import MANY, error_of, tables_of
+from openbook.forecast.start import MANY, Start, error_of, tables_of
 from openbook.models.base import seeded
 from openbook.models.differences import FromNewest
 from openbook.models.openbook import OpenBook, OpenBookConfig, OpenBookNet
@@ -118,7 +118,8 @@ def _trained_as(leader: Trial, trial: Trial, seed: int, budget_s: float) -> Tria
     schedule = replace(schedule_of(leader), budget_s=budget_s)
     if trial.pace == leader.pace:
         hold = max(schedule.hold, trial.history.best_step)
-        longer = replace(schedule, hold=hold, max_steps=schedule.max_steps + hold - schedule.hold)
+        length = min(schedule.max_steps + hold - schedule.hold, trial.bench.train.max_steps)
+        longer = replace(schedule, hold=hold, max_steps=length)
         trial.training.go_on(longer, trial.bench.progress)
         return trial
     anew = begun(trial.bench, leader.config, seed, leader.pace)
@@ -172,8 +173,9 @@ def all_members(leaders: Sequence[Trial], seed: int, budget_s: float, rounds: fl
         trials = []
         for leader, schedule in zip(leaders, schedules, strict=True):
             trial = begun(leader.bench, leader.config, seed + k, leader.pace)
-            # A number that was asked for has to fit into the time: with what is left for each, the rate falls sooner.
-            share = max(1.0, left / (rounds * (count - 1) * len(leaders))) if asked else None
+            # A number that was asked for has to fit into the time: with what is left for each, the rate falls sooner. One
+            # that the time allowed fits as long as steps take what the leaders' took.
+            share = max(1.0, (1.0 if asked else OVER) * left / (rounds * (count - 1) * len(leaders)))
             trial.training.config = replace(schedule, budget_s=share)
             try:
                 trial.training.run(leader.bench.progress)
@@ -203,30 +205,42 @@ def _shortened(leader: Trial) -> TrainConfig:
     return replace(schedule, max_steps=max(1, length), hold=min(schedule.hold, length))
 
 
-def learned_on(trial: Trial, panel: Panel, share: float) -> nn.Module | None:
-    """A member taken on from its best weights with the held-out tail among what is learned, on a skip path solved anew.
+def solved_anew(trials: Sequence[Trial], panel: Panel) -> list[Start]:
+    """What each of the trials starts from, its maps solved with the held-out tail; once for those of one scaling."""
+    found: dict[int, Start] = {}
+    for bench in (trial.bench for trial in trials):
+        if id(bench.start) not in found:
+            found[id(bench.start)] = _solved_anew(bench, panel)
+    return [found[id(trial.bench.start)] for trial in trials]
 
-    For a ``share`` of the steps that validated best, at a rate that falls to its end. None where the user ended it: the member
-    as it was validated is better than one that was left in the middle.
+
+def _solved_anew(bench: Bench, panel: Panel) -> Start:
+    start, none = bench.start, replace(bench.train, validation_size=0)
+    learnt, judged = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
+    error, like = error_of(bench.train.loss), start.averaged
+    counted = start.counting.tables(learnt)
+    averaged = average(counted, judged, error, like.windows, bench.shape.season, like)
+    return start._replace(averaged=averaged, own=own_maps(counted[-1], None, averaged.solved, error, like=start.own))
+
+
+def learned_on(trial: Trial, panel: Panel, start: Start, share: float, budget_s: float) -> nn.Module | None:
+    """A member taken on from its best weights with the held-out tail among what is learned, on the maps of ``start``.
+
+    For a ``share`` of the steps that validated best, at a rate that falls to its end, which comes sooner where the seconds do
+    not suffice. None where the user ended it: the member as it was validated is better than one that was left in the middle.
     """
     bench = trial.bench
     train, windows, best = bench.train, windows_of(bench, trial.config), trial.history.best_step
     all_of_it = split_windows(panel, bench.start.windows, validation_size=0, season=bench.shape.season)
-    start, none = bench.start, replace(train, validation_size=0)
-    learnt, judged = tables_of(panel, bench.resident, bench.shape, start.reading, none, bench.unit, MANY)
-    error, like = error_of(train.loss), start.averaged
-    counted = start.counting.tables(learnt)
-    averaged = average(counted, judged, error, like.windows, bench.shape.season, like)
-    own = own_maps(counted[-1], None, averaged.solved, error, like=start.own)
     model = copy.deepcopy(trial.model)
     gathered(model)
     assert isinstance(model, OpenBookNet)
-    set_maps(model, averaged.solved, own)
+    set_maps(model, start.solved, start.own)
     if not best:
         return model
     steps = math.ceil(share * best)
     schedule = replace(schedule_of(trial), max_steps=steps, hold=0, stop_after=None, val_every=train.val_every)
-    config = replace(schedule, warmup=max(1, min(train.warmup, steps // 4)))
+    config = replace(schedule, warmup=max(1, min(train.warmup, steps // 4)), budget_s=budget_s)
     shape = replace(bench.shape, input_size=windows.input_size)
     seed = trial.training.seed + 1  # other windows are drawn than at its beginning
     history = train_model(

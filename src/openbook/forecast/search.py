@@ -253,7 +253,8 @@ def choose_parts(
         )
     if not bench.split.validation:
         only = begun(bench, first, seed)
-        only.training.config = replace(bench.train, budget_s=budget_s / count_of(config))
+        share, most = budget_s / count_of(config), _most_steps(bench.train)
+        only.training.config = replace(bench.train, max_steps=most, budget_s=share)
         only.training.run(bench.progress)
         return only, told
     # Trials share their part of the time; with many members to train, no more than each of these will have.
@@ -314,7 +315,7 @@ def train_fully(best: Trial, seed: int, left_s: float, rounds: float, done_s: fl
     left = (left_s - (time.perf_counter() - begin) - (rounds - 1) * used) / shares
     if (spoilt or best.history.best_step == held) and not stopped(best) and left > 0:
         slow = begun(bench, best.config, seed, _SLOW)
-        slow.training.config = replace(full, learning_rate=_SLOW * rate, budget_s=left)
+        slow.training.config = replace(full, max_steps=_most_steps(train), learning_rate=_SLOW * rate, budget_s=left)
         try:
             slow.training.run(bench.progress)
         except KeyboardInterrupt:  # as above
@@ -327,8 +328,13 @@ def train_fully(best: Trial, seed: int, left_s: float, rounds: float, done_s: fl
 def length_of(trial: Trial) -> int:
     """The steps that the whole training of a trial is laid out for: fewer where it was learning by heart."""
     train, held = trial.bench.train, trial.history.best_step
-    length = min(train.max_steps, max(held + 1, _WHOLE * held)) if learnt_by_heart(trial) else train.max_steps
-    return min(length, train.stop_after or length)
+    most = _most_steps(train)
+    return min(most, max(held + 1, _WHOLE * held)) if learnt_by_heart(trial) else most
+
+
+def _most_steps(train: TrainConfig) -> int:
+    """The steps a schedule is laid out for: up to where training is to be stopped."""
+    return min(train.max_steps, train.stop_after or train.max_steps)
 
 
 def learnt_by_heart(trial: Trial) -> bool:
