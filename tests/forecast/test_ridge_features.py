@@ -144,3 +144,24 @@ def test_own_lags_that_are_missing_are_as_they_were_a_season_before() -> None:
     np.testing.assert_allclose(own, np.tile(day, 8), rtol=1e-12)
     carried = prepare(gone, make_layout(gone, h=2, window=4)).own
     np.testing.assert_array_equal(carried[24:32], np.full(8, 7.0))
+
+
+def test_before_its_first_value_a_series_is_as_in_the_season_that_begins_there() -> None:
+    """Of the same series, and never of rows from the origin on."""
+    day = [1.0, 9.0, 4.0]
+    frame = pd.DataFrame(
+        {
+            "unique_id": ["a"] * 9 + ["b"] * 7,
+            "ds": [*range(9), *range(7)],
+            "y": [7.0] * 9 + [np.nan, np.nan, *day, 5.0, 6.0],
+        }
+    )
+    made = make_panel(frame)
+    layout = make_layout(made, h=1, window=6, season=3)
+    rows = cut(prepare(made, layout), Origins(np.array([1, 1, 0]), np.array([14, 13, 1])), layout, np.ones(3))
+    assert (rows.x[0] + 4.0).tolist() == [*day, *day]
+    assert (rows.x[1] + 9.0).tolist() == [9.0, 1.0, 9.0, 9.0, 1.0, 9.0]  # the third place is not known: the last value
+    assert rows.x[2].tolist() == [0.0] * 6
+    other = make_layout(made, h=1, window=6)  # of what has no season nothing is told
+    rows = cut(prepare(made, other), Origins(np.array([1]), np.array([14])), other, np.ones(1))
+    assert (rows.x[0] + 4.0).tolist() == [4.0, 4.0, 4.0, *day]

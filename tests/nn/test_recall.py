@@ -22,7 +22,8 @@ def test_rows_walked_back_and_rows_of_one_pass_are_the_same(
     assert torch.equal(recalled(own, seen, season), usual)
     row = torch.arange(600)  # as elsewhere than on the CPU: every step is told
     told = recalled_rows(own.flatten(), seen.flatten(), Gaps(row, row - row % 100), season).nan_to_num(nan=0.0)
-    assert torch.equal(torch.where(seen, own, told.view(6, 100)), usual)
+    since = seen.cummax(1).values  # what is before the first value is told otherwise
+    assert torch.equal(torch.where(seen, own, told.view(6, 100))[since], usual[since])
 
 
 def test_a_gap_is_as_its_place_was_in_the_last_season_and_seven_seasons_ago() -> None:
@@ -35,7 +36,19 @@ def test_a_gap_is_as_its_place_was_in_the_last_season_and_seven_seasons_ago() ->
     assert found[0, 15].item() == (14 + 2) / 2
     assert found[0, 17].item() == (14 + 4) / 2  # the day before is a gap as well: two days before
     assert torch.equal(found[0][seen[0]], y[0][seen[0]])
-    assert (found[1, :17] == 0).all()
+
+
+def test_before_its_first_value_a_series_is_as_in_the_season_that_begins_there() -> None:
+    y = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 5.0, 7.0, 2.0, 0.0]])
+    seen = torch.tensor([[False] * 5 + [True] * 4 + [False]])
+    assert recalled(y, seen, 3).tolist() == [[5.0, 7.0, 1.0, 5.0, 7.0, 1.0, 5.0, 7.0, 2.0, 5.0]]
+    assert recalled(y, seen, 7).tolist() == [
+        [7.0, 2.0, 2.0, 0.0, 0.0, 1.0, 5.0, 7.0, 2.0, 2.0]
+    ]  # two places are not known
+    assert recalled(y, seen, 1).tolist() == [
+        [0.0] * 5 + [1.0, 5.0, 7.0, 2.0, 2.0]
+    ]  # what has no season says nothing of before
+    assert recalled(torch.zeros(1, 4), torch.zeros(1, 4, dtype=torch.bool), 2).tolist() == [[0.0] * 4]
 
 
 def test_of_what_has_no_season_the_last_value_is_carried_on() -> None:
@@ -44,7 +57,8 @@ def test_of_what_has_no_season_the_last_value_is_carried_on() -> None:
     assert recalled(y, seen, 9).tolist() == [[3.0, 7.0, 7.0, 7.0]]
     one = torch.tensor([[False, True, False, False]])
     # Of the even steps nothing is known; at the odd one the value is the last one and its season's at once.
-    assert recalled(y.masked_fill(~one, 0.0), one, 2).tolist() == [[0.0, 7.0, 7.0, 7.0]]
+    assert recalled(y.masked_fill(~one, 0.0), one, 2).tolist() == [[7.0, 7.0, 7.0, 7.0]]
+    assert recalled(y.masked_fill(~one, 0.0), one, 1).tolist() == [[0.0, 7.0, 7.0, 7.0]]
     assert recalled(torch.zeros(1, 4), torch.zeros(1, 4, dtype=torch.bool), 2).tolist() == [[0.0] * 4]
 
 

@@ -73,12 +73,14 @@ class Rows(NamedTuple):
 class Prepared:
     """A panel ready to be cut into windows.
 
-    ``own`` [R] has its gaps recalled, the inputs ``moving``, ``ahead`` and ``static`` [R, columns of that kind] have theirs
-    carried forward, ``stat`` [N, columns] is what each series has, ``goal`` [R] are the values to learn.
+    ``own`` [R] has its gaps recalled from each series' ``first`` value on (its row, [N]), the inputs ``moving``, ``ahead`` and
+    ``static`` [R, columns of that kind] have theirs carried forward, ``stat`` [N, columns] is what each series has, and
+    ``goal`` [R] are the values to learn.
     """
 
     panel: Panel
     own: np.ndarray
+    first: np.ndarray
     moving: np.ndarray
     ahead: np.ndarray
     static: np.ndarray
@@ -139,6 +141,7 @@ def prepare(panel: Panel, layout: Layout) -> Prepared:
     return Prepared(
         panel=panel,
         own=_recalled(panel, layout.season),
+        first=_first(panel),
         moving=exog[:, layout.moving],
         ahead=exog[:, layout.ahead],
         static=exog[:, layout.static],
@@ -161,6 +164,12 @@ def _recalled(panel: Panel, season: int) -> np.ndarray:
     filled = panel.target.copy()
     filled[gap_K] = recalled_rows(torch.from_numpy(panel.target), torch.from_numpy(seen), gaps, season).numpy()
     return filled
+
+
+def _first(panel: Panel) -> np.ndarray:
+    """The row of each series' first value [N]; behind its last row where there is none."""
+    seen = np.append(np.flatnonzero(np.isfinite(panel.target)), len(panel.target))
+    return np.minimum(seen[np.searchsorted(seen, panel.offsets[:-1])], panel.offsets[1:])
 
 
 def change_scale(prepared: Prepared, origins: Origins, usual: float = 0.0) -> np.ndarray:
@@ -197,6 +206,12 @@ def cut(prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarray)
         return np.maximum(rows, 0), rows >= start[:, None]
 
     rows, inside = before(layout.window)
+    if layout.season > 1:  # before its first value a series is as in the season that begins there
+        first = prepared.first[origins.series][:, None]
+        begun = first + (end[:, None] + np.arange(-layout.window, 0) - first) % layout.season
+        early = ~inside | (rows < first)
+        rows = np.where(early, np.minimum(begun, len(own) - 1), rows)
+        inside = np.where(early, begun < end[:, None], inside)
     lags = np.where(inside, (own[rows] - last[:, None]) / scale[:, None], 0.0)
     parts = [np.nan_to_num(lags, nan=0.0)]
     sizes = layout.groups

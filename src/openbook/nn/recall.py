@@ -20,19 +20,43 @@ class Gaps(NamedTuple):
 
 
 def recalled(own_BT: Tensor, seen_BT: Tensor, season: int) -> Tensor:
-    """Values with their gaps filled from what came before; 0 before the first one.
+    """Values with their gaps filled from what came before, and before the first one from its first season.
 
     A step is as its place was in the last season and seven seasons ago (the mean of both); where no season is known, and of
     what has none (1), as the last value was. A map that was learned from whole windows takes a 0 for a value: after a day
-    without any its forecast would be of a day spent at the window's location.
+    without any its forecast would be of a day spent at the window's location. Before the first value a step is as its place is
+    in the season that begins there; 0 where that is not known, and of what has no season.
 
     >>> y = torch.tensor([[1.0, 5.0, 0.0, 0.0, 2.0]])
     >>> recalled(y, torch.tensor([[True, True, False, False, True]]), 2).tolist()
     [[1.0, 5.0, 1.0, 5.0, 2.0]]
+    >>> recalled(y.flip(1), torch.tensor([[False, False, False, True, True]]), 2).tolist()
+    [[1.0, 5.0, 1.0, 5.0, 1.0]]
     """
     T, every = own_BT.shape[1], own_BT.device.type != "cpu"
     if not every and bool(seen_BT.all()):
         return own_BT
+    filled_BT = _after_the_first(own_BT, seen_BT, season, every=every)
+    if season == 1 or (not every and bool(seen_BT[:, 0].all())):
+        return filled_BT
+    step_T, first_B1 = torch.arange(T, device=own_BT.device), seen_BT.int().argmax(1, keepdim=True)
+    place_BT = begun_at(step_T, first_B1, season)
+    early_BT = filled_BT.gather(1, place_BT.clamp(max=T - 1)).masked_fill(place_BT >= T, 0.0)
+    return torch.where(step_T < first_B1, early_BT, filled_BT)
+
+
+def begun_at(row: Tensor, first: Tensor, season: int) -> Tensor:
+    """The rows at the same place of the season that begins with the first value.
+
+    >>> begun_at(torch.arange(4), torch.tensor(5), 3)
+    tensor([6, 7, 5, 6])
+    """
+    return first + torch.remainder(row - first, season)
+
+
+def _after_the_first(own_BT: Tensor, seen_BT: Tensor, season: int, *, every: bool) -> Tensor:
+    """Gaps filled from what came before; 0 before the first value."""
+    T = own_BT.shape[1]
     own_R, seen_R = own_BT.flatten(), seen_BT.flatten()
     # Elsewhere than on the CPU every step is told: asking how many gaps there are would wait for the device.
     row_K = torch.arange(len(own_R), device=own_R.device) if every else torch.nonzero(~seen_R)[:, 0]
