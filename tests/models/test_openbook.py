@@ -214,6 +214,36 @@ def test_the_long_book_names_the_same_hour_of_past_days_and_what_happened_then()
     assert found.value_BHJ[0, 2, 1].item() == 6.0 - 2.0
 
 
+@pytest.mark.parametrize("missing", [0, 1, 2, 3, 4, 6])
+def test_a_day_that_was_not_observed_as_a_whole_keeps_its_level(missing: int) -> None:
+    """The newest hours are missing: their days' levels are those of whole days, and so is what is looked up."""
+    days, season = 5, 4
+    book = LongBook(days=days, season=season, n_known=0, n_calendar=0, size=4)
+    day = torch.tensor([1.0, 2.0, 6.0, 3.0])  # its level is 3, half of it has 1.5
+    y, seen = day.repeat(days)[None], torch.ones(1, days * season, 1, dtype=torch.bool)
+    seen[0, days * season - missing :] = False
+    batch = make_batch()._replace(
+        encoder_BTX=(y * seen[..., 0])[..., None],
+        observed_BTF=seen,
+        inside_BT=seen[..., 0] | True,
+        decoder_BHK=torch.zeros(1, 4, 1),
+    )
+    found = book(batch, 1, y * seen[..., 0])
+    assert found.level_B.tolist() == [3.0]
+    open_BHJ = found.score_BHJ.isfinite()
+    torch.testing.assert_close(found.value_BHJ[open_BHJ], (day - 3.0)[None, :, None].expand(1, 4, days - 1)[open_BHJ])
+
+
+def test_a_series_that_begins_within_a_day_has_the_level_of_what_is_there() -> None:
+    book = LongBook(days=2, season=4, n_known=0, n_calendar=0, size=4)
+    y = torch.tensor([[0.0, 0.0, 6.0, 3.0, 1.0, 2.0, 6.0, 3.0]])
+    seen = torch.tensor([[False, False, *[True] * 6]])[..., None]
+    batch = make_batch()._replace(
+        encoder_BTX=y[..., None], observed_BTF=seen, inside_BT=seen[..., 0], decoder_BHK=torch.zeros(1, 1, 1)
+    )
+    assert book(batch, 1, y).value_BHJ.item() == 1.0 - 4.5
+
+
 def test_days_with_the_same_facts_score_higher() -> None:
     torch.manual_seed(0)
     book = LongBook(days=4, season=1, n_known=1, n_calendar=0, size=4)
@@ -224,19 +254,24 @@ def test_days_with_the_same_facts_score_higher() -> None:
         observed_BTF=seen,
         inside_BT=seen[..., 0],
         decoder_BHK=torch.tensor([[[5.0, 1.0]]]),
+        decoder_observed_BHK=torch.ones(1, 1, 2, dtype=torch.bool),
     )
     score_J = book(batch, 2, torch.zeros(1, 4)).score_BHJ[0, 0]
     assert score_J.argmax() == 1  # of the days that have one before them: 0, 5, 1
     assert score_J[1].item() == pytest.approx(0.0, abs=1e-5)
 
 
-def test_days_are_told_apart_by_each_step_and_by_the_mean_of_the_day() -> None:
-    """``−|W (now − then)|²`` as written: facts of the step, and the mean of the known inputs over its day, by √2."""
+@pytest.mark.parametrize("h", [2, 3, 5])
+def test_days_are_told_apart_by_each_step_and_by_the_mean_of_the_day(h: int) -> None:
+    """``−|W (now − then)|²`` as written: facts of the step, and the mean of the known inputs over its day, by √2; of a day that
+    is not ahead to its end, over the same steps of both, and over those alone of which the input is known."""
     torch.manual_seed(0)
-    season, days, h = 3, 4, 2
+    season, days = 3, 4
     book = LongBook(days=days, season=season, n_known=1, n_calendar=1, size=4).double()
     facts_TK, ahead_HK = torch.randn(days * season, 2).double(), torch.randn(h, 2).double()
     seen = torch.ones(1, days * season, 2, dtype=torch.bool)
+    known = torch.ones(1, h, 3, dtype=torch.bool)
+    seen[0, 4, 1], known[0, 0, 0], facts_TK[4, 0], ahead_HK[0, 0] = False, False, 0.0, 0.0
     encoder = torch.cat(
         [torch.zeros(days * season, 1), facts_TK[:, :1], torch.ones(days * season, 1), facts_TK[:, 1:]], 1
     )
@@ -245,13 +280,18 @@ def test_days_are_told_apart_by_each_step_and_by_the_mean_of_the_day() -> None:
         observed_BTF=seen,
         inside_BT=seen[..., 0],
         decoder_BHK=torch.cat([ahead_HK, torch.ones(h, 1)], 1)[None],
+        decoder_observed_BHK=known,
     )
     assert book.facts is not None
     score_HJ = book(batch, 2, encoder[None, :, 0]).score_BHJ[0]
     for step, day in itertools.product(range(h), range(1, days)):
-        now = torch.cat([ahead_HK[step], ahead_HK[:, 0].mean()[None]])
-        rows = facts_TK[day * season : (day + 1) * season]
-        then = torch.cat([rows[step], rows[:, 0].mean()[None]])
+        if score_HJ[step, day - 1].isinf():  # of a far step no day lies so long before it
+            assert (step // season, day) == (1, 1)
+            continue
+        begin, end = step // season * season, min((step // season + 1) * season, h)
+        rows, there = (part[day * season :][: end - begin] for part in (facts_TK, seen[0, :, 1]))
+        now = torch.cat([ahead_HK[step], ahead_HK[begin:end, 0][known[0, begin:end, 0]].mean()[None]])
+        then = torch.cat([rows[step - begin], rows[there, 0].mean()[None]])
         apart = (book.facts.weight @ (now - then) / 2**0.5).square().sum()
         torch.testing.assert_close(score_HJ[step, day - 1], -apart)
 

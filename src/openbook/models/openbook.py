@@ -220,7 +220,12 @@ class OpenBookNet(nn.Module):
         self.long_book = None
         if config.book:
             self.long_book = LongBook(
-                days=config.book + 1, season=shape.season, n_known=n_known, n_calendar=n_calendar, size=_FACTS
+                days=config.book + 1,
+                season=shape.season,
+                n_known=n_known,
+                n_calendar=n_calendar,
+                size=_FACTS,
+                recall=shape.recall or None,
             )
         self.cycle = None
         if config.cycle and n_calendar:
