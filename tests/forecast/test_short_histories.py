@@ -49,6 +49,29 @@ def told(request: pytest.FixtureRequest) -> dict[float, pd.DataFrame]:
     return found
 
 
+def launched(series: int, launches: int) -> pd.DataFrame:
+    """Daily sales of several sizes, some of which begin within the last two months."""
+    rng, n, parts = np.random.default_rng(0), 400, []
+    for k in range(series):
+        y = rng.poisson(rng.uniform(2, 20) * (1 + 0.3 * np.sin(np.arange(n) * 2 * np.pi / 7))).astype(float)
+        y[: n - rng.integers(20, 60) if k < launches else 0] = 0.0
+        parts.append(pd.DataFrame({"unique_id": f"s{k:02d}", "ds": pd.date_range("2023", periods=n), "y": y}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("model", ["luong", ob.OpenBookConfig(hidden_size=8, n_models=1, differences=False, book=0)])
+def test_first_sales_in_the_held_out_tail_leave_bands_of_a_usual_width(model: object) -> None:
+    """They had been of ten million, those of all other series too, and the validation loss twenty times as large."""
+    widths, losses = [], []
+    for launches in (0, 2):
+        made = ob.Forecaster(7, model=model, train=ob.TrainConfig(max_steps=20, val_every=10, budget_s=20), seed=1)
+        told = made.fit(launched(12, launches)).predict(level=[99])
+        widths.append((told[f"{made.name}-hi-99"] - told[f"{made.name}-lo-99"]).groupby(told["unique_id"]).max())
+        losses.append(made.training_.best_loss)
+    assert widths[1].max() < 5 * widths[0].max()
+    assert losses[1] < 2 * losses[0]
+
+
 @pytest.mark.parametrize("name", ["fine", "one", "two", "three", "gap", "stuck"])
 def test_forecasts_are_of_the_size_of_the_data_whatever_its_level(told: dict[float, pd.DataFrame], name: str) -> None:
     for forecast in told.values():
@@ -214,3 +237,26 @@ def test_a_day_that_is_missing_before_the_forecast_hardly_moves_it() -> None:
     gone = frame.assign(y=frame["y"].mask((hours >= len(hours) - 25) & (hours < len(hours) - 1)))
     whole, found = (model.predict(table)["OpenBook"].to_numpy() for table in (frame, gone))
     assert np.abs(found - whole).mean() < 4
+
+
+@pytest.mark.parametrize("days", [1, 3])
+@pytest.mark.parametrize("name", ["openbook", "ridge"])
+def test_a_new_series_is_forecast_as_its_first_days_were(name: str, days: int) -> None:
+    """Rows before it were the window's location: a map of whole windows forecast something between that and the day."""
+    rng = np.random.default_rng(0)
+    hours = np.arange(24 * 60)
+    day = np.array([0, 0, 0, 0, 0, 1, 4, 8, 9, 7, 6, 6, 7, 7, 6, 5, 6, 8, 9, 7, 4, 2, 1, 0])
+    wave = 100 + 10.0 * np.tile(day, 60) + rng.normal(0, 2, len(hours))
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=len(hours), freq="h"), "y": wave})
+    config = ob.OpenBookConfig(
+        hidden_size=8, window=168, segment=24, mixing=False, book=0, n_models=1, differences=False
+    )
+    train = ob.TrainConfig(max_steps=10, budget_s=60)
+    model: ob.Forecaster | ob.Floor = (
+        ob.Floor("ridge", 24, season_length=24)
+        if name == "ridge"
+        else ob.Forecaster(24, model=config, scaling="standard", train=train)
+    )
+    new = frame.tail(24 * (days + 1)).assign(unique_id="new")
+    told = model.fit(frame).predict(new.iloc[:-24]).iloc[:, 2].to_numpy()
+    assert np.abs(told - new["y"].to_numpy()[-24:]).mean() < 5.0

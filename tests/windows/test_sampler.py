@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,6 +112,23 @@ def test_a_scale_is_never_zero_or_nan() -> None:
     ]  # a share of the level, or the amount where there is none
     assert scale.location_BM.flatten().tolist() == [5.0, 0.0, 0.0]
     assert window_scale(value, seen, "standard", usual=Usual(3.0)).scale_BM.flatten().tolist() == [3.0, 3.0, 3.0]
+
+
+def test_of_a_series_that_was_zero_up_to_there_no_truth_counts() -> None:
+    """Where scales go with levels nothing says how large it is: a truth of 4 would be a million scales away."""
+    rows = pd.DataFrame({"unique_id": "a", "ds": range(12), "y": [0.0] * 6 + [4.0, 6.0, 0.0, 0.0, 0.0, 0.0]})
+    panel = make_panel(rows)
+    resident = make_resident(panel, Layout("y"), fit_columns(np.empty((12, 0))))
+    end_B = torch.tensor([5, 8, 11])
+    shape = WindowShape(3, 1, usual=2.0, share=0.5)
+    batch = gather(resident, torch.zeros(3, dtype=torch.int64), end_B, shape)
+    assert batch.target_observed_BHM.flatten().tolist() == [False, True, True]  # its zeros come after 6, or move
+    assert gather(
+        resident, torch.zeros(3, dtype=torch.int64), end_B, replace(shape, share=0.0)
+    ).target_observed_BHM.all()
+    assert gather(
+        resident, torch.zeros(3, dtype=torch.int64), end_B, replace(shape, scaling="difference")
+    ).target_observed_BHM.all()
 
 
 def test_validation_horizons_lie_behind_every_training_horizon() -> None:

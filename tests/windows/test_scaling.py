@@ -163,6 +163,28 @@ def test_the_usual_spread_is_an_amount_or_a_share_of_the_level_whichever_varies_
     assert usual_spread(np.full(9, NAN), np.array([0, 9]), 3, settled=3) == Usual(settled=3)
 
 
+@pytest.mark.parametrize(
+    ("new", "by_share"),
+    [(10.0, True), (1e7, True), (5e3, False), (0.0, False)],
+    ids=["small", "large", "alike", "zero"],
+)
+def test_a_short_series_of_another_size_takes_a_share_of_its_level(new: float, by_share: bool) -> None:
+    """Two long series of one size, whose spreads do not go with their levels, say nothing of it."""
+    rng = np.random.default_rng(1)
+    long = [1e4 + 1e3 * np.sin(np.arange(400) / 60) + 300 * rng.normal(size=400) for _ in range(2)]
+    offsets = np.array([0, 400, 800, 805])
+    short = new * (1 + 0.03 * rng.normal(size=5))
+    assert usual_spread(np.concatenate(long), offsets[:3], 56, 8).share == 0
+    found = usual_spread(np.concatenate([*long, short]), offsets, 56, 8)
+    assert (found.share > 0) is by_share
+    if by_share:
+        assert found.share == pytest.approx(0.03, rel=0.3)
+    around_zero = [300 * rng.normal(size=400) for _ in range(2)]  # where levels are chance, no share will do
+    assert usual_spread(np.concatenate([*around_zero, short]), offsets, 56, 8).share == 0
+    lasting = np.tile(short, 20)  # a whole window of its own is among those that vote
+    assert usual_spread(np.concatenate([*long, lasting]), np.array([0, 400, 800, 900]), 56, 8).share > 0 or not by_share
+
+
 @pytest.mark.parametrize("level", [1e8, 1e9, 3.2e9])
 def test_a_series_that_moves_by_next_to_nothing_of_its_level_is_scaled_by_its_moves(level: float) -> None:
     rng = np.random.default_rng(0)

@@ -17,8 +17,9 @@ class Batch(NamedTuple):
 
     ``encoder_BTX``: context inputs. ``inside_BT``: the step belongs to the series (false on padding, which stands left).
     ``observed_BTF``: the variable was observed. ``decoder_BHK``: what is known ahead, known-future columns first, with
-    ``decoder_observed_BHK``. ``target_BHM`` with ``target_observed_BHM``: the truth in scaled units. ``last_BM``: last
-    observed target, scaled (the first feedback).
+    ``decoder_observed_BHK``. ``target_BHM`` with ``target_observed_BHM``: the truth in scaled units; of a series that was zero
+    up to there nothing says how large a truth is, and none counts. ``last_BM``: last observed target, scaled (the first
+    feedback).
     ``location_BM``, ``scale_BM`` (float64): original = location + scale * scaled. ``own_B``: the place of the window's series
     among those with a map of their own, -1 for all others.
     """

@@ -213,7 +213,7 @@ def gather(resident: Resident, series_B: Tensor, end_B: Tensor, shape: WindowSha
             [seen_BLF[:, T:, known:], always_BHK, torch.ones_like(position_BH1, dtype=torch.bool)], dim=-1
         ),
         target_BHM=scaled_BLF[:, T:, :1],
-        target_observed_BHM=seen_BLF[:, T:, :1],
+        target_observed_BHM=seen_BLF[:, T:, :1] & scale.sized_BM[:, None],
         last_BM=((scale.last_BM - scale.location_BM) / scale.scale_BM).float(),
         location_BM=scale.location_BM,
         scale_BM=scale.scale_BM,

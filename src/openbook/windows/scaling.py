@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +19,10 @@ _NEXT_TO_NOTHING = 1e-6
 _STILL = 1e-12  # of a level: what moves less does so by rounding alone
 _COLUMNS = 8  # of which moments are taken at a time, about
 _WINDOWS, _CELLS = 3_000, 2_200_000  # what a usual spread is taken from, at most
+_APART = (
+    10.0  # times the usual level, or a part of it: a short series of another size, for which an amount can not stand
+)
+_NEARLY = 1.5  # times the deviation of amounts at most that shares may have there
 
 
 class ColumnScaler(NamedTuple):
@@ -133,7 +138,14 @@ class Usual(NamedTuple):
         if not self.share or peak_BM is None:
             return self.of(level_BM)
         share_BM = self.share * torch.where(level_BM == 0, peak_BM, level_BM.abs())
-        return torch.where(share_BM > 0, share_BM, torch.full_like(level_BM, _NEXT_TO_NOTHING * self.amount))
+        nothing_BM = self.sizeless(level_BM, peak_BM)
+        return torch.where(nothing_BM, torch.full_like(level_BM, _NEXT_TO_NOTHING * self.amount), share_BM)
+
+    def sizeless(self, level_BM: Tensor, peak_BM: Tensor | None) -> Tensor:
+        """Whether nothing tells how large a window's series is where the window never moved, [B, M]."""
+        if not self.share or peak_BM is None:
+            return torch.zeros_like(level_BM, dtype=torch.bool)
+        return (level_BM == 0) & (peak_BM <= 0)
 
     def blended(self, spread_BM: Tensor, count_BM: Tensor, level_BM: Tensor) -> Tensor:
         """Variances by how much was seen: ``count_BM`` steps in the window, the others as usual. Shrinkage keeps two
@@ -154,6 +166,9 @@ NOTHING_USUAL = Usual()
 
 def usual_spread(target_R: np.ndarray, offsets: np.ndarray, size: int, settled: int) -> Usual:
     """The spread of windows of ``size`` steps, as an amount or a share of their level, whichever varies less.
+
+    Long series of one size say nothing of that. Where a series without a whole window is of another size than they are, it is a
+    share unless that clearly varies more.
 
     >>> small, large = np.array([1.0, 3.0] * 50), np.array([10.0, 30.0] * 50)
     >>> usual_spread(small, np.array([0, 100]), 2, settled=1)
@@ -180,16 +195,30 @@ def usual_spread(target_R: np.ndarray, offsets: np.ndarray, size: int, settled: 
         return Usual(level or 1.0, settled=settled)
     moved = (power > (_STILL * mean) ** 2) & (mean != 0)
     told, size_of = np.log(power[moved]) / 2, np.log(np.abs(mean[moved]))
-    by_share = moved.sum() > 1 and np.std(told - size_of) < np.std(told)
+    by_share = False
+    if moved.sum() > 1:
+        nearly = _NEARLY if _other_size(target_R, offsets, size, float(np.median(size_of))) else 1.0
+        by_share = bool(np.std(told - size_of) < nearly * np.std(told))
     return Usual(amount, float(np.exp(np.median(told - size_of))) if by_share else 0.0, settled)
 
 
+def _other_size(target_R: np.ndarray, offsets: np.ndarray, size: int, usual: float) -> bool:
+    """Whether a series shorter than a window is ten times as large or as small as usual (the logarithm of a level)."""
+    seen = np.isfinite(target_R)
+    total, count = (np.concatenate([[0.0], np.cumsum(each)]) for each in (np.where(seen, target_R, 0.0), seen))
+    level = np.abs(np.diff(total[offsets])) / np.maximum(np.diff(count[offsets]), 1)
+    level = level[(np.diff(offsets) < size) & (level > 0)]
+    return bool((np.abs(np.log(level) - usual) > math.log(_APART)).any())
+
+
 class WindowScale(NamedTuple):
-    """Location and scale of each window's target, [B, M] float64, and its last observed value (0 if none)."""
+    """Location and scale of each window's target, [B, M] float64, its last observed value (0 if none), and whether there is
+    anything to scale by: of a series that was zero up to there nothing says how large a truth is."""
 
     location_BM: Tensor
     scale_BM: Tensor
     last_BM: Tensor
+    sized_BM: Tensor
 
 
 def newest(value_BTC: Tensor, seen_BTC: Tensor) -> Tensor:
@@ -232,13 +261,13 @@ def window_scale(
     safe_BM = count_BM.clamp(min=1)
     clean_BTM = value_BTM.masked_fill(~seen_BTM, 0.0)
     mean_BM = clean_BTM.sum(dim=1) / safe_BM
-    last_BM = newest(clean_BTM, seen_BTM)
+    last_BM, sized_BM = newest(clean_BTM, seen_BTM), torch.ones_like(some_BM)
     if scaling == "none":
-        return WindowScale(torch.zeros_like(mean_BM), torch.ones_like(mean_BM), last_BM)
+        return WindowScale(torch.zeros_like(mean_BM), torch.ones_like(mean_BM), last_BM, sized_BM)
     if scaling in COMMON:
-        return WindowScale(last_BM, torch.full_like(mean_BM, unit), last_BM)
+        return WindowScale(last_BM, torch.full_like(mean_BM, unit), last_BM, sized_BM)
     spread_BM = ((clean_BTM - mean_BM[:, None]) * seen_BTM).square().sum(dim=1).div(safe_BM).sqrt()
     flat_BM = spread_BM <= _STILL * mean_BM.abs()
     scale_BM = torch.where(flat_BM, usual.still(mean_BM, peak_BM), usual.blended(spread_BM, count_BM, mean_BM))
     location_BM = torch.where(some_BM, last_BM if scaling == "last" else mean_BM, torch.zeros_like(mean_BM))
-    return WindowScale(location_BM, scale_BM, last_BM)
+    return WindowScale(location_BM, scale_BM, last_BM, ~(flat_BM & usual.sizeless(mean_BM, peak_BM)))
