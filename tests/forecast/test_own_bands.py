@@ -12,6 +12,7 @@ import pytest
 import openbook as ob
 from openbook.forecast.bands import own_step_bands, step_bands
 from openbook.forecast.conformal import Calibration
+from openbook.forecast.judging import calibrating
 from openbook.forecast.own_bands import Owners, own_shares
 
 QUICK: dict[str, Any] = {
@@ -137,12 +138,12 @@ def differing(n: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def mixed_table(n: int = 400) -> pd.DataFrame:
+def mixed_table(n: int = 400, alive: int = 4, died: int = 12) -> pd.DataFrame:
     rng, t = np.random.default_rng(5), np.arange(n)
-    noise = rng.normal(size=(16, n))
-    live = [50 + 10 * np.sin(2 * np.pi * t / 7) + 5 * noise[k] for k in range(4)]
-    dead = [np.where(t < n - 200, 50 + 5 * noise[4 + k], 0.0) for k in range(12)]
-    names = [f"live{k}" for k in range(4)] + [f"dead{k}" for k in range(12)]
+    noise = rng.normal(size=(alive + died, n))
+    live = [50 + 10 * np.sin(2 * np.pi * t / 7) + 5 * noise[k] for k in range(alive)]
+    dead = [np.where(t < n - 200, 50 + 5 * noise[alive + k], 0.0) for k in range(died)]
+    names = [f"live{k}" for k in range(alive)] + [f"dead{k}" for k in range(died)]
     days = pd.date_range("2021-01-01", periods=n)
     parts = [pd.DataFrame({"unique_id": name, "ds": days, "y": y}) for name, y in zip(names, live + dead, strict=True)]
     return pd.concat(parts, ignore_index=True)
@@ -156,6 +157,48 @@ def test_dead_series_do_not_narrow_the_bands_of_live_ones(make: Any) -> None:
     held = ((told["y"] >= low) & (told["y"] <= high)).groupby(told["unique_id"].str[:4]).mean()
     assert held["live"] > 0.7  # below 0.4 by the scores of all
     assert held["dead"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("stretches", "number", "h", "count"),
+    [
+        (12, 50, 7, 1024),
+        (12, 500, 7, 8000),
+        (5, 500, 7, 5000),
+        (3, 500, 7, 1024),
+        (12, 2048, 7, 8192),
+        (12, 2049, 7, 1024),
+        (12, 200, 200, 2000),
+        (12, 600, 200, 1024),
+    ],
+    ids=[
+        "few series",
+        "many",
+        "few stretches of each",
+        "too few",
+        "the most",
+        "too many",
+        "long",
+        "too long for so many",
+    ],
+)
+def test_many_series_are_calibrated_by_more_windows(stretches: int, number: int, h: int, count: int) -> None:
+    assert calibrating(np.full(number, stretches), h) == count
+    assert calibrating(np.zeros(0, int), h) == 1024
+
+
+def test_live_series_among_hundreds_have_bands_of_their_own() -> None:
+    """1,024 windows would leave each series three."""
+    table = mixed_table(400, 60, 240)
+    model = ob.Forecaster(7, **QUICK)
+    cut = table["ds"].max() - pd.Timedelta(days=7)
+    told = model.fit(table[table["ds"] <= cut]).predict(level=[80]).merge(table, on=["unique_id", "ds"])
+    held = (
+        ((told["y"] >= told["Luong-lo-80"]) & (told["y"] <= told["Luong-hi-80"]))
+        .groupby(told["unique_id"].str[:4])
+        .mean()
+    )
+    assert held["live"] > 0.7
 
 
 def test_bands_of_series_survive_a_save(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from openbook.forecast.conformal import Calibration
 from openbook.forecast.decisions import Decision
 from openbook.forecast.fitted import Fitted
 from openbook.forecast.origins import Origins
-from openbook.forecast.own_bands import owners_of
+from openbook.forecast.own_bands import ENOUGH, owners_of
 from openbook.forecast.running import forecasts, laid_out, outputs
 from openbook.forecast.start import error_of
 from openbook.forecast.widening import widenings
@@ -21,7 +21,10 @@ from openbook.models.openbook import OpenBookConfig
 from openbook.training.loop import TrainConfig
 from openbook.windows.sampler import Resident, Split, WindowIndex, split_windows, spread
 
-_CALIBRATION_WINDOWS = 1024
+_JUDGES = 1024  # windows that choose a mixture, and that calibrate bands at least
+_EACH = 16  # of one series at most, where many calibrate so that each may have bands of its own;
+_MOST = 8192  # of all of them, which take seconds to forecast,
+_VALUES = 400_000  # and megabytes to keep: so many steps
 
 
 def judge(
@@ -56,7 +59,7 @@ def _chosen(
 ) -> tuple[Choice, Decision]:
     """How much of the forecasts is the model's and how much a floor's."""
     each, truths = [], []
-    few = spread(windows, _CALIBRATION_WINDOWS)
+    few = spread(windows, _JUDGES)
     names = members(panel, fitted.season, getattr(fitted.config, "skip", False))
     for piece, batch, output in outputs(fitted, panel, few, resident):
         told = told_of(batch, output, fitted.windows)
@@ -68,9 +71,22 @@ def _chosen(
 
 
 def _calibrated(fitted: Fitted, panel: Panel, windows: WindowIndex, resident: Resident) -> Calibration:
-    some = spread(windows, _CALIBRATION_WINDOWS)
+    h = fitted.shape.h
+    whose = owners_of(panel, Origins(*windows), h)
+    some = spread(windows, calibrating(whose.stretches_N, h))
     told = list(forecasts(fitted, panel, some, resident))
     found = (np.concatenate([part.quantile_BHQ for part in told]), np.concatenate([part.truth_BH for part in told]))
-    independent = len(np.unique(owners_of(panel, Origins(*windows), fitted.shape.h).stretch_W))
-    owners = owners_of(panel, Origins(*some), fitted.shape.h)
+    independent, owners = len(np.unique(whose.stretch_W)), owners_of(panel, Origins(*some), h)
     return Calibration(fitted.shape.quantiles, *found, independent=independent, owners=owners)
+
+
+def calibrating(stretches_N: np.ndarray, h: int) -> int:
+    """How many windows calibrate bands: 1,024; more of a table of many series, where that leaves each of them as many stretches
+    of a horizon as bands of its own need.
+
+    >>> calibrating(np.full(50, 12), h=7), calibrating(np.full(500, 12), h=7), calibrating(np.full(5000, 12), h=7)
+    (1024, 8000, 1024)
+    """
+    wanted, most = int(np.minimum(2 * stretches_N, _EACH).sum()), min(_MOST, _VALUES // h)
+    enough = stretches_N.max(initial=0) >= ENOUGH and most >= ENOUGH * len(stretches_N)
+    return max(_JUDGES, min(wanted, most)) if enough else _JUDGES

@@ -12,7 +12,7 @@ from openbook.forecast.origins import Origins, stretches
 
 ASKED = 80.0  # the level by whose bands series are compared
 _LEAST = 1.0  # stretches that all series count for beside a series' own, however much they differ
-_ENOUGH = 4  # stretches before a series' own count at all: of two or three 80 % are the larger one
+ENOUGH = 4  # stretches before a series' own count at all: of two or three 80 % are the larger one
 _CLEARLY = 4.0  # standard deviations that differences between series have to lie above what chance makes of none
 
 
@@ -81,4 +81,4 @@ def own_shares(held_W: np.ndarray, owners: Owners) -> np.ndarray:
         return nothing
     usual = (total - float((count_N**2).sum()) / total) / (groups - 1)
     strength = max(_LEAST, within * usual / (between - within))
-    return np.where(count_N >= _ENOUGH, count_N / (count_N + strength), 0.0)
+    return np.where(count_N >= ENOUGH, count_N / (count_N + strength), 0.0)
