@@ -161,3 +161,28 @@ def test_a_band_much_narrower_than_usual_does_not_blow_a_rounding_up() -> None:
     half = np.array([1.0, 1.0, 1.0, 1e-6, 1.0])
     scores = _scores(panel, np.stack([-half, np.zeros(5), half], axis=1))
     np.testing.assert_allclose(scores, [1.0, 1.0, 2.0, 0.01, 0.0])
+
+
+def test_what_never_moved_has_nothing_to_find() -> None:
+    """Errors of rounding, in units of a band as narrow, had taken all marks."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(size=200), np.zeros(200)])
+    panel = make_panel(pd.DataFrame({"unique_id": np.repeat(["a", "still"], 200), "ds": [*range(200)] * 2, "y": y}))
+    off = np.concatenate([np.zeros(200), 1e-5 * rng.normal(size=200)])
+    scores = _scores(panel, off[:, None] + np.repeat([1.0, 1e-6], 200)[:, None] * np.array([-1.0, 0.0, 1.0]))
+    assert (scores[200:] == 0).all()
+    np.testing.assert_allclose(scores[:200], np.abs(y[:200]))
+
+
+@pytest.mark.parametrize("still", [0.0, 0.6, 0.95])
+def test_without_bands_the_unit_is_that_of_the_stamps_at_which_a_series_moves(still: float) -> None:
+    rng, n = np.random.default_rng(0), 400
+    rests = np.arange(n) >= n * (1 - still)
+    y = np.where(rests, 0.0, 10 + rng.normal(size=n))
+    expected = np.where(rests, 1e-4 * rng.normal(size=n), 10.0)
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(n), "y": y}))
+    scores = _scores(panel, np.repeat(expected[:, None], 3, axis=1))
+    if still < 0.9:
+        assert np.median(scores[~rests]) == pytest.approx(1.0, abs=0.05)
+    else:
+        assert np.median(scores) == pytest.approx(1.0), "what hardly ever moves is measured by its rest"

@@ -30,6 +30,18 @@ def errors(*means: float, windows: int = 60) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.full((windows, 2), mean) for mean in means]), np.zeros((windows, 2))
 
 
+@pytest.mark.parametrize("broken", [1, 59, 60])
+def test_a_model_without_a_forecast_gives_way_to_a_floor(broken: int) -> None:
+    told, truth = errors(0.1, 0.2, 0.5)
+    told[:2, :broken] = np.nan  # and so is its own linear path
+    found, decision = choose(make(), ends(60), told, truth, NAMES, absolute)
+    assert found.share == (0.0, 0.0, 1.0)
+    assert decision.why.startswith("validation errors: model inf, skip inf, repeat 2 0.5")
+    told, truth = errors(0.1, 0.2, 0.5)
+    told[2, :broken] = np.nan  # a floor has none where nothing was seen a season ago: the others are not judged by it
+    assert choose(make(), ends(60), told, truth, NAMES, absolute)[0].share == (1.0, 0.0, 0.0)
+
+
 def ends(*counts: int) -> Origins:
     """Windows of two steps that begin one row after the other, so many of each series."""
     rows = np.concatenate([np.arange(count) for count in counts])

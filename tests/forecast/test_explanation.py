@@ -10,7 +10,9 @@ from explanations import FEATURES, make_explanation
 from openbook.errors import UsageError
 from openbook.forecast import pictures
 from openbook.forecast.choice import Parts
+from openbook.forecast.forecaster import Forecaster
 from openbook.plots.times import clock_of
+from openbook.training.loop import TrainConfig
 
 
 def test_weights_average_is_the_median_of_the_windows() -> None:
@@ -22,6 +24,21 @@ def test_weights_average_is_the_median_of_the_windows() -> None:
     np.testing.assert_allclose(heat.z[:, :10], np.median(looked[1:], axis=0)[:, :10])
     np.testing.assert_allclose(bars.x, [0.5, 0.3, 0.2])
     assert list(bars.customdata)[1] == "&lt;b&gt;holiday&lt;/b&gt;"
+
+
+@pytest.mark.parametrize("model", ["luong", "bahdanau", "darnn", "openbook", "day_to_day"])
+def test_a_window_without_a_forecast_has_no_look_ups(model: str) -> None:
+    wave = 10 + 3 * np.sin(np.arange(200) * 2 * np.pi / 7)
+    table = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2021-01-01", periods=200), "y": wave})
+    blind = table.assign(unique_id="z", y=table["y"].where(table.index < 20))
+    made = Forecaster(7, model=model, train=TrainConfig(max_steps=4, budget_s=5)).fit(table)
+    alone, beside = made.explain(table), made.explain(pd.concat([table, blind]))
+    assert not np.isfinite(made.predict(pd.concat([table, blind])).iloc[-7:, 2]).any()
+    pd.testing.assert_frame_equal(beside.by_lag(), alone.by_lag(), rtol=1e-5)
+    pd.testing.assert_series_equal(beside.by_feature(), alone.by_feature(), rtol=1e-5)
+    assert set(beside.frame()["unique_id"]) == {"a"}
+    with pytest.raises(UsageError, match="looked something up"):
+        beside.plot(unique_id="z")
 
 
 def test_windows_are_picked_with_all_that_is_told_of_them() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _PASSES = 4  # each hides a fourth of the period, so that no stamp helps to rebuild itself or its neighbours
 # Columns of the result beside id, time and target.
 TOLD = ("expected", "score", "rebuilt_from", "by_quantile", "by_peaks")
+_RESTS = 1e-2  # of a series' spread: a model without bands errs by less where it stands still, if that is for
+_SOME = 0.1  # all but this share of its stamps at most
 _LEAST = 0.1  # of the usual half band: narrower ones would blow rounding up
 _TAIL = 0.98  # scores above this quantile are the peaks whose excesses are fitted
 _FEWEST, _PEAKS = 50, 10  # scores that have a tail at all, and peaks it is fitted to where scores are few
@@ -203,7 +205,11 @@ def _leant_on(attention: AttentionMap) -> np.ndarray:
 
 
 def _scores(panel: Panel, band: np.ndarray) -> np.ndarray:
-    """Errors in units of the band's half towards them, [R]; never less than a tenth of the series' usual half."""
+    """Errors in units of the band's half towards them, [R]; never less than a tenth of the series' usual half.
+
+    What never moved in the table has nothing to find: its errors are those of rounding. Without bands the unit is the median
+    error, of a series that stood still for a while that of the other stamps.
+    """
     error = panel.target - band[:, 1]
     half = np.where(error > 0, band[:, 2] - band[:, 1], band[:, 1] - band[:, 0])
     score = np.abs(error)
@@ -212,10 +218,14 @@ def _scores(panel: Panel, band: np.ndarray) -> np.ndarray:
         seen = np.isfinite(score[rows])
         if not seen.any():
             continue
-        usual = float(np.median(half[rows][seen]))
-        if usual <= 0:  # no quantiles but the median
-            usual = float(np.median(score[rows][seen])) or float(score[rows][seen].mean()) or 1.0
-            score[rows] /= usual
+        usual, told = float(np.median(half[rows][seen])), panel.target[rows][seen]
+        if told.min() == told.max():
+            score[rows] = np.where(seen, 0.0, np.nan)
+        elif usual <= 0:  # no quantiles but the median
+            off = score[rows][seen]
+            moved = off[off > _RESTS * told.std()]
+            usual = float(np.median(moved if len(moved) > _SOME * len(off) else off))
+            score[rows] /= usual or float(off.mean()) or 1.0
         else:
             score[rows] /= np.maximum(half[rows], _LEAST * usual)
     return score

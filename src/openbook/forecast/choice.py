@@ -191,8 +191,10 @@ def choose(
     Diebold & Mariano 1995, Comparing predictive accuracy, and Harvey et al. 1997).
     """
     grid = _grid(len(names))
-    errors_GW = np.stack([_errors(np.tensordot(share, told_KWH, 1) - truth_WH, error) for share in grid])
-    mean_G = np.nanmean(errors_GW, axis=1)
+    learned_K = np.array([not name.startswith(REPEAT) for name in names])[:, None, None]
+    told_KWH = np.where(learned_K & ~np.isfinite(told_KWH), np.inf, told_KWH)  # no forecast errs without bounds
+    errors_GW = np.stack([_errors(np.tensordot(row[row > 0], told_KWH[row > 0], 1) - truth_WH, error) for row in grid])
+    mean_G = _mean(errors_GW)
     skip = _alone(grid, names, SKIP)
     stands = 0 if skip is None or mean_G[0] < mean_G[skip] else skip
     best = _best(mean_G, stands)
@@ -212,7 +214,7 @@ def choose(
         if len(np.unique(stretch_W[own_W])) < _ENOUGH:
             continue
         own_GW = errors_GW[:, own_W]
-        own_G = np.nanmean(own_GW, axis=1)
+        own_G = _mean(own_GW)
         if np.isfinite(own_G).all() and own_G[alone_G].min() < _WORTH * own_G[best]:
             by_series[id_text(panel.ids[series])] = tuple(map(float, grid[int(np.argmin(own_G))]))
     single = [mean_G[int(np.flatnonzero((grid == row).all(1))[0])] for row in np.eye(len(names))]
@@ -283,7 +285,11 @@ def _best(mean_G: np.ndarray, stands: int) -> int:
 
 def _errors(gap_WH: np.ndarray, error: Error) -> np.ndarray:
     """Mean error of each window, [W]; NaN where nothing is known."""
-    found = error(torch.from_numpy(gap_WH)).numpy()
-    seen = np.isfinite(found)
-    count = seen.sum(1)
-    return np.where(count > 0, np.where(seen, found, 0.0).sum(1) / np.maximum(count, 1), np.nan)
+    return _mean(error(torch.from_numpy(gap_WH)).numpy())
+
+
+def _mean(found: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of what is known; NaN where nothing is."""
+    seen = ~np.isnan(found)
+    count = seen.sum(-1)
+    return np.where(count > 0, np.where(seen, found, 0.0).sum(-1) / np.maximum(count, 1), np.nan)

@@ -88,6 +88,22 @@ class Explanation:
             }
         )
 
+    def without(self, blind_W: np.ndarray) -> Explanation:
+        """The same without the look-ups of windows that have no forecast, [W]: as if all of their past were padding."""
+        if not blind_W.any():
+            return self
+        kept_W = ~blind_W
+        alpha_WTF, beta_WLT = (
+            None if part is None else part * kept_W[:, None, None] for part in (self.alpha_WTF, self.beta_WLT)
+        )
+        return replace(
+            self,
+            inside_WT=self.inside_WT & kept_W[:, None],
+            weight_WHTF=self.weight_WHTF * kept_W[:, None, None, None],
+            alpha_WTF=alpha_WTF,
+            beta_WLT=beta_WLT,
+        )
+
     def looked_up(self) -> np.ndarray:
         """Weights [W, H, T, F] of which a step's memory was taken off: they sum to ``1 − memory``."""
         return self.weight_WHTF * (1 - self.memory_WH)[..., None, None]

@@ -303,7 +303,7 @@ class Forecaster(FrameForecaster):
             model=self.config.name,
             features=fitted.layout.variables,
             columns=(self.columns.id, self.columns.time),
-        )
+        ).without(blind_W)
         known = [part for part in parts if part is not None]
         if not known:
             return found
