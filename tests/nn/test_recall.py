@@ -41,14 +41,15 @@ def test_a_gap_is_as_its_place_was_in_the_last_season_and_seven_seasons_ago() ->
 def test_before_its_first_value_a_series_is_as_in_the_season_that_begins_there() -> None:
     y = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 5.0, 7.0, 2.0, 0.0]])
     seen = torch.tensor([[False] * 5 + [True] * 4 + [False]])
-    assert recalled(y, seen, 3).tolist() == [[5.0, 7.0, 1.0, 5.0, 7.0, 1.0, 5.0, 7.0, 2.0, 5.0]]
-    assert recalled(y, seen, 7).tolist() == [
+    assert recalled(y, seen, 3, begun=True).tolist() == [[5.0, 7.0, 1.0, 5.0, 7.0, 1.0, 5.0, 7.0, 2.0, 5.0]]
+    assert recalled(y, seen, 7, begun=True).tolist() == [
         [7.0, 2.0, 2.0, 0.0, 0.0, 1.0, 5.0, 7.0, 2.0, 2.0]
     ]  # two places are not known
-    assert recalled(y, seen, 1).tolist() == [
+    assert recalled(y, seen, 1, begun=True).tolist() == [
         [0.0] * 5 + [1.0, 5.0, 7.0, 2.0, 2.0]
     ]  # what has no season says nothing of before
-    assert recalled(torch.zeros(1, 4), torch.zeros(1, 4, dtype=torch.bool), 2).tolist() == [[0.0] * 4]
+    assert recalled(torch.zeros(1, 4), torch.zeros(1, 4, dtype=torch.bool), 2, begun=True).tolist() == [[0.0] * 4]
+    assert recalled(y, seen, 3).tolist() == [[0.0] * 5 + [1.0, 5.0, 7.0, 2.0, 5.0]]
 
 
 def test_of_what_has_no_season_the_last_value_is_carried_on() -> None:
@@ -57,8 +58,8 @@ def test_of_what_has_no_season_the_last_value_is_carried_on() -> None:
     assert recalled(y, seen, 9).tolist() == [[3.0, 7.0, 7.0, 7.0]]
     one = torch.tensor([[False, True, False, False]])
     # Of the even steps nothing is known; at the odd one the value is the last one and its season's at once.
-    assert recalled(y.masked_fill(~one, 0.0), one, 2).tolist() == [[7.0, 7.0, 7.0, 7.0]]
-    assert recalled(y.masked_fill(~one, 0.0), one, 1).tolist() == [[0.0, 7.0, 7.0, 7.0]]
+    assert recalled(y.masked_fill(~one, 0.0), one, 2).tolist() == [[0.0, 7.0, 7.0, 7.0]]
+    assert recalled(y.masked_fill(~one, 0.0), one, 2, begun=True).tolist() == [[7.0, 7.0, 7.0, 7.0]]
     assert recalled(torch.zeros(1, 4), torch.zeros(1, 4, dtype=torch.bool), 2).tolist() == [[0.0] * 4]
 
 

@@ -99,7 +99,7 @@ def tabulate(
         known_BHK, position_BH1 = batch.decoder_BHK[..., :-1], batch.decoder_BHK[..., -1:]
         batch = batch._replace(decoder_BHK=torch.cat([known_BHK, first_BHC, position_BH1], dim=2))
         y_BH = batch.target_BHM[..., 0].masked_fill(~batch.target_observed_BHM[..., 0], torch.nan)
-        rows.append((skip_input(batch, skip), y_BH, batch.scale_BM[:, 0] / unit[series], series))
+        rows.append((skip_input(batch, skip, learning=True), y_BH, batch.scale_BM[:, 0] / unit[series], series))
     if not rows:
         none_W = torch.zeros(0, dtype=torch.float64)
         return Table(torch.zeros(0, skip.width), torch.zeros(0, skip.h), none_W, none_W.long())

@@ -284,7 +284,7 @@ class OpenBookNet(nn.Module):
         """The skip path as it was trained, [B, H]."""
         if self.skip is None:
             return batch.encoder_BTX.new_zeros(len(batch.encoder_BTX), self.shape.h)
-        return self.skip(skip_input(batch, self.skip_shape), batch.own_B)
+        return self.skip(skip_input(batch, self.skip_shape, learning=self.training), batch.own_B)
 
     def _beside(self, batch: Batch) -> Tensor:
         """What the target's segments hear beside it, [B, T, E]: all other variables and the calendar."""

@@ -19,25 +19,25 @@ class Gaps(NamedTuple):
     start_K: Tensor
 
 
-def recalled(own_BT: Tensor, seen_BT: Tensor, season: int) -> Tensor:
-    """Values with their gaps filled from what came before, and before the first one from its first season.
+def recalled(own_BT: Tensor, seen_BT: Tensor, season: int, *, begun: bool = False) -> Tensor:
+    """Values with their gaps filled from what came before; 0 before the first one, or as its first season was (``begun``).
 
     A step is as its place was in the last season and seven seasons ago (the mean of both); where no season is known, and of
     what has none (1), as the last value was. A map that was learned from whole windows takes a 0 for a value: after a day
-    without any its forecast would be of a day spent at the window's location. Before the first value a step is as its place is
-    in the season that begins there; 0 where that is not known, and of what has no season.
+    without any its forecast would be of a day spent at the window's location. Where a series has ``begun`` within the window, a
+    step before is as its place is in the season that begins there; 0 where that is not known, and of what has no season.
 
     >>> y = torch.tensor([[1.0, 5.0, 0.0, 0.0, 2.0]])
     >>> recalled(y, torch.tensor([[True, True, False, False, True]]), 2).tolist()
     [[1.0, 5.0, 1.0, 5.0, 2.0]]
-    >>> recalled(y.flip(1), torch.tensor([[False, False, False, True, True]]), 2).tolist()
+    >>> recalled(y.flip(1), torch.tensor([[False, False, False, True, True]]), 2, begun=True).tolist()
     [[1.0, 5.0, 1.0, 5.0, 1.0]]
     """
     T, every = own_BT.shape[1], own_BT.device.type != "cpu"
     if not every and bool(seen_BT.all()):
         return own_BT
     filled_BT = _after_the_first(own_BT, seen_BT, season, every=every)
-    if season == 1 or (not every and bool(seen_BT[:, 0].all())):
+    if not begun or season == 1 or (not every and bool(seen_BT[:, 0].all())):
         return filled_BT
     step_T, first_B1 = torch.arange(T, device=own_BT.device), seen_BT.int().argmax(1, keepdim=True)
     place_BT = begun_at(step_T, first_B1, season)

@@ -52,10 +52,14 @@ def skip_shape(window: int, h: int, *, n_variables: int, n_known: int, n_fixed: 
     return SkipShape(window, h, n_variables, n_known, past, block, n_fixed, season)
 
 
-def skip_input(batch: Batch, shape: SkipShape) -> Tensor:
-    """The columns [B, D] the map reads of scaled windows: own lags first, the newest last. Unknown inputs are 0."""
+def skip_input(batch: Batch, shape: SkipShape, *, learning: bool = False) -> Tensor:
+    """The columns [B, D] the map reads of scaled windows: own lags first, the newest last. Unknown inputs are 0.
+
+    Rows before a series' first value are as its first season was; for ``learning`` they stay 0, or a map of windows that begin
+    with their series would learn that all is repeated.
+    """
     T = batch.encoder_BTX.shape[1]
-    own_BT = recalled(batch.encoder_BTX[..., 0], batch.observed_BTF[..., 0], shape.season)
+    own_BT = recalled(batch.encoder_BTX[..., 0], batch.observed_BTF[..., 0], shape.season, begun=not learning)
     short = shape.window - T
     parts = [nn.functional.pad(own_BT, (short, 0)) if short > 0 else own_BT[:, -shape.window :]]
     if shape.past:
