@@ -171,6 +171,11 @@ def test_what_never_moved_has_nothing_to_find() -> None:
     off = np.concatenate([np.zeros(200), 1e-5 * rng.normal(size=200)])
     scores = _scores(panel, off[:, None] + np.repeat([1.0, 1e-6], 200)[:, None] * np.array([-1.0, 0.0, 1.0]))
     assert (scores[200:] == 0).all()
+    moved = make_panel(pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2.0, 2.0, 2.0]}))
+    band = np.array(
+        [[np.nan] * 3, *[[1.0, 1.5, 2.0]] * 3]
+    )  # nothing is told of its first stamp, at which it was another
+    np.testing.assert_array_equal(_scores(moved, band), [np.nan, 1.0, 1.0, 1.0])
     np.testing.assert_allclose(scores[:200], np.abs(y[:200]))
 
 

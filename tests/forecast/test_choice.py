@@ -40,6 +40,30 @@ def test_a_model_without_a_forecast_gives_way_to_a_floor(broken: int) -> None:
     told, truth = errors(0.1, 0.2, 0.5)
     told[2, :broken] = np.nan  # a floor has none where nothing was seen a season ago: the others are not judged by it
     assert choose(make(), ends(60), told, truth, NAMES, absolute)[0].share == (1.0, 0.0, 0.0)
+    told[2, broken:] = 0.01
+    assert choose(make(), ends(60), told, truth, NAMES, absolute)[0].share[2] == (1.0 if broken < 60 else 0.0)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_floor_stands_where_the_model_has_no_numbers(broken: float) -> None:
+    panel, origins = make(), Origins(np.zeros(1, np.int64), np.array([6]))
+    told = Told(
+        np.full((1, 2, 3), broken),
+        np.zeros((1, 2)),
+        np.full((1, 2), broken),
+        np.full((1, 1), 4.0),
+        np.full((1, 1), 2.0),
+    )
+    floor = Choice(NAMES, (0.0, 0.0, 1.0))
+    found = mixed(floor, panel, origins, told, 1).quantile_BHQ * 2 + 4
+    np.testing.assert_array_equal(found, np.array([[[0.0] * 3, [10.0] * 3]]))
+    parts = parts_of(floor, panel, origins, told, 1, np.full((1, 1), -np.inf))
+    assert parts is not None
+    assert (parts.forecast.tolist(), parts.skip.tolist(), parts.attended.tolist()) == (
+        [[0.0, 10.0]],
+        [[0.0, 0.0]],
+        [[0.0, 0.0]],
+    )
 
 
 def ends(*counts: int) -> Origins:

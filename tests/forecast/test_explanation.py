@@ -39,6 +39,8 @@ def test_a_window_without_a_forecast_has_no_look_ups(model: str) -> None:
     assert set(beside.frame()["unique_id"]) == {"a"}
     with pytest.raises(UsageError, match="looked something up"):
         beside.plot(unique_id="z")
+    titles = [found.plot(average=True).layout.title.text for found in (alone, beside)]
+    assert titles[0] == titles[1]
 
 
 def test_windows_are_picked_with_all_that_is_told_of_them() -> None:

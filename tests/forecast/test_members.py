@@ -156,6 +156,7 @@ def test_a_member_goes_on_from_its_best_weights_with_all_rows(monkeypatch: pytes
     for trial, state, told in begun:
         config, steps = told["config"], trial.history.best_step
         assert (config.max_steps, config.hold, config.stop_after) == (steps, 0, None)
+        assert config.budget_s is not None, "a machine that became busy must not keep it"
         assert config.warmup == max(1, steps // 4)
         assert config.learning_rate == trial.training.config.learning_rate
         split = trial.bench.split

@@ -162,6 +162,8 @@ def test_before_its_first_value_a_series_is_as_in_the_season_that_begins_there()
     assert (rows.x[0] + 4.0).tolist() == [*day, *day]
     assert (rows.x[1] + 9.0).tolist() == [9.0, 1.0, 9.0, 9.0, 1.0, 9.0]  # the third place is not known: the last value
     assert rows.x[2].tolist() == [0.0] * 6
+    rows = cut(prepare(made, layout, learning=True), Origins(np.array([1]), np.array([14])), layout, np.ones(1))
+    assert (rows.x[0] + 4.0).tolist() == [4.0, 4.0, 4.0, *day]
     other = make_layout(made, h=1, window=6)  # of what has no season nothing is told
     rows = cut(prepare(made, other), Origins(np.array([1]), np.array([14])), other, np.ones(1))
     assert (rows.x[0] + 4.0).tolist() == [4.0, 4.0, 4.0, *day]

@@ -155,6 +155,30 @@ def test_a_day_without_values_hardly_moves_a_linear_forecast() -> None:
     assert layer(skip_input(gone, shape)).tolist() == [[3.0, -3.0]] * B
 
 
+def test_what_is_before_a_series_is_recalled_in_forecasts_and_not_in_training() -> None:
+    batch, net = make_batch(), OpenBookNet(replace(DECIDED, book=0), replace(SHAPE, season=2))
+    seen = batch.observed_BTF.clone()
+    seen[:, :4, 0], seen[:, 4:, 0] = False, True
+    late = batch._replace(
+        observed_BTF=seen,
+        encoder_BTX=torch.cat([batch.encoder_BTX[..., :1] * seen[..., :1], batch.encoder_BTX[..., 1:]], -1),
+    )
+    told: list[torch.Tensor] = []
+    assert net.skip is not None
+    net.skip.register_forward_pre_hook(lambda _, given: told.append(given[0]))
+    for mode in (True, False):
+        net.train(mode)(late)
+        torch.testing.assert_close(told[-1], skip_input(late, net.skip_shape, learning=mode))
+    assert not torch.equal(told[0], told[1])
+
+
+def test_the_long_book_recalls_as_the_path_does() -> None:
+    for recall, season in ((0, SHAPE.season), (1, 1)):
+        net = OpenBookNet(DECIDED, replace(SHAPE, recall=recall))
+        assert net.long_book is not None
+        assert (net.long_book.recall, net.skip_shape.season) == (season, season)
+
+
 def test_known_inputs_ahead_are_averaged_in_blocks() -> None:
     batch = make_batch()
     shape = skip_shape(6, H, n_variables=3, n_known=1, n_fixed=0)._replace(block=3)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _PASSES = 4  # each hides a fourth of the period, so that no stamp helps to rebuild itself or its neighbours
 # Columns of the result beside id, time and target.
 TOLD = ("expected", "score", "rebuilt_from", "by_quantile", "by_peaks")
-_RESTS = 1e-2  # of a series' spread: a model without bands errs by less where it stands still, if that is for
-_SOME = 0.1  # all but this share of its stamps at most
+_SOME = 0.1  # of a series' stamps: where it moves at fewer it is measured by its rest
 _LEAST = 0.1  # of the usual half band: narrower ones would blow rounding up
 _TAIL = 0.98  # scores above this quantile are the peaks whose excesses are fitted
 _FEWEST, _PEAKS = 50, 10  # scores that have a tail at all, and peaks it is fitted to where scores are few
@@ -208,7 +207,7 @@ def _scores(panel: Panel, band: np.ndarray) -> np.ndarray:
     """Errors in units of the band's half towards them, [R]; never less than a tenth of the series' usual half.
 
     What never moved in the table has nothing to find: its errors are those of rounding. Without bands the unit is the median
-    error, of a series that stood still for a while that of the other stamps.
+    error of the stamps at which the series moves, or of all where it hardly ever does.
     """
     error = panel.target - band[:, 1]
     half = np.where(error > 0, band[:, 2] - band[:, 1], band[:, 1] - band[:, 0])
@@ -218,13 +217,12 @@ def _scores(panel: Panel, band: np.ndarray) -> np.ndarray:
         seen = np.isfinite(score[rows])
         if not seen.any():
             continue
-        usual, told = float(np.median(half[rows][seen])), panel.target[rows][seen]
-        if told.min() == told.max():
+        usual, told = float(np.median(half[rows][seen])), panel.target[rows]
+        if np.nanmin(told) == np.nanmax(told):
             score[rows] = np.where(seen, 0.0, np.nan)
         elif usual <= 0:  # no quantiles but the median
-            off = score[rows][seen]
-            moved = off[off > _RESTS * told.std()]
-            usual = float(np.median(moved if len(moved) > _SOME * len(off) else off))
+            off, moves = score[rows][seen], (np.diff(told, prepend=np.nan) != 0)[seen]
+            usual = float(np.median(off[moves] if moves.mean() > _SOME else off))
             score[rows] /= usual or float(off.mean()) or 1.0
         else:
             score[rows] /= np.maximum(half[rows], _LEAST * usual)

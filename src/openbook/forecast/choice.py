@@ -137,8 +137,11 @@ def mixed(choice: Choice, panel: Panel, origins: Origins, told: Told, median: in
     each_KBH = member_forecasts(panel, origins, told, median, choice.names)
     share_BK = choice.shares_of(panel, origins.series)
     mixed_BH = np.einsum("bk,kbh->bh", share_BK, np.where(share_BK.T[..., None] > 0, each_KBH, 0.0))
-    shift_BH = (mixed_BH - each_KBH[0]) / told.scale_B1
-    return told._replace(quantile_BHQ=told.quantile_BHQ + shift_BH[..., None])
+    known_BH = np.isfinite(each_KBH[0])
+    shift_BH = (mixed_BH - np.where(known_BH, each_KBH[0], 0.0)) / told.scale_B1
+    moved_BHQ = told.quantile_BHQ + shift_BH[..., None]
+    alone_BH1 = ((mixed_BH - told.location_B1) / told.scale_B1)[..., None]  # a floor that stands for what is no number
+    return told._replace(quantile_BHQ=np.where(known_BH[..., None], moved_BHQ, alone_BH1))
 
 
 def parts_of(
@@ -159,8 +162,11 @@ def parts_of(
     for name, each_BH in zip(choice.names, each_KBH, strict=True):
         if name.startswith(REPEAT):
             repeated_BH += by_name[name] * np.where(by_name[name] > 0, each_BH, 0.0)
-    through_BH = (by_name[MODEL] + by_name.get(SKIP, 0.0)) * skip_BH
-    attended_BH = by_name[MODEL] * (each_KBH[0] - skip_BH)
+    through_B1 = by_name[MODEL] + by_name.get(SKIP, 0.0)
+    through_BH = through_B1 * np.where(through_B1 > 0, skip_BH, 0.0)
+    attended_BH = by_name[MODEL] * np.subtract(
+        each_KBH[0], skip_BH, out=np.zeros_like(skip_BH), where=by_name[MODEL] > 0
+    )
     bounded_BH = np.maximum(least_B1 - (through_BH + attended_BH + repeated_BH), 0.0)
     return Parts(through_BH, attended_BH, repeated_BH, bounded_BH)
 

@@ -338,8 +338,11 @@ def _ridge(
 
 def _complete(table: Table) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs, whole targets and weights of the windows to learn from, float64."""
-    whole = table.y_WH.isfinite().all(1)
     weight_W = (table.size_W.square() if table.weight_W is None else table.weight_W).double()
+    some = table.y_WH.isfinite().any(1)
+    if bool(some.any()) and not bool(some.all()):  # windows without a truth are none to learn from
+        table, weight_W = table._replace(x_WD=table.x_WD[some], y_WH=table.y_WH[some]), weight_W[some]
+    whole = table.y_WH.isfinite().all(1)
     if float(whole.float().mean()) >= _ENOUGH_COMPLETE:
         return table.x_WD[whole].double(), table.y_WH[whole].double(), weight_W[whole]
     filled, last = [], torch.zeros(len(table.y_WH))

@@ -14,7 +14,7 @@ from torch import nn
 from openbook.data.panel import Panel
 from openbook.forecast.closed_form import average, own_maps
 from openbook.forecast.decisions import Decision
-from openbook.forecast.search import Bench, Trial, begun, set_maps, stopped, windows_of
+from openbook.forecast.search import Bench, Trial, begun, most_steps, set_maps, stopped, windows_of
 from openbook.forecast.start import MANY, Start, error_of, tables_of
 from openbook.models.base import seeded
 from openbook.models.differences import FromNewest
@@ -118,7 +118,7 @@ def _trained_as(leader: Trial, trial: Trial, seed: int, budget_s: float) -> Tria
     schedule = replace(schedule_of(leader), budget_s=budget_s)
     if trial.pace == leader.pace:
         hold = max(schedule.hold, trial.history.best_step)
-        length = min(schedule.max_steps + hold - schedule.hold, trial.bench.train.max_steps)
+        length = min(schedule.max_steps + hold - schedule.hold, most_steps(trial.bench.train))
         longer = replace(schedule, hold=hold, max_steps=length)
         trial.training.go_on(longer, trial.bench.progress)
         return trial
@@ -163,20 +163,21 @@ def all_members(leaders: Sequence[Trial], seed: int, budget_s: float, rounds: fl
         return list(leaders), Decision(asked or 1, "ended")
     schedules = [_shortened(leader) for leader in leaders]
     step_s = [leader.history.seconds / max(1, leader.history.steps) for leader in leaders]
+    each_s = [second * each.max_steps for second, each in zip(step_s, schedules, strict=True)]
     left = budget_s - (rounds - 1) * seconds_to_best(leaders)
-    took = rounds * sum(second * each.max_steps for second, each in zip(step_s, schedules, strict=True))
+    took = rounds * sum(each_s)
     most = MEMBERS if len(leaders) == 1 else PAIRS
     room = 1 + max(0, int(min(left / took, most))) if bench.split.validation and took else 1
     count = min(most, room) if asked is None else asked
     seeds, losses = [list(leaders)], [_losses(leaders)]
     for k in range(1, count):
         trials = []
-        for leader, schedule in zip(leaders, schedules, strict=True):
+        for leader, schedule, own_s in zip(leaders, schedules, each_s, strict=True):
             trial = begun(leader.bench, leader.config, seed + k, leader.pace)
             # A number that was asked for has to fit into the time: with what is left for each, the rate falls sooner. One
             # that the time allowed fits as long as steps take what the leaders' took.
-            share = max(1.0, (1.0 if asked else OVER) * left / (rounds * (count - 1) * len(leaders)))
-            trial.training.config = replace(schedule, budget_s=share)
+            share = (1.0 if asked else OVER) * left / (count - 1) * (own_s / took if took else 1 / len(leaders))
+            trial.training.config = replace(schedule, budget_s=max(1.0, share))
             try:
                 trial.training.run(leader.bench.progress)
             except KeyboardInterrupt:  # before its first step

@@ -38,6 +38,7 @@ def draw(
             where="plot",
             fix="choose a series with observed values before its cutoff, and a model with attention",
         )
+    own = own.select(np.any(own.inside_WT, axis=1).ravel())  # a window without a forecast is no part of a mean
     clock = clock_of(_stamps(np.concatenate([own.source_ds[0][own.inside_WT[0]], own.ds[0]])), own.freq)
     title = f"{found.model}, {own.ids[0]}" if len(set(own.ids)) == 1 else found.model
     if view == "weights":

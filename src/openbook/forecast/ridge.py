@@ -111,7 +111,7 @@ class Ridge:
         season = self.season_length or season_length(panel.freq)
         windows = [self.window] if self.window else candidate_windows(panel, self.h, season)
         layout = make_layout(panel, self.h, max(windows), recall_season(panel, season))
-        prepared = prepare(panel, layout)
+        prepared = prepare(panel, layout, learning=True)
         split = split_origins(panel, self.h, layout.window, season)
         whole = Origins(np.arange(len(panel)), panel.offsets[1:])
         self._usual = usual_change(prepared, change_scale(prepared, whole))

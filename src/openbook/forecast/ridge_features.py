@@ -75,7 +75,7 @@ class Prepared:
 
     ``own`` [R] has its gaps recalled from each series' ``first`` value on (its row, [N]), the inputs ``moving``, ``ahead`` and
     ``static`` [R, columns of that kind] have theirs carried forward, ``stat`` [N, columns] is what each series has, and
-    ``goal`` [R] are the values to learn.
+    ``goal`` [R] are the values to learn. Windows for ``learning`` have 0 before the first value, others its first season.
     """
 
     panel: Panel
@@ -87,6 +87,7 @@ class Prepared:
     stat: np.ndarray
     goal: np.ndarray
     lags: tuple[int, ...]
+    learning: bool
 
 
 def make_layout(panel: Panel, h: int, window: int, season: int = 1) -> Layout:
@@ -134,7 +135,7 @@ def _still(panel: Panel, exog: np.ndarray) -> np.ndarray:
     return np.logical_not((high > low).any(axis=0))
 
 
-def prepare(panel: Panel, layout: Layout) -> Prepared:
+def prepare(panel: Panel, layout: Layout, *, learning: bool = False) -> Prepared:
     """Fill gaps from what came before and standardise the inputs; what was never seen becomes the column's mean."""
     exog = (np.concatenate([panel.hist, panel.futr], axis=1) - layout.center) / layout.spread
     exog = np.nan_to_num(carried_forward(panel, exog), nan=0.0) if exog.shape[1] else exog
@@ -150,6 +151,7 @@ def prepare(panel: Panel, layout: Layout) -> Prepared:
         ),
         goal=panel.target,
         lags=tuple(dict.fromkeys((1, max(1, layout.h // 2), layout.h))),
+        learning=learning,
     )
 
 
@@ -206,7 +208,9 @@ def cut(prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarray)
         return np.maximum(rows, 0), rows >= start[:, None]
 
     rows, inside = before(layout.window)
-    if layout.season > 1:  # before its first value a series is as in the season that begins there
+    if (
+        layout.season > 1 and not prepared.learning
+    ):  # before its first value a series is as in the season that begins there
         first = prepared.first[origins.series][:, None]
         begun = first + (end[:, None] + np.arange(-layout.window, 0) - first) % layout.season
         early = ~inside | (rows < first)

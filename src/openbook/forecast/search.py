@@ -167,7 +167,7 @@ def run_trial(
     Where steps are slow it gets the seconds for as many as tell something, ``longest_s`` at most.
     """
     trial = begun(bench, config, seed)
-    train, most = bench.train, max(1, bench.train.max_steps // 2)
+    train, most = bench.train, max(1, most_steps(bench.train) // 2)
     often = min(train.val_every, _OFTEN)
     patience = max(1, train.patience * train.val_every // (2 * often))
     trial.training.config = replace(
@@ -253,7 +253,7 @@ def choose_parts(
         )
     if not bench.split.validation:
         only = begun(bench, first, seed)
-        share, most = budget_s / count_of(config), _most_steps(bench.train)
+        share, most = budget_s / count_of(config), most_steps(bench.train)
         only.training.config = replace(bench.train, max_steps=most, budget_s=share)
         only.training.run(bench.progress)
         return only, told
@@ -315,7 +315,7 @@ def train_fully(best: Trial, seed: int, left_s: float, rounds: float, done_s: fl
     left = (left_s - (time.perf_counter() - begin) - (rounds - 1) * used) / shares
     if (spoilt or best.history.best_step == held) and not stopped(best) and left > 0:
         slow = begun(bench, best.config, seed, _SLOW)
-        slow.training.config = replace(full, max_steps=_most_steps(train), learning_rate=_SLOW * rate, budget_s=left)
+        slow.training.config = replace(full, max_steps=most_steps(train), learning_rate=_SLOW * rate, budget_s=left)
         try:
             slow.training.run(bench.progress)
         except KeyboardInterrupt:  # as above
@@ -328,11 +328,11 @@ def train_fully(best: Trial, seed: int, left_s: float, rounds: float, done_s: fl
 def length_of(trial: Trial) -> int:
     """The steps that the whole training of a trial is laid out for: fewer where it was learning by heart."""
     train, held = trial.bench.train, trial.history.best_step
-    most = _most_steps(train)
+    most = most_steps(train)
     return min(most, max(held + 1, _WHOLE * held)) if learnt_by_heart(trial) else most
 
 
-def _most_steps(train: TrainConfig) -> int:
+def most_steps(train: TrainConfig) -> int:
     """The steps a schedule is laid out for: up to where training is to be stopped."""
     return min(train.max_steps, train.stop_after or train.max_steps)
 

@@ -254,7 +254,8 @@ class Training:
                     history.stopped_by = "hopeless"
                     return
                 if spent >= 1 and step < config.max_steps:  # whoever asked may have been given more time
-                    last = step == config.stop_after or self._time_spent(clock, config.max_steps - step) >= 1
+                    now = [*clock, time.perf_counter() - begin]
+                    last = step == config.stop_after or self._time_spent(now, config.max_steps - step - 1) >= 1
             if progress is not None:
                 progress(step, config.max_steps, history.val_loss[-1][1] if history.val_loss else None)
             if last:

@@ -197,7 +197,7 @@ def usual_spread(target_R: np.ndarray, offsets: np.ndarray, size: int, settled: 
     told, size_of = np.log(power[moved]) / 2, np.log(np.abs(mean[moved]))
     by_share = False
     if moved.sum() > 1:
-        nearly = _NEARLY if _other_size(target_R, offsets, size, float(np.median(size_of))) else 1.0
+        nearly = _NEARLY if whole.any() and _other_size(target_R, offsets, size, float(np.median(size_of))) else 1.0
         by_share = bool(np.std(told - size_of) < nearly * np.std(told))
     return Usual(amount, float(np.exp(np.median(told - size_of))) if by_share else 0.0, settled)
 
