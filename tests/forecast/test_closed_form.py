@@ -14,6 +14,7 @@ from openbook.forecast.closed_form import (
     Counting,
     Solved,
     Table,
+    _complete,
     absolute,
     average,
     mean_error,
@@ -258,3 +259,17 @@ def test_without_noise_maps_of_several_windows_are_found_all_the_same() -> None:
     found = average((flat,), flat, absolute, (3, 4))  # nothing to be wrong about: errors of zero
     assert found.share == (0.5, 0.5)
     assert found.solved.error == 0.0
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_windows_without_a_truth_are_none_to_learn_from(gaps: bool) -> None:
+    """Not even where they are many: then all others had counted as windows with gaps, and these as zeros."""
+    y = torch.full((100, 2), torch.nan)
+    y[:10] = torch.arange(20.0).view(10, 2)
+    if gaps:
+        y[:9, 0] = torch.nan
+    table = Table(torch.arange(100.0)[:, None], y, torch.arange(100.0), torch.zeros(100, dtype=torch.int64))
+    x, truth, weight = _complete(table)
+    assert x[:, 0].tolist() == list(range(10))
+    assert weight.tolist() == [float(k**2) for k in range(10)]
+    assert truth[:, 1].tolist() == [float(k) for k in range(1, 20, 2)]

@@ -76,6 +76,30 @@ def test_a_member_that_validated_far_worse_is_left_out(
     assert [other.config.budget_s for other in made] == pytest.approx([49.5, 49.5] if asked else [59.4, 59.4])
 
 
+def test_members_of_two_scalings_share_the_seconds_as_their_steps_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten steps of one take ten seconds, of the other five: of forty seconds, with a fifth to spare, 32 and 16."""
+    made: list[Any] = []
+
+    def begun(bench: Any, config: OpenBookConfig, seed: int, pace: float) -> Any:
+        made.append(SimpleNamespace(history=History(best_loss=1.0), run=lambda progress: None))
+        return search.Trial(made[-1], config, bench)
+
+    monkeypatch.setattr(members, "begun", begun)
+    bench: Any = SimpleNamespace(split=SimpleNamespace(validation=True), progress=None)
+    leaders = [
+        search.Trial(
+            SimpleNamespace(
+                history=History(best_loss=1.0, best_step=8, steps=10, seconds=seconds), config=TrainConfig(max_steps=10)
+            ),  # type: ignore[arg-type]
+            OpenBookConfig(),
+            bench,
+        )
+        for seconds in (10.0, 5.0)
+    ]
+    members.all_members(leaders, 1, 40.0, 1)
+    assert [one.config.budget_s for one in made] == pytest.approx([32.0, 16.0])
+
+
 @pytest.mark.parametrize(("tail", "most"), [(search._TAIL, 240.0), (9.0, 200.0)], ids=["a large tail", "a small one"])
 def test_going_on_is_left_out_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch, tail: float, most: float) -> None:
     """Of sixty seconds and a fifth; with a tail that is a small part of the data, for which no time was kept, of sixty. It
@@ -295,12 +319,12 @@ def test_a_trial_of_another_scaling_is_left_out_where_it_would_take_too_long(
 
 
 @pytest.mark.parametrize(
-    ("pace", "most", "length"),
-    [(1.0, 99, 13), (1.0, 12, 12), (0.2, 99, 10)],
-    ids=["taken up again", "to the last step at most", "anew at another pace"],
+    ("pace", "most", "stop", "length"),
+    [(1.0, 99, None, 13), (1.0, 12, None, 12), (1.0, 99, 12, 12), (0.2, 99, None, 10)],
+    ids=["taken up again", "to the last step at most", "to the one it is to stop at", "anew at another pace"],
 )
 def test_a_trial_of_another_scaling_is_taken_up_again_at_its_pace(
-    monkeypatch: pytest.MonkeyPatch, pace: float, most: int, length: int
+    monkeypatch: pytest.MonkeyPatch, pace: float, most: int, stop: int | None, length: int
 ) -> None:
     """Best at its seventh step of fourteen, which took seven seconds: at an even rate till then, and as long after it as the
     leader, for which half of forty seconds is left beside that of the leader, and its own three and a half."""
@@ -308,7 +332,7 @@ def test_a_trial_of_another_scaling_is_taken_up_again_at_its_pace(
     leader.training.config = TrainConfig(max_steps=10, hold=4)
     beside = members.begun(second.bench, leader.config, 1)
     beside.history.steps, beside.history.best_step, beside.history.seconds = 14, 7, 7.0
-    beside.bench.train = TrainConfig(max_steps=most)
+    beside.bench.train = TrainConfig(max_steps=most, stop_after=stop)
     (_, trained), _ = members.both_scalings(leader._replace(pace=pace), beside, 1, 40.0, 2)
     told = trained.training.config
     assert trained.pace == pace

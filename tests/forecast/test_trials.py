@@ -139,19 +139,19 @@ def test_a_schedule_ends_where_training_is_to_stop(
     monkeypatch: pytest.MonkeyPatch, held_out: int | None, stop_after: int
 ) -> None:
     """The rate has come down by then: of the training to the end, of a slower one beside it, and with nothing held out."""
-    ends: list[int] = []
+    ends: list[tuple[int, float]] = []
 
     def note(training: Training, count: int) -> None:
         if training.config.hold < training.config.max_steps:
-            ends.append(training.config.max_steps)
+            ends.append((training.config.max_steps, training.config.learning_rate))
 
     watched(monkeypatch, note)
     monkeypatch.setattr(search, "learnt_by_heart", lambda trial: trial.history.steps == stop_after // 2)
     train = TrainConfig(max_steps=6, stop_after=stop_after, val_every=1, validation_size=held_out)
     config = OpenBookConfig(window=48, n_models=1, differences=False, refit=False)
     Forecaster(24, model=config, train=train).fit(make_frame(12 if held_out == 0 else 40).drop(columns="warm"))
-    assert ends, "the rate falls in one of them"
-    assert set(ends) == {stop_after}
+    assert (stop_after, train.learning_rate) in ends, "at the usual rate, too, which falls to the end"
+    assert {steps for steps, _ in ends} == {stop_after}
 
 
 @pytest.mark.parametrize(
