@@ -297,14 +297,47 @@ def test_a_wrong_place_for_the_result_is_refused_before_the_work(
 def test_the_demo_replaces_its_own_files_alone(tmp_path: Path) -> None:
     own = ("calls.csv", "tomorrow.csv", "model.ob", "forecast.csv")
     check_folder(tmp_path, more=own)
-    (tmp_path / "run.json").write_text('{"command": "openbook demo --data calls --seed 1"}')
+    ours = {"schema": 1, "openbook": "0.1.0"}
+    (tmp_path / "run.json").write_text(json.dumps(ours | {"command": "openbook demo --data calls --seed 1"}))
     (tmp_path / "tomorrow.csv").write_text("the demo's")
     check_folder(tmp_path, more=own)
-    for command in ('"command": "openbook backtest calls.csv"', '"command": ["openbook demo"]', ""):
-        (tmp_path / "run.json").write_text(f"{{{command}}}")
+    for command in ({"command": "openbook backtest calls.csv"}, {"command": ["openbook demo"]}, {}):
+        (tmp_path / "run.json").write_text(json.dumps(ours | command))
         check_folder(tmp_path)
         with pytest.raises(UsageError, match=r"earlier demo.*got tomorrow\.csv, run\.json"):
             check_folder(tmp_path, more=own)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "not json", '{"command": "run them all"}'])
+def test_a_run_of_another_tool_is_not_replaced(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(UsageError, match=r"got run\.json in it, but no run\.json of a backtest"):
+        check_folder(tmp_path)
+
+
+def test_a_saved_model_keeps_its_folder_and_is_read_beside_a_backtest(files: Path, tmp_path: Path) -> None:
+    ob.load(files / "calls.ob").save(tmp_path / "m")
+    with pytest.raises(UsageError, match=r"got a saved model.*choose another folder"):
+        check_folder(tmp_path / "m")
+    (tmp_path / "m" / "run.json").write_text("{}")
+    assert ob.load(tmp_path / "m").h == ob.load(files / "calls.ob").h
+
+
+def test_the_demo_says_one_document_and_says_it_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run_and_write", lambda *_, **__: {"scores": []})
+    for ended in (True, False):
+        monkeypatch.setattr(ob.Forecaster, "fit", stopped if ended else lambda self, *_: self)
+        monkeypatch.setattr(ob.Forecaster, "interrupted", lambda self: False)
+        monkeypatch.setattr(ob.Forecaster, "save", lambda *_: None)
+        monkeypatch.setattr(ob.Forecaster, "predict", lambda *_, **__: pd.DataFrame({"y": [1.0]}))
+        assert run_here(monkeypatch, "demo", "--out", str(tmp_path / str(ended)), "--json") == (130 if ended else 0)
+        told = json.loads(capsys.readouterr().out)
+        assert set(told) == ({"error"} if ended else {"scores"})
 
 
 def test_an_interrupted_fit_saves_says_so_and_ends_with_130(

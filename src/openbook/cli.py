@@ -248,7 +248,9 @@ def backtest(
     }
     plan: dict[str, Any] = {"h": h, "n_windows": n_windows, "step_size": step_size, "refit": refit, "limit_s": limit_s}
     plan |= {"models": names_of(models), "level": levels_of(level)}
-    run_and_write(table, plan, options, facts, out, quiet=quiet, as_json=as_json)
+    document = run_and_write(table, plan, options, facts, out, quiet=quiet, as_json=as_json)
+    if as_json:
+        show_result(document, [], True)
 
 
 @app.command()
@@ -331,7 +333,7 @@ def demo(
     )
     facts: dict[str, Any] = {"target": "y", "arguments": {"data": data, "seed": seed}, "data": case.facts}
     facts["command"] = f"openbook demo --data {data} --seed {seed}{steps}"
-    run_and_write(case.table, plan, options, facts, out, quiet=quiet, as_json=as_json)
+    document = run_and_write(case.table, plan, options, facts, out, quiet=quiet, as_json=as_json)
     for name, table in tables.items():
         write_table(table, out / name)
     forecaster = options.make("openbook")
@@ -342,6 +344,8 @@ def demo(
         raise KeyboardInterrupt
     forecaster.save(out / "model.ob")
     write_table(forecaster.predict(futr_df=case.ahead, level=(80, 95)), out / "forecast.csv")
+    if as_json:  # one document, of a run that came to its end
+        show_result(document, [], True)
     say(f"Forecast of the next {case.h} steps: {out / 'forecast.csv'}\nOpen {out / 'report.html'}", quiet or as_json)
 
 

@@ -297,8 +297,8 @@ def run_and_write(
     *,
     quiet: bool,
     as_json: bool,
-) -> None:
-    """Backtest a table, write its folder and page, and show the scores."""
+) -> dict[str, Any]:
+    """Backtest a table, write its folder and page, and show the scores; gives back the document of them, for ``as_json``."""
     from openbook.evaluation.backtest import Plan, run_backtest, write_backtest
     from openbook.forecast.arguments import ColumnNames
     from openbook.forecast.remarks import warn_of_guessed_targets
@@ -326,8 +326,10 @@ def run_and_write(
     write_backtest(result, out)
     page = write_report(out)
     lines = [*score_lines(result.scores, result.run["warnings"]), *([] if quiet else [f"report: {page}"])]
-    document = {"scores": records_of(result.scores), "warnings": result.run["warnings"], "out": str(out)}
-    show(document | {"report": str(page)}, lines, as_json)
+    if not as_json:
+        show({}, lines, False)
+    places = {"out": str(out), "report": str(page)}
+    return {"scores": records_of(result.scores), "warnings": result.run["warnings"], **places}
 
 
 def hand_over(forecast: pd.DataFrame, out: Path | None, *, quiet: bool, as_json: bool) -> None:

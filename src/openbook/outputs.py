@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = (".csv", ".csv.gz", ".parquet")
+_MODEL = ("manifest.json", "weights.safetensors")  # by save into a folder
 WRITTEN = (  # by a backtest into its folder, run.json last
     *("scores.csv", "scores_by_series.csv", "scores_by_step.csv", "forecasts.parquet", "explanation.parquet"),
     *("history.parquet", "stages.parquet", "report.html", "run.json"),
@@ -56,26 +57,28 @@ def check_folder(folder: Path, *read: Path, more: Sequence[str] = ()) -> None:
         if is_there(folder / name):
             check_writable(folder / name)
     there, beside = ([name for name in names if is_there(folder / name)] for names in (WRITTEN, more))
-    whose = "demo" if beside else "backtest"
-    if (there or beside) and not (_of_demo(folder) if beside else "run.json" in there):
+    whose, model = "demo" if beside else "backtest", all(is_there(folder / name) for name in _MODEL)
+    if model or ((there or beside) and not _of(whose, folder)):
         raise UsageError(
             "would_overwrite",
             expected=f"a folder that is new, that of an earlier {whose}, or one without files of these names",
-            got=f"{', '.join([*beside, *there])} in it, but no run.json of a {whose}",
+            got="a saved model" if model else f"{', '.join([*beside, *there])} in it, but no run.json of a {whose}",
             where=f"--out {folder}",
-            fix="choose another folder, or move away what is there",
+            fix="choose another folder" if model else "choose another folder, or move away what is there",
         )
 
 
-def _of_demo(folder: Path) -> bool:
-    """Whether a folder's last backtest was the demo's."""
+def _of(whose: str, folder: Path) -> bool:
+    """Whether a folder's last backtest was ours: that of the ``demo``, or any (``backtest``)."""
     import json
 
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(run, dict) and str(run.get("command", "")).startswith("openbook demo")
+    if not isinstance(run, dict) or not {"schema", "openbook"} <= set(run):
+        return False
+    return whose != "demo" or str(run.get("command", "")).startswith("openbook demo")
 
 
 def check_explain_out(path: Path, *read: Path | None, view: str, average: bool) -> None:

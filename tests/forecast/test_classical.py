@@ -100,6 +100,24 @@ def test_seasons_keep_their_phase_in_tables_that_begin_elsewhere(name: str, freq
         np.testing.assert_allclose(floor.predict(table.iloc[later:])[name], whole, atol=1.0)
 
 
+@pytest.mark.parametrize("name", ["auto_ets", "auto_theta", "auto_arima", "mstl"])
+def test_levels_and_trends_go_on_in_tables_that_begin_elsewhere(name: str) -> None:
+    """The level of a later history had begun at that of the first row that was fitted."""
+    rows, rng = 300, np.random.default_rng(0)
+    y = 100 + 0.7 * np.arange(rows) + 3 * np.sin(np.arange(rows) * 2 * np.pi / 7) + rng.normal(0, 1, rows)
+    table = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=rows), "y": y})
+    floor = ob.Floor(name, 7, season_length=7).fit(table.iloc[:260])
+    whole = floor.predict(table)[name]
+    for later, off in ((30, 0.1), (272, 2.0), (290, 8.0)):  # within what was fitted, behind it, and far behind it
+        np.testing.assert_allclose(floor.predict(table.iloc[later:])[name], whole, rtol=0, atol=off)
+    capped = Classical(name, 7, season_length=7, max_rows=100)
+    panel = make_panel(table)
+    capped.fit_panel(panel.until(np.array([200])))
+    told = capped.predict_origins(panel, Origins(np.zeros(2, np.int64), np.array([230, 293])), []).point
+    for row, end in enumerate((230, 293)):
+        np.testing.assert_allclose(told[row], y[end : end + 7], rtol=0, atol=4.0)
+
+
 def test_a_gap_at_the_oldest_row_that_is_read_does_not_shift_the_season() -> None:
     hours = pd.date_range("2024-01-01", periods=480, freq="h")
     y = 10 + 5 * np.sin(np.arange(480) * 2 * np.pi / 24) + np.random.default_rng(0).normal(0, 0.1, 480)

@@ -268,6 +268,12 @@ def test_no_truth_is_used_before_its_time_on_any_calendar(freq: str) -> None:
     assert (panel.times[used] < panel.times[90]).all()
 
 
+@pytest.mark.parametrize("empty", ["a", "z"])
+def test_of_a_series_without_a_value_nothing_was_learned(empty: str) -> None:
+    rows = {"unique_id": [empty] * 5 + ["b"] * 9, "ds": [*range(5), *range(9)], "y": [np.nan] * 5 + [1.0] * 9}
+    assert learned_from(make_panel(pd.DataFrame(rows), freq=1)) == (8, {})
+
+
 def test_series_of_other_times_are_compared_by_the_clock() -> None:
     ends = {"a": 50, "b": 80}
     frame = pd.concat(

@@ -6,6 +6,7 @@ import pytest
 
 from openbook.data.panel import Panel, make_panel
 from openbook.errors import DataError, UsageError
+from openbook.forecast import ridge as module
 from openbook.forecast.floors import SeasonalNaive
 from openbook.forecast.origins import Origins, extend_panel, last_origins, rolling_origins
 from openbook.forecast.ridge import Ridge, candidate_windows, split_origins
@@ -211,6 +212,20 @@ def test_validation_is_held_out_of_fitting_and_lies_inside_the_blocks() -> None:
     assert len(split.fit.end) + len(split.rest.end) == 1000 - 5 + 1 - 20
     single = split_origins(panel, 24, 20, 24)
     assert single.validation.end.min() == 800
+
+
+def test_it_is_chosen_and_calibrated_as_it_forecasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a series' first value 0 is for learning alone."""
+    told: list[bool] = []
+    plain = module.chunks
+
+    def chunks(prepared: module.Prepared, *rest: object) -> object:
+        told.append(prepared.learning)
+        return plain(prepared, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "chunks", chunks)
+    Ridge(24).fit_panel(demand(400))
+    assert told == [True, False, True]  # what is learned, what chooses and gives the bands, and the rest of it
 
 
 def test_windows_are_capped_by_the_history() -> None:

@@ -122,6 +122,18 @@ def test_a_file_is_compressed_and_a_flipped_bit_is_found(fitted: ob.Forecaster, 
         pd.testing.assert_frame_equal(again.predict(), fitted.predict(), check_exact=True)  # a bit of a date, say
 
 
+@pytest.mark.parametrize("left_out", [("weights.safetensors",), ("config.json", "weights.safetensors")])
+def test_a_manifest_tells_the_content_of_all_files(
+    left_out: tuple[str, ...], fitted: ob.Forecaster, tmp_path: Path
+) -> None:
+    folder = fitted.save(tmp_path / "m")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"] = {name: told for name, told in manifest["sha256"].items() if name not in left_out}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelFileError, match="a manifest that tells the content of"):
+        ob.load(folder)
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("shape", {"input_size": -5}), ("windows", None), ("inputs", 3), ("layout", None)]
 )

@@ -103,6 +103,19 @@ def test_distances_that_few_steps_reach_are_not_named() -> None:
     assert _lags_told(found, Clock("day")).startswith("24 days before (40.0%)")
 
 
+@pytest.mark.parametrize(("steps", "told"), [(24, ""), (8, "7 days before (50.0%), 14 days before (40.0%)")])
+def test_no_distance_is_named_that_hardly_any_step_reaches(steps: int, told: str) -> None:
+    """Ten rows behind 24 steps: no distance is in reach of half of them. Fourteen behind 8 steps: two tops are."""
+    past = 10 if steps == 24 else 20
+    row, place = np.indices((steps, past)).reshape(2, -1)
+    back = past - 1 - place
+    lag = back + row + 1
+    cells = Cells(np.zeros(len(row), int), row + 1, back, lag, np.where(lag == 7, 0.5, np.where(lag == 14, 0.4, 0.0)))
+    found = average_of(cells, np.ones((1, 1)), ("y",), Pool(1, 1))
+    assert _lags_told(found, Clock("day")).startswith(told)
+    assert "-" not in _lags_told(found, Clock("day"))
+
+
 def test_an_even_look_up_is_called_even(small_folder: Path) -> None:
     path = small_folder / "explanation.parquet"
     assert not any("nearly evenly" in entry["words"]["lags"] for entry in entries_of(small_folder))

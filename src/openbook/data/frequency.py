@@ -17,6 +17,7 @@ _DAY = 86_400
 _DAY_NS = _DAY * 10**9
 # Length of one season in steps, by length of a step in seconds: the usual first cycle of a business or physical series.
 _SEASONS = [(60, 60), (3_599, _DAY), (_DAY - 1, _DAY), (_DAY * 6, 7 * _DAY)]
+_CYCLES, _WHOLE = range(1, 15), 1e-6  # days or weeks until steps fall on the same places again, at most
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 # Names that pandas gave up in 2.2 and users still type.
@@ -374,8 +375,10 @@ def step_seconds(freq: Freq) -> float | None:
 def season_length(freq: Freq) -> int:
     """The first season of a frequency, in steps: a day for sub-daily data, a week for days, a year for weeks and longer.
 
-    >>> [season_length(freq) for freq in ("30min", "h", "D", "B", "W", "MS", "QS", 1)]
-    [48, 24, 7, 5, 52, 12, 4, 1]
+    Of steps that do not divide a day or a week, as many days or weeks as they do: every second day a fortnight.
+
+    >>> [season_length(freq) for freq in ("30min", "h", "D", "B", "W", "MS", "QS", 1, "2D", "5h")]
+    [48, 24, 7, 5, 52, 12, 4, 1, 7, 24]
     """
     seconds = step_seconds(freq)
     if seconds is None:
@@ -384,5 +387,8 @@ def season_length(freq: Freq) -> int:
         return 5
     for limit, season in _SEASONS:
         if seconds < limit:
-            return max(1, round(season / seconds))
+            whole = (
+                steps for steps in (times * season / seconds for times in _CYCLES) if abs(steps - round(steps)) < _WHOLE
+            )
+            return max(1, round(next(whole, season / seconds)))
     return max(1, round(365.25 * _DAY / seconds)) if seconds < 360 * _DAY else 1

@@ -118,7 +118,7 @@ def run_backtest(
 
     ``make_model`` gives a fresh ``Forecaster`` for a model's name. Floors read what the first of them reads, and a model of
     other inputs its own. A model that fails is listed in ``run["failed"]`` with its reason and never stops the others; only if
-    all fail is the first error raised.
+    all fail is the first error raised. Inputs that the table does not hold as asked are refused before.
     """
     begin, models = time.perf_counter(), _with_floors(plan)
     levels = check_levels(plan.level)

@@ -38,7 +38,8 @@ CLASSICAL = {
 class Classical:
     """AutoETS, AutoTheta, AutoARIMA or MSTL per series, on the last rows of the training part (``CLASSICAL`` has the caps).
 
-    Orders and parameters stay as fitted; their states follow the data up to each origin (statsforecast's ``forward``).
+    Orders and parameters stay as fitted; their states follow the data from the first row that was fitted up to each origin
+    (statsforecast's ``forward``): what a table or the cap leaves out of it is remembered, and a season repeated in between.
     Seasons longer than the model takes (``decisions["seasons_too_long"]``), or than half of the series, are dropped; MSTL
     takes day and week of sub-daily data. Gaps are bridged by straight lines, a gap right before an origin by the season. A
     series that the training part lacks, that has fewer than five values or on which the model fails is forecast by
@@ -59,6 +60,7 @@ class Classical:
         self._rows = max_rows or CLASSICAL[name].rows
         self._seasons = [1]
         self._models: dict[object, Any] = {}
+        self._past: dict[object, np.ndarray] = {}  # what a series was fitted on
         self._begin: dict[object, Any] = {}  # the stamp of the first value that a series was fitted on
         self._season_of: dict[object, int] = {}  # and the first of its seasons, 1 where none fitted into it
 
@@ -66,12 +68,13 @@ class Classical:
         """Choose and fit one model per series."""
         library = _library()
         self._seasons = self._sensible_seasons(panel)
-        self._models, self._begin, self._season_of = {}, {}, {}
+        self._models, self._past, self._begin, self._season_of = {}, {}, {}, {}
         reason = f"fewer than {_FEWEST_VALUES} values in every series"
         for number, identity in enumerate(panel.ids):
             history, begin = self._history(panel, number, int(panel.offsets[number + 1]))
             if len(history) < _FEWEST_VALUES:
                 continue
+            self._past[identity] = history
             self._begin[identity], self._season_of[identity] = panel.times[begin], _fitting(self._seasons, len(history))
             try:
                 with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -99,9 +102,8 @@ class Classical:
         for row, (series, end) in enumerate(zip(origins.series.tolist(), origins.end.tolist(), strict=True)):
             history, begin = self._history(panel, series, end)
             model = self._models.get(panel.ids[series])
-            if model is not None:  # its seasonal states are those of the phase it was fitted from
-                late = _steps_between(self._begin[panel.ids[series]], panel.times[begin], panel.freq)
-                history = history[-late % self._season_of[panel.ids[series]] :]
+            if model is not None and len(history):
+                history = self._from_the_fit(panel.ids[series], history, panel.times[begin], panel.freq)
             answer = None if model is None else self._forward(model, history, sorted(bands))
             if answer is None:
                 continue
@@ -109,6 +111,15 @@ class Classical:
             for percent, (low, high) in bands.items():
                 low[row], high[row] = answer[f"lo-{percent}"], answer[f"hi-{percent}"]
         return PanelForecast(point, bands)
+
+    def _from_the_fit(self, identity: object, history: np.ndarray, begin: Any, freq: Freq) -> np.ndarray:
+        """A history from the row on at which the model was fitted: level, trend and seasons begin as they were there."""
+        past, season = self._past[identity], self._season_of[identity]
+        late = _steps_between(self._begin[identity], begin, freq)
+        if late <= 0:  # of an origin before that row the phase at least
+            return history[-late:] if -late < len(history) else history[-late % season :]
+        between = np.resize(past[-season:], max(0, late - len(past)))
+        return np.concatenate([past[:late], between, history])
 
     def _forward(self, model: Any, history: np.ndarray, level: list[float]) -> dict[str, Any] | None:
         """The model's answer from the end of ``history``; None where it fails, as on histories too short for it."""

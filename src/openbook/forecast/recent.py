@@ -79,7 +79,8 @@ def learned_from(panel: Panel) -> tuple[int, dict[str, int]]:
     times = panel.times.astype(np.int64)
     if not len(seen):
         return int(times.max()), {}
-    last_N = seen[np.maximum(np.searchsorted(seen, panel.offsets[1:]) - 1, 0)]
+    before_N = np.searchsorted(seen, panel.offsets[1:]) - 1  # -1: nothing was seen up to the end of the series
+    last_N = np.where(before_N >= 0, seen[before_N], -1)
     until = {id_text(panel.ids[n]): int(times[row]) for n, row in enumerate(last_N) if row >= panel.offsets[n]}
     first = min(until.values())
     return first, {name: stamp for name, stamp in until.items() if stamp > first}

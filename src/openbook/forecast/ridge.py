@@ -128,7 +128,7 @@ class Ridge:
         residual, judged = chosen.residual, chosen.windows
         if not len(residual):
             judged = _thinned(split.rest, _MAX_WINDOWS_VALIDATED)
-            residual = self._errors(prepared, judged, scale)
+            residual = self._errors(replace(prepared, learning=False), judged, scale)
         self._bands = own_step_bands(residual, owners_of(panel, judged, self.h))
         self.decisions = {
             "season_length": season,
@@ -277,7 +277,8 @@ def _choose(
     groups = tuple(name for name in layout.groups if name != "own")
     few = _thinned(origins, _MAX_WINDOWS_VALIDATED)
     fewest = Choice(min(windows), (), 0.0, float("nan"), np.empty((0, layout.h)), few)
-    parts = [(rows.x, rows.y) for rows in chunks(prepared, few, layout, scale[few.series])]
+    asked = replace(prepared, learning=False)  # as forecasts are made
+    parts = [(rows.x, rows.y) for rows in chunks(asked, few, layout, scale[few.series])]
     if not parts or not fit.n:
         return fewest
     x, y = (np.concatenate(part) for part in zip(*parts, strict=True))

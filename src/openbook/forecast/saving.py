@@ -186,7 +186,7 @@ def _read(path: Path) -> dict[str, bytes]:
         raise ModelFileError(
             "missing_file", expected="a folder or .ob file written by save", got=got, where=str(path), fix=hint
         )
-    if (path / "run.json").exists():
+    if (path / "run.json").exists() and not (path / _MANIFEST).exists():
         raise ModelFileError(
             "bad_model_file",
             expected="a folder or .ob file written by save",
@@ -213,6 +213,8 @@ def _read(path: Path) -> dict[str, bytes]:
 def _checked(files: dict[str, bytes], path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         manifest = json.loads(files[_MANIFEST])
+        if set(manifest["sha256"]) != {_CONFIG, _WEIGHTS}:
+            raise _broken(path, f"a manifest that tells the content of {_CONFIG} and {_WEIGHTS}", "another one")
         for name, digest in manifest["sha256"].items():
             if hashlib.sha256(files[name]).hexdigest() != digest:
                 raise _broken(path, f"{name} as it was saved", "other content (sha256 differs)")

@@ -99,11 +99,13 @@ def _weights_entry(average: Average, name: str, clock: Clock) -> dict[str, Any]:
     by_step += "that step" if average.axis == "lag" else "the moment the forecast was made"
     nowhere = f" {percent(average.memory, 0)} looked nowhere and is not drawn." if average.memory >= 0.005 else ""
     alone = average.features == (ALL_INPUTS,) or len(average.features) < 2
+    lags = _lags_told(average, clock)
     words = {
         "map": f"What {name} usually looks at: each row is a step of the forecast, each column {by_step}; the darker, the more "
         f"of the look-up (median of {average.pool.words()}).{nowhere}",
-        "lags": f"Counted back from each {clock.noun} it forecast, {name} usually looked most {_lags_told(average, clock)}; "
-        f"{'the whiskers hold' if len(average.lag_L) <= FEW else 'the band holds'} the middle half of all forecasts."
+        "lags": f"Counted back from each {clock.noun} it forecast"
+        + (f", {name} usually looked most {lags}; " if lags else ", no distance is in reach of half of the steps: ")
+        + f"{'the whiskers hold' if len(average.lag_L) <= FEW else 'the band holds'} the middle half of all forecasts."
         + _evenly_told(average.by_lag.median, 1 - average.memory, average.reach),
         "features": "" if alone else f"Of all it looked up, {name} usually drew {_features_told(average, 'from')}.",
     }
@@ -192,6 +194,7 @@ def _lags_told(average: Average, clock: Clock) -> str:
     tops = (
         np.flatnonzero((median >= sides[:-2]) & (median >= sides[2:])) if len(median) > FEW else np.arange(len(median))
     )
+    tops = tops[median[tops] >= 0]
     best = tops[np.argsort(-median[tops], kind="stable")[:_NAMES_TOLD]]
     return _listed(f"{_lag_told(int(average.lag_L[i]), clock)} ({percent(float(median[i]))})" for i in best)
 

@@ -45,8 +45,11 @@ OB.outline = (stamps, low, high) => {
   for (let end = 0; end <= stamps.length; end += 1) {
     if (end < stamps.length && low[end] !== null && high[end] !== null) continue;
     if (end > begin) {
-      x.push(...stamps.slice(begin, end), ...stamps.slice(begin, end).reverse(), null);
-      y.push(...low.slice(begin, end), ...high.slice(begin, end).reverse(), null);
+      // One by one: a call takes some hundred thousand arguments at most.
+      for (let i = begin; i < end; i += 1) { x.push(stamps[i]); y.push(low[i]); }
+      for (let i = end - 1; i >= begin; i -= 1) { x.push(stamps[i]); y.push(high[i]); }
+      x.push(null);
+      y.push(null);
     }
     begin = end + 1;
   }
@@ -185,7 +188,10 @@ OB.drawForecasts = (data) => {
   const offerOrigins = () => {
     const series = data.forecasts[state.series];
     if (picker) picker.parentElement.remove();
-    if (series.cutoffs.length < 2) return;
+    if (series.cutoffs.length < 2) {
+      state.origin = 0; // with what came before it
+      return;
+    }
     const latest = series.cutoffs.map((cutoff, index) => [OB.stamp(cutoff, data.clock), index]).reverse();
     picker = OB.picker(place, "Forecast made after", ["All windows in a row", ...latest.map(([text]) => text)], 0, (index) => {
       state.origin = index === 0 ? null : latest[index - 1][1];

@@ -129,7 +129,8 @@ def explained_pairs(backtest: Backtest) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(backtest.explanation)
+    path = backtest.explanation
+    file = _whole(path, lambda: pq.ParquetFile(path))
     if not set(_KEYS) <= set(file.schema_arrow.names):
         return pd.DataFrame(columns=_KEYS)
     parts = [
@@ -156,7 +157,7 @@ def summed_weights(path: Path, keys: Sequence[str]) -> pd.DataFrame:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
+    file = _whole(path, lambda: pq.ParquetFile(path))
     known = file.schema_arrow.names
     empty = pd.DataFrame(columns=[*keys, "weight"])
     if not {*keys, "weight"} <= set(known):
@@ -222,7 +223,7 @@ def _whole(path: Path, read: Callable[[], T]) -> T:
 
     try:
         return read()
-    except (FileNotFoundError, PermissionError, pd.errors.EmptyDataError):
+    except (FileNotFoundError, pd.errors.EmptyDataError):
         raise
     except (pa.ArrowException, OSError, ValueError) as error:  # Arrow tells damage by several kinds
         raise DataError(
