@@ -58,7 +58,7 @@ def check_folder(folder: Path, *read: Path, more: Sequence[str] = ()) -> None:
             check_writable(folder / name)
     there, beside = ([name for name in names if is_there(folder / name)] for names in (WRITTEN, more))
     whose, model = "demo" if beside else "backtest", all(is_there(folder / name) for name in _MODEL)
-    if model or ((there or beside) and not _of(whose, folder)):
+    if model or ((there or beside) and not _is_ours(folder, whose)):
         raise UsageError(
             "would_overwrite",
             expected=f"a folder that is new, that of an earlier {whose}, or one without files of these names",
@@ -68,7 +68,7 @@ def check_folder(folder: Path, *read: Path, more: Sequence[str] = ()) -> None:
         )
 
 
-def _of(whose: str, folder: Path) -> bool:
+def _is_ours(folder: Path, whose: str) -> bool:
     """Whether a folder's last backtest was ours: that of the ``demo``, or any (``backtest``)."""
     import json
 

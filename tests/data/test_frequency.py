@@ -200,6 +200,8 @@ def test_frequencies_that_do_not_fit(freq: object, dated: bool) -> None:
             ("5h", 24),
             ("7h", 24),
             ("45min", 32),
+            ("11min", 131),
+            ("50min", 29),
             ("17h", 1),
             ("MS", 12),
         ],

@@ -12,7 +12,7 @@ import torch
 from openbook.data.panel import Panel
 from openbook.forecast.bands import ROUNDING, carried_forward, lagged, mean_before
 from openbook.forecast.origins import Origins
-from openbook.nn.recall import Gaps, recalled_rows
+from openbook.nn.recall import Gaps, begun_at, recalled_rows
 from openbook.windows.scaling import weighted_moments
 
 # More input columns than this cost minutes and teach a linear map little.
@@ -208,11 +208,9 @@ def cut(prepared: Prepared, origins: Origins, layout: Layout, scale: np.ndarray)
         return np.maximum(rows, 0), rows >= start[:, None]
 
     rows, inside = before(layout.window)
-    if (
-        layout.season > 1 and not prepared.learning
-    ):  # before its first value a series is as in the season that begins there
+    if layout.season > 1 and not prepared.learning:
         first = prepared.first[origins.series][:, None]
-        begun = first + (end[:, None] + np.arange(-layout.window, 0) - first) % layout.season
+        begun = begun_at(end[:, None] + np.arange(-layout.window, 0), first, layout.season)
         early = ~inside | (rows < first)
         rows = np.where(early, np.minimum(begun, len(own) - 1), rows)
         inside = np.where(early, begun < end[:, None], inside)

@@ -62,9 +62,8 @@ class LongBook(nn.Module):
         known_BJ = seen_BJP.any(-1)
         level_BJ = value_BJP.sum(-1) / told_BJP.sum(-1).clamp(min=1)
         blocks = -(-H // P)
-        last = (
-            H - (blocks - 1) * P
-        )  # steps of the last day ahead: their mean is compared with that of the same ones before
+        # Of the last day ahead there may be a part: its mean is compared with that of the same steps before.
+        last = H - (blocks - 1) * P
         query_BMPA = self._map(*self._ahead(batch, blocks * P - H), steps=P)
         past = [F.pad(part, (0, 0, short, 0))[:, cut] for part in self._past(batch, n_variables)]
         key_BJPA = self._map(*past, steps=P)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from openbook.nn.seasonal_lags import periods_of
 
+Rows = TypeVar("Rows", Tensor, np.ndarray)
 _TRIES = 8  # rows that are walked back to what is known
 
 
@@ -45,13 +47,13 @@ def recalled(own_BT: Tensor, seen_BT: Tensor, season: int, *, begun: bool = Fals
     return torch.where(step_T < first_B1, early_BT, filled_BT)
 
 
-def begun_at(row: Tensor, first: Tensor, season: int) -> Tensor:
+def begun_at(row: Rows, first: Rows, season: int) -> Rows:
     """The rows at the same place of the season that begins with the first value.
 
     >>> begun_at(torch.arange(4), torch.tensor(5), 3)
     tensor([6, 7, 5, 6])
     """
-    return first + torch.remainder(row - first, season)
+    return first + (row - first) % season
 
 
 def _after_the_first(own_BT: Tensor, seen_BT: Tensor, season: int, *, every: bool) -> Tensor:

@@ -19,9 +19,7 @@ _NEXT_TO_NOTHING = 1e-6
 _STILL = 1e-12  # of a level: what moves less does so by rounding alone
 _COLUMNS = 8  # of which moments are taken at a time, about
 _WINDOWS, _CELLS = 3_000, 2_200_000  # what a usual spread is taken from, at most
-_APART = (
-    10.0  # times the usual level, or a part of it: a short series of another size, for which an amount can not stand
-)
+_APART = 10.0  # times the usual level, or that part of it: a short series of another size
 _NEARLY = 1.5  # times the deviation of amounts at most that shares may have there
 
 
