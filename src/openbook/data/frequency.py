@@ -17,10 +17,8 @@ _DAY = 86_400
 _DAY_NS = _DAY * 10**9
 # Length of one season in steps, by length of a step in seconds: the usual first cycle of a business or physical series.
 _SEASONS = [(60, 60), (3_599, _DAY), (_DAY - 1, _DAY), (_DAY * 6, 7 * _DAY)]
-_CYCLES, _NEARLY = (
-    range(1, 15),
-    0.02,
-)  # cycles that steps may need to fill one nearly, and how far off of it they may be
+_NEARLY, _EXACT = 0.02, 1e-6  # of a cycle that steps may leave out, and of several
+_CYCLES = range(2, 15)  # after which steps may fall on the same places again
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 # Names that pandas gave up in 2.2 and users still type.
@@ -378,7 +376,7 @@ def step_seconds(freq: Freq) -> float | None:
 def season_length(freq: Freq) -> int:
     """The first season of a frequency, in steps: a day for sub-daily data, a week for days, a year for weeks and longer.
 
-    Of steps that do not divide a day or a week, not even nearly, as many days or weeks as they do: every second day a fortnight.
+    Of steps that do not nearly divide a day or a week, as many days or weeks as they divide: of every second day a fortnight.
 
     >>> [season_length(freq) for freq in ("30min", "h", "D", "B", "W", "MS", "QS", 1, "2D", "5h", "11min")]
     [48, 24, 7, 5, 52, 12, 4, 1, 7, 24, 131]
@@ -390,7 +388,8 @@ def season_length(freq: Freq) -> int:
         return 5
     for limit, season in _SEASONS:
         if seconds < limit:
-            filled = (times * season / seconds for times in _CYCLES)
-            whole = (round(steps) for steps in filled if abs(steps - round(steps)) <= _NEARLY * steps)
-            return max(1, next(whole, round(season / seconds)))
+            one, several = season / seconds, (times * season / seconds for times in _CYCLES)
+            if abs(one - round(one)) <= _NEARLY * one:
+                return max(1, round(one))
+            return max(1, round(next((steps for steps in several if abs(steps - round(steps)) < _EXACT), one)))
     return max(1, round(365.25 * _DAY / seconds)) if seconds < 360 * _DAY else 1
