@@ -329,3 +329,13 @@ def test_errors_tell_stamps_on_the_clock_of_their_time_zone() -> None:
     with pytest.raises(DataError) as caught:
         make_panel(pd.concat([frame, frame.loc[[30]].assign(y=0.0)]))
     assert str(local[30]) in caught.value.where
+
+
+def test_the_rows_between_which_each_series_has_values() -> None:
+    gone = np.nan
+    rows = {"b": [gone, 2.0, gone, 3.0, gone], "a": [gone, gone], "c": [gone], "d": [5.0]}
+    frame = pd.concat([pd.DataFrame({"unique_id": name, "ds": range(len(y)), "y": y}) for name, y in rows.items()])
+    first, last = make_panel(frame, freq=1).observed_span()  # a: rows 0 and 1, b: 2 to 6, c: 7, d: 8
+    assert (first.tolist(), last.tolist()) == ([2, 3, 8, 8], [-1, 5, 6, 8])
+    first, last = make_panel(frame[frame["unique_id"] == "a"], freq=1).observed_span()
+    assert (first.tolist(), last.tolist()) == ([2], [-1])

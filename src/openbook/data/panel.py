@@ -110,6 +110,13 @@ class Panel:
         keep = (seen[1:] > before) | (after == before)
         return self if keep.all() else self.keep_rows(keep)
 
+    def observed_span(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of each series' first and last value, [N] each; where it has none that behind it and that before it."""
+        seen = np.flatnonzero(np.isfinite(self.target))
+        first, last = np.searchsorted(seen, self.offsets[:-1]), np.searchsorted(seen, self.offsets[1:]) - 1
+        some, row = last >= first, np.append(seen, -1)
+        return np.where(some, row[first], self.offsets[1:]), np.where(some, row[last], self.offsets[:-1] - 1)
+
     def future(self, h: int) -> np.ndarray:
         """The h stamps that follow each series, [N, h]."""
         return future_times(self.times[self.offsets[1:] - 1], self.freq, h)

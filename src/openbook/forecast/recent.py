@@ -75,13 +75,10 @@ def learned_from(panel: Panel) -> tuple[int, dict[str, int]]:
     >>> learned_from(make_panel(table, freq=1))
     (1, {'a': 2})
     """
-    seen = np.flatnonzero(np.isfinite(panel.target))
-    times = panel.times.astype(np.int64)
-    if not len(seen):
-        return int(times.max()), {}
-    before_N = np.searchsorted(seen, panel.offsets[1:]) - 1  # -1: nothing was seen up to the end of the series
-    last_N = np.where(before_N >= 0, seen[before_N], -1)
+    times, last_N = panel.times.astype(np.int64), panel.observed_span()[1]
     until = {id_text(panel.ids[n]): int(times[row]) for n, row in enumerate(last_N) if row >= panel.offsets[n]}
+    if not until:
+        return int(times.max()), {}
     first = min(until.values())
     return first, {name: stamp for name, stamp in until.items() if stamp > first}
 

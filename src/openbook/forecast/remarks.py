@@ -23,9 +23,7 @@ def warn_of_open_ends(panel: Panel, h: int) -> None:
 
     So do fewer of them, where every series has some and what is known ahead is told there.
     """
-    seen = np.flatnonzero(np.isfinite(panel.target))
-    before = np.searchsorted(seen, panel.offsets[1:]) - 1
-    last = np.where(before >= 0, seen[before], -1) if len(seen) else np.full(len(panel), -1)
+    last = panel.observed_span()[1]
     open_N = np.where(last >= panel.offsets[:-1], panel.offsets[1:] - 1 - last, 0)
     planned = len(open_N) and open_N.min() > 0 and np.isfinite(panel.futr[panel.offsets[1:] - 1]).any()
     if not len(open_N) or (open_N.max() < h and not planned):

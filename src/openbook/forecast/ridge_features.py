@@ -142,7 +142,7 @@ def prepare(panel: Panel, layout: Layout, *, learning: bool = False) -> Prepared
     return Prepared(
         panel=panel,
         own=_recalled(panel, layout.season),
-        first=_first(panel),
+        first=panel.observed_span()[0],
         moving=exog[:, layout.moving],
         ahead=exog[:, layout.ahead],
         static=exog[:, layout.static],
@@ -166,12 +166,6 @@ def _recalled(panel: Panel, season: int) -> np.ndarray:
     filled = panel.target.copy()
     filled[gap_K] = recalled_rows(torch.from_numpy(panel.target), torch.from_numpy(seen), gaps, season).numpy()
     return filled
-
-
-def _first(panel: Panel) -> np.ndarray:
-    """The row of each series' first value [N]; behind its last row where there is none."""
-    seen = np.append(np.flatnonzero(np.isfinite(panel.target)), len(panel.target))
-    return np.minimum(seen[np.searchsorted(seen, panel.offsets[:-1])], panel.offsets[1:])
 
 
 def change_scale(prepared: Prepared, origins: Origins, usual: float = 0.0) -> np.ndarray:
