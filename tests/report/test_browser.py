@@ -195,6 +195,20 @@ def test_other_calendars_and_missing_files(tmp_path: Path, kind: str) -> None:
     assert not re.search("undefined|NaN|null|Invalid", words)
 
 
+def test_one_window_is_drawn_with_what_came_before_it(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, ids=["a", "b"], features=["calls"], h=6, past=12)
+    forecasts = pd.read_parquet(folder / "forecasts.parquet")
+    last = forecasts["cutoff"] == forecasts["cutoff"].max()
+    kept = forecasts.loc[~last, ["unique_id", "ds", "y"]]
+    forecasts[last].to_parquet(folder / "forecasts.parquet")
+    kept.to_parquet(folder / "history.parquet")
+    (folder / "explanation.parquet").unlink()
+    seen = look(folder)
+    assert (seen["errors"], seen["ready"]) == ([], "yes")
+    assert any("Average error in this window" in words for words in seen["sentences"])
+    assert "forecast made" in seen["svg"]
+
+
 def test_the_chosen_input_and_the_keyboard_stay_when_the_forecast_changes(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, ids=["a"], features=["calls", "holiday", "wind"], h=6, past=12)
     frame = pd.read_parquet(folder / "explanation.parquet")

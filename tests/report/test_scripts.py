@@ -71,6 +71,14 @@ def test_lines_break_where_no_window_tested(tmp_path: Path) -> None:
     assert outline == {"x": [1, 2, 2, 1, None, 5, 5, None], "y": [1, 2, 3, 2, None, 3, 4, None]}
 
 
+def test_a_band_of_very_many_stamps_has_an_outline(tmp_path: Path) -> None:
+    """As arguments of one call they had been too many for a browser, and no figure was drawn."""
+    many = "Array.from({length: 200000}, (_, i) => i)"
+    ends = "({x: [x.length, x[0], x[199999], x[200000], x[399999], x[400000]], y: [y.length, y[0], y[399999]]})"
+    told = answer(tmp_path, f"(({{x, y}}) => {ends})(OB.outline({many}, {many}, {many}.map((value) => value + 0.5)))")
+    assert told == {"x": [400001, 0, 199999, 199999, 0, None], "y": [400001, 0, 0.5]}
+
+
 def test_overlapping_windows_are_told_from_others(tmp_path: Path) -> None:
     series = (
         '{cutoffs: [0, 1], stamps: pack([1, 2, 3], "f8"), actual: pack([1, 2, 3], "f4"), gaps: [], '
