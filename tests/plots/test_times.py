@@ -124,7 +124,10 @@ def test_below_a_day_time_is_counted_and_from_a_day_on_the_wall_clock_is() -> No
     ("freq", "clock"),
     [
         ("D", Clock("day")),
-        ("B", Clock("day")),
+        ("B", Clock("business day")),
+        ("2B", Clock("business day", 2)),
+        ("10ms", Clock("millisecond", 10)),
+        ("250us", Clock("microsecond", 250)),
         ("7D", Clock("week")),
         ("s", Clock("second")),
         ("90s", Clock("second", 90)),
@@ -142,7 +145,7 @@ def test_a_told_frequency_is_believed_before_the_stamps(freq: str, clock: Clock)
     assert clock_of(weekly[:1], freq) == clock
 
 
-@pytest.mark.parametrize("freq", [None, 2, "SMS", "2B"])
+@pytest.mark.parametrize("freq", [None, 2, "SMS"])
 def test_other_frequencies_leave_it_to_the_stamps(freq: object) -> None:
     assert clock_of(pd.Series(pd.date_range("2024-01-01", periods=5, freq="7D")), freq) == Clock("week")
 
@@ -156,3 +159,39 @@ def test_seconds_are_counted_and_written() -> None:
     assert span_words(9, clock) == "1 minute 30 seconds"
     assert steps_between(stamps, pd.Series([stamps[2]] * 3), clock).tolist() == [2, 1, 0]
     assert span_ticks(0, 12, clock) == [0, 3, 6, 9, 12]
+
+
+def test_stamps_below_a_second_are_counted_and_written() -> None:
+    stamps = pd.Series(pd.date_range("2025-05-13 14:00:10", periods=150, freq="10ms"))
+    clock = clock_of(stamps)
+    assert clock == Clock("millisecond", 10)
+    assert stamp_label(stamps[2], clock) == "Tue 13 May 14:00:10.020"
+    assert distance_words(stamps[0], stamps[101], clock) == "1 second 10 milliseconds before"
+    assert span_words(9, clock) == "90 milliseconds"
+    assert steps_between(stamps[:3], pd.Series([stamps[2]] * 3), clock).tolist() == [2, 1, 0]
+    assert span_ticks(0, 40, clock) == [0, 5, 10, 15, 20, 25, 30, 35, 40]
+    assert stamp_label(pd.Timestamp("2025-05-13 14:00:10.00025"), Clock("microsecond", 250)).endswith("10.000250")
+
+
+def test_whole_numbers_that_grow_by_ten_are_one_step_apart() -> None:
+    stamps = pd.Series([0, 10, 20, 30, 50])
+    for clock in (clock_of(stamps), clock_of(stamps[:1], 10), clock_of(stamps[:1], "10")):
+        assert clock == Clock("step", 10)
+    assert (clock.noun, clock.per) == ("time step", "step")
+    assert stamp_label(30, clock) == "stamp 30"
+    assert distance_words(20, 50, clock) == "3 steps before"
+    assert steps_between(stamps, pd.Series([50] * 5), clock).tolist() == [5, 4, 3, 2, 0]
+    assert span_words(3, clock) == "3 steps"
+    assert span_ticks(0, 8, clock) == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_weekends_are_no_steps_of_business_days() -> None:
+    stamps = pd.Series(pd.bdate_range("2025-05-01", periods=10))  # from a Thursday
+    clock = clock_of(stamps, "B")
+    assert steps_between(stamps, pd.Series([stamps[9]] * 10), clock).tolist() == list(range(9, -1, -1))
+    assert steps_between(pd.Series([stamps[9]] * 10), stamps, clock).tolist() == list(range(-9, 1))
+    assert distance_words(stamps[1], stamps[2], clock) == "1 business day before"  # Friday and Monday
+    assert distance_words(stamps[5], stamps[0], clock) == "5 business days after"
+    assert distance_words(stamps[0], stamps[4], Clock("business day", 2)) == "4 business days before"
+    assert steps_between(stamps[:1], stamps[4:5], Clock("business day", 2)).tolist() == [2]
+    assert (span_words(3, clock), stamp_label(stamps[1], clock)) == ("3 business days", "Fri 2 May")

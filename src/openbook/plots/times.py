@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 7 * 86_400}
+_SECOND = 10**9  # lengths are counted in nanoseconds
+_LENGTHS = {
+    "microsecond": _SECOND // 10**6,
+    "millisecond": _SECOND // 10**3,
+    "second": _SECOND,
+    "minute": 60 * _SECOND,
+    "hour": 3_600 * _SECOND,
+    "day": 86_400 * _SECOND,
+    "week": 7 * 86_400 * _SECOND,
+}
+_BUSINESS = "business day"  # has no length: weekends lie between some of them
+_DIGITS = {"second": 0, "millisecond": 3, "microsecond": 6}  # of a second in labels
 # What pandas calls steps of the calendar, without their anchor.
 _NAMES = {
     "week": ("W",),
@@ -19,10 +30,13 @@ _NAMES = {
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 # Distances worth a tick, in the unit itself; beyond the last they double.
 _ROUND = {
+    "microsecond": (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
+    "millisecond": (1, 5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 60_000),
     "second": (1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 6 * 3_600, 86_400),
     "minute": (1, 5, 15, 30, 60, 180, 360, 1_440, 2 * 1_440, 7 * 1_440),
     "hour": (1, 3, 6, 24, 48, 7 * 24),
     "day": (1, 7, 14, 28),
+    _BUSINESS: (1, 5, 10, 20),
     "week": (1, 2, 4, 13, 26, 52),
     "month": (1, 3, 6, 12),
     "quarter": (1, 2, 4),
@@ -33,7 +47,10 @@ _ROUND = {
 
 @dataclass(frozen=True)
 class Clock:
-    """How a data set counts time: the unit of its step, how many units a step has, whether labels need the year."""
+    """How a data set counts time: the unit of its step, how many units a step has, whether labels need the year.
+
+    Whole-number stamps have the unit 'step', and ``multiple`` tells by how much they grow from one row to the next.
+    """
 
     unit: str
     multiple: int = 1
@@ -42,12 +59,17 @@ class Clock:
     @property
     def per(self) -> str:
         """'hour', '30 minutes': what one forecast value stands for."""
-        return self.unit if self.multiple == 1 else f"{self.multiple} {self.unit}s"
+        return self.unit if self.units == 1 else f"{self.units} {self.unit}s"
+
+    @property
+    def units(self) -> int:
+        """How many units a step is told as: one of whole-number stamps, whatever they grow by."""
+        return 1 if self.unit == "step" else self.multiple
 
     @property
     def noun(self) -> str:
         """'hour', 'time step': what one stamp is called."""
-        return self.unit if self.multiple == 1 and self.unit != "step" else "time step"
+        return self.unit if self.units == 1 and self.unit != "step" else "time step"
 
 
 def clock_of(stamps: pd.Series, freq: object = None) -> Clock:
@@ -59,7 +81,7 @@ def clock_of(stamps: pd.Series, freq: object = None) -> Clock:
     Clock(unit='day', multiple=1, with_year=False)
     """
     if not pd.api.types.is_datetime64_any_dtype(stamps):
-        return Clock("step")
+        return Clock("step", _growth(stamps, freq))
     known = stamps.dropna()
     long = len(known) > 0 and known.max() - known.min() > pd.Timedelta(days=300)
     told = _of_freq(freq, long)
@@ -73,14 +95,22 @@ def clock_of(stamps: pd.Series, freq: object = None) -> Clock:
     for low, high, unit in ((28, 31, "month"), (89, 92, "quarter"), (360, 370, "year")):
         if low <= days <= high:
             return Clock(unit, 1, True)
-    return _of_seconds(int(step / pd.Timedelta(seconds=1)), long)
+    return _of_length(pd.Timedelta(step).value, long)
 
 
-def _of_seconds(seconds: int, long: bool) -> Clock:
-    for unit in ("week", "day", "hour", "minute"):
-        if seconds and seconds % _SECONDS[unit] == 0:
-            return Clock(unit, seconds // _SECONDS[unit], long)
-    return Clock("second", max(1, seconds), long)
+def _growth(stamps: pd.Series, freq: object) -> int:
+    """By how much whole-number stamps grow from one row to the next: as told, else most often; 1 where neither tells."""
+    if str(freq).isdigit():
+        return max(1, int(str(freq)))
+    if not pd.api.types.is_numeric_dtype(stamps):
+        return 1
+    steps = np.diff(np.unique(stamps.dropna().to_numpy(np.int64)))
+    return int(pd.Series(steps).mode().iloc[0]) if len(steps) else 1
+
+
+def _of_length(length: int, long: bool) -> Clock:
+    unit = next((unit for unit, of in reversed(_LENGTHS.items()) if length and length % of == 0), "microsecond")
+    return Clock(unit, max(1, length // _LENGTHS[unit]), long)
 
 
 def _of_freq(freq: object, long: bool) -> Clock | None:
@@ -93,13 +123,13 @@ def _of_freq(freq: object, long: bool) -> Clock | None:
         return None
     name = offset.rule_code.split("-")[0]  # 'QS-JAN' is a quarter
     if name == "B":
-        return Clock("day", 1, long) if offset.n == 1 else None
+        return Clock(_BUSINESS, offset.n, long)
     for unit, names in _NAMES.items():
         if name in names:
             return Clock(unit, offset.n, long or unit in _MONTHS)
     if name != "D" and not isinstance(offset, pd.tseries.offsets.Tick):
         return None
-    return _of_seconds(offset.n * 86_400 if name == "D" else int(pd.Timedelta(offset).total_seconds()), long)
+    return _of_length(offset.n * _LENGTHS["day"] if name == "D" else pd.Timedelta(offset).value, long)
 
 
 def stamp_label(stamp: object, clock: Clock) -> str:
@@ -109,7 +139,7 @@ def stamp_label(stamp: object, clock: Clock) -> str:
     'Tue 13 May 14:00'
     """
     if clock.unit == "step" or not isinstance(stamp, pd.Timestamp | np.datetime64):
-        return f"step {stamp}"
+        return f"{'step' if clock.multiple == 1 else 'stamp'} {stamp}"
     time = pd.Timestamp(stamp)
     year = f" {time.year}" if clock.with_year else ""
     if clock.unit in _MONTHS:
@@ -117,9 +147,11 @@ def stamp_label(stamp: object, clock: Clock) -> str:
     day = f"{time.day} {time:%b}{year}"
     if clock.unit == "week":
         return day
-    if clock.unit == "day":
+    if clock.unit in ("day", _BUSINESS):
         return f"{time:%a} {day}"
-    return f"{time:%a} {day} {time:%H:%M:%S}" if clock.unit == "second" else f"{time:%a} {day} {time:%H:%M}"
+    if (digits := _DIGITS.get(clock.unit)) is None:
+        return f"{time:%a} {day} {time:%H:%M}"
+    return f"{time:%a} {day} {time:%H:%M:%S}{f'.{time:%f}'[: digits + 1] if digits else ''}"
 
 
 def distance_words(source: object, target: object, clock: Clock) -> str:
@@ -130,12 +162,13 @@ def distance_words(source: object, target: object, clock: Clock) -> str:
     >>> distance_words(7, 10, Clock("step"))
     '3 steps before'
     """
-    if clock.unit == "step":
-        distance = int(target) - int(source)  # type: ignore[call-overload]
-        words = _count(abs(distance), "step")
+    if clock.unit in ("step", _BUSINESS):
+        one = Clock(clock.unit, clock.multiple if clock.unit == "step" else 1)
+        distance = int(steps_between(pd.Series([source]), pd.Series([target]), one)[0])
+        words = _count(abs(distance), clock.unit)
     else:
         begin, end = counted(pd.Series([source, target]), clock)
-        distance = int((end - begin) / pd.Timedelta(seconds=1))
+        distance = pd.Timedelta(end - begin).value
         words = (
             _month_words(begin, end, clock.unit) if clock.unit in _MONTHS else _span_words(abs(distance), clock.unit)
         )
@@ -153,12 +186,15 @@ def steps_between(source: pd.Series, target: pd.Series, clock: Clock) -> np.ndar
     """
     source, target = (counted(stamps, clock).reset_index(drop=True) for stamps in (source, target))
     if clock.unit == "step":
-        return target.to_numpy(np.int64) - source.to_numpy(np.int64)
+        return np.round((target.to_numpy(np.int64) - source.to_numpy(np.int64)) / clock.multiple).astype(np.int64)
+    if clock.unit == _BUSINESS:
+        days = np.busday_count(*(stamps.to_numpy("datetime64[D]") for stamps in (source, target)))
+        return np.round(days / clock.multiple).astype(np.int64)
     if clock.unit in _MONTHS:
         months = (target.dt.year - source.dt.year) * 12 + target.dt.month - source.dt.month
         return np.round(months.to_numpy() / _MONTHS[clock.unit] / clock.multiple).astype(np.int64)
-    seconds = (target - source).to_numpy("timedelta64[s]").astype(np.int64)
-    return np.round(seconds / (_SECONDS[clock.unit] * clock.multiple)).astype(np.int64)
+    lengths = (target - source).to_numpy("timedelta64[ns]").astype(np.int64)
+    return np.round(lengths / (_LENGTHS[clock.unit] * clock.multiple)).astype(np.int64)
 
 
 def gaps_between(stamps: pd.Series, windows: pd.DataFrame) -> np.ndarray:
@@ -183,13 +219,13 @@ def span_words(steps: int, clock: Clock) -> str:
     >>> span_words(168, Clock("hour")), span_words(3, Clock("minute", 30)), span_words(12, Clock("month"))
     ('7 days', '1 hour 30 minutes', '1 year')
     """
-    steps = abs(int(steps)) * clock.multiple
-    if clock.unit == "step" or steps == 0:
+    steps = abs(int(steps)) * clock.units
+    if clock.unit in ("step", _BUSINESS) or steps == 0:
         return _count(steps, clock.unit)
     if clock.unit in _MONTHS:
         months = steps * _MONTHS[clock.unit]
         return _count(months // 12, "year") if months % 12 == 0 else _count(steps, clock.unit)
-    return _span_words(steps * _SECONDS[clock.unit], clock.unit)
+    return _span_words(steps * _LENGTHS[clock.unit], clock.unit)
 
 
 def span_ticks(low: int, high: int, clock: Clock, most: int = 8) -> list[int]:
@@ -198,7 +234,7 @@ def span_ticks(low: int, high: int, clock: Clock, most: int = 8) -> list[int]:
     >>> span_ticks(0, 168, Clock("hour"))
     [0, 24, 48, 72, 96, 120, 144, 168]
     """
-    rounds = [number // clock.multiple for number in _ROUND[clock.unit] if number % clock.multiple == 0] or [1]
+    rounds = [number // clock.units for number in _ROUND[clock.unit] if number % clock.units == 0] or [1]
     while (high - low) / rounds[-1] > most:
         rounds.append(2 * rounds[-1])
     every = next(number for number in rounds if (high - low) / number <= most)
@@ -215,16 +251,16 @@ def _month_words(begin: pd.Timestamp, end: pd.Timestamp, unit: str) -> str:
     return _count(months // _MONTHS[unit], unit)
 
 
-def _span_words(seconds: int, unit: str) -> str:
-    if unit == "week" and seconds % _SECONDS["week"] == 0:
-        return _count(seconds // _SECONDS["week"], "week")
-    days, rest = divmod(seconds, 86_400)
-    if days < 2 and rest:
-        days, rest = 0, seconds
-    hours, rest = divmod(rest, 3_600)
-    parts = [(days, "day"), (hours, "hour"), (rest // 60, "minute")]
-    if unit == "second":
-        parts.append((rest % 60, "second"))
+def _span_words(length: int, unit: str) -> str:
+    if unit == "week" and length % _LENGTHS["week"] == 0:
+        return _count(length // _LENGTHS["week"], "week")
+    names = ["day", "hour", "minute", *_DIGITS]
+    parts, rest = [], length
+    for name in names[: names.index(unit) + 1] if unit in _DIGITS else names[:3]:
+        number, rest = divmod(rest, _LENGTHS[name])
+        if name == "day" and number < 2 and rest:
+            number, rest = 0, length  # 25 hours
+        parts.append((number, name))
     return " ".join(_count(number, name) for number, name in parts if number) or f"less than a {parts[-1][1]}"
 
 
@@ -236,7 +272,7 @@ def counted(stamps: pd.Series, clock: Clock) -> pd.Series:
     >>> [counted(stamps, Clock(unit)).diff().max() / pd.Timedelta(hours=1) for unit in ("hour", "day")]
     [25.0, 24.0]
     """
-    if isinstance(stamps.dtype, pd.DatetimeTZDtype) and clock.unit in ("second", "minute", "hour"):
+    if isinstance(stamps.dtype, pd.DatetimeTZDtype) and clock.unit in (*_DIGITS, "minute", "hour"):
         return stamps.dt.tz_convert("UTC").dt.tz_localize(None)
     return wall_clock(stamps)
 

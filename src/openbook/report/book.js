@@ -156,7 +156,7 @@ OB.bookLayout = (data, entry, page, state, line) => {
   const [pastClock, aheadClock] = [page.sources, entry.targets].map((stamps) => OB.axisClock(stamps, data.clock));
   const rowLabel = OB.rowLabels(entry.targets, aheadClock);
   layout.bargap = page.sources.length > 150 ? 0 : 0.15;
-  const xTicks = OB.ticks(page.sources, data.clock, narrow ? (pastClock.withYear || data.clock.unit === "second" ? 2 : 3) : 8);
+  const xTicks = OB.ticks(page.sources, data.clock, narrow ? (pastClock.withYear || data.clock.unit in OB.digitsOf ? 2 : 3) : 8);
   const dayOnly = { ...pastClock, unit: OB.fine(data.clock) ? "day" : data.clock.unit };
   const onDays = xTicks.every((i) => page.sources[i] % 86400000 === 0);
   layout.xaxis = {

@@ -76,14 +76,16 @@ OB.meanError = (actual, point) => {
 
 OB.timeAxis = (clock) => {
   if (clock.unit === "step") return { ...OB.axis, tickformat: "d", nticks: OB.narrow() ? 4 : 9 };
-  const hover = OB.fine(clock) ? `%a %-d %b %H:%M${clock.unit === "second" ? ":%S" : ""}` : OB.months[clock.unit] ? "%b %Y" : "%a %-d %b %Y";
+  const digits = OB.digitsOf[clock.unit];
+  const hover = OB.fine(clock) ? `%a %-d %b %H:%M${digits === undefined ? "" : `:%S${digits ? `.%${digits}f` : ""}`}` : OB.months[clock.unit] ? "%b %Y" : "%a %-d %b %Y";
   return {
     ...OB.axis,
     type: "date",
     hoverformat: hover,
     nticks: OB.narrow() ? 5 : 9,
     tickformatstops: [
-      { dtickrange: [null, 59999], value: "%H:%M:%S\n%a %-d %b" },
+      { dtickrange: [null, 999], value: "%H:%M:%S.%3f\n%a %-d %b" },
+      { dtickrange: [1000, 59999], value: "%H:%M:%S\n%a %-d %b" },
       { dtickrange: [60000, 86399999], value: "%H:%M\n%a %-d %b" },
       { dtickrange: [86400000, "M1"], value: "%a %-d %b" },
       { dtickrange: ["M1", "M12"], value: "%b %Y" },

@@ -45,7 +45,7 @@ def stamp_numbers(stamps: pd.Series) -> np.ndarray:
     """Stamps as milliseconds of the wall clock, or as the whole numbers they are."""
     wall = wall_clock(stamps)
     if pd.api.types.is_datetime64_any_dtype(wall):
-        return wall.to_numpy("datetime64[ms]").astype(np.int64).astype(np.float64)
+        return wall.to_numpy("datetime64[us]").astype(np.int64) / 1_000
     return wall.to_numpy(np.float64)
 
 

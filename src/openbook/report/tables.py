@@ -187,7 +187,7 @@ def protocol_words(backtest: Backtest, clock: Clock) -> str:
     cutoffs = told.groupby("unique_id")["cutoff"].nunique().max() if len(told) else 0
     h = int(forecasts.groupby(["unique_id", "cutoff"]).size().max())
     ends = wall_clock(forecasts["ds"]).agg(["min", "max"])
-    length = plural(h, clock.unit) if clock.multiple == 1 else f"{h} steps of {clock.per}"
+    length = plural(h, clock.unit) if clock.units == 1 else f"{h} steps of {clock.per}"
     series = plural(forecasts["unique_id"].nunique(), "series", "series")
     where = f"{series}, {stamp_label(ends['min'], clock)} to {stamp_label(ends['max'], clock)}"
     empty = forecasts.loc[forecasts["y"].isna(), ["unique_id", "ds"]].drop_duplicates()

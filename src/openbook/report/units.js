@@ -61,7 +61,10 @@ OB.shareFormat = (largest) => `.${largest > 0.02 || !(largest > 0) ? 1 : Math.mi
 OB.count = (number, unit) => `${number} ${unit}${number === 1 ? "" : "s"}`;
 
 /** Whether a step is shorter than a day. */
-OB.fine = (clock) => ["second", "minute", "hour"].includes(clock.unit);
+OB.fine = (clock) => ["minute", "hour"].includes(clock.unit) || clock.unit in OB.digitsOf;
+
+/** Digits of a second in labels. */
+OB.digitsOf = { second: 0, millisecond: 3, microsecond: 6 };
 
 OB.months = { month: 1, quarter: 3, year: 12 };
 OB.dayNames = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -71,7 +74,7 @@ const DAY = 86400000;
 /** One stamp in words; stamps are milliseconds of the wall clock, or whole numbers. `short`: hours go by the name of their day,
  * and labels have the year only where the clock says so. */
 OB.stamp = (value, clock, short) => {
-  if (clock.unit === "step") return `step ${value}`;
+  if (clock.unit === "step") return `${clock.multiple === 1 ? "step" : "stamp"} ${value}`;
   const time = new Date(value);
   const month = OB.monthNames[time.getUTCMonth()];
   const year = time.getUTCFullYear();
@@ -81,9 +84,25 @@ OB.stamp = (value, clock, short) => {
   const day = `${time.getUTCDate()} ${month}${clock.withYear && !(short && OB.fine(clock)) ? ` ${year}` : ""}`;
   if (clock.unit === "week") return day;
   const name = OB.dayNames[time.getUTCDay()];
-  if (clock.unit === "day") return `${name} ${day}`;
-  const clockTime = time.toISOString().slice(11, clock.unit === "second" ? 19 : 16);
+  if (clock.unit === "day" || clock.unit === OB.business) return `${name} ${day}`;
+  const clockTime = OB.clockTime(value, OB.digitsOf[clock.unit]);
   return short ? `${name} ${clockTime}` : `${name} ${day} ${clockTime}`;
+};
+
+/** The time of day of a stamp: without seconds, or with so many digits of them. */
+OB.clockTime = (value, digits) => {
+  const text = new Date(Math.floor(value)).toISOString();
+  if (digits === undefined) return text.slice(11, 16);
+  const below = String(Math.round((value - Math.floor(value)) * 1000)).padStart(3, "0");
+  return `${text.slice(11, 23)}${below}`.slice(0, digits ? 9 + digits : 8);
+};
+
+OB.business = "business day";
+
+/** Business days since one of long ago. */
+OB.businessDay = (value) => {
+  const days = Math.floor(value / DAY) + 3; // from a Monday on
+  return 5 * Math.floor(days / 7) + Math.min(5, ((days % 7) + 7) % 7);
 };
 
 /** The clock for the labels of an axis: with the year where the axis holds a date of several years. */
@@ -91,7 +110,8 @@ OB.axisClock = (stamps, clock) => ({ ...clock, withYear: stamps.at(-1) - stamps[
 
 /** How far apart two stamps are, without direction: '3 days'. */
 OB.span = (source, target, clock) => {
-  if (clock.unit === "step") return OB.count(Math.abs(target - source), "step");
+  if (clock.unit === "step") return OB.count(Math.round(Math.abs(target - source) / clock.multiple), "step");
+  if (clock.unit === OB.business) return OB.count(Math.abs(OB.businessDay(target) - OB.businessDay(source)), clock.unit);
   if (OB.months[clock.unit]) {
     const [begin, end] = [new Date(source), new Date(target)];
     const months = Math.abs((end.getUTCFullYear() - begin.getUTCFullYear()) * 12 + end.getUTCMonth() - begin.getUTCMonth());
@@ -100,20 +120,24 @@ OB.span = (source, target, clock) => {
   }
   const distance = Math.abs(target - source);
   if (clock.unit === "week" && distance % (7 * DAY) === 0) return OB.count(distance / (7 * DAY), "week");
-  let days = Math.floor(distance / DAY);
-  let rest = distance - days * DAY;
-  if (days < 2 && rest) [days, rest] = [0, distance];
-  const minutes = Math.floor(rest / 60000);
-  const parts = [[days, "day"], [Math.floor(minutes / 60), "hour"], [minutes % 60, "minute"]];
-  if (clock.unit === "second") parts.push([Math.floor(rest / 1000) % 60, "second"]);
+  const names = ["day", "hour", "minute", ...Object.keys(OB.digitsOf)];
+  const parts = [];
+  let rest = Math.round(1000 * distance); // in microseconds
+  for (const name of names.slice(0, clock.unit in OB.digitsOf ? names.indexOf(clock.unit) + 1 : 3)) {
+    const length = 1000 * OB.stepLengths[name];
+    let number = Math.floor(rest / length);
+    rest -= number * length;
+    if (name === "day" && number < 2 && rest) [number, rest] = [0, rest + number * length]; // 25 hours
+    parts.push([number, name]);
+  }
   return parts.filter(([number]) => number).map(([number, unit]) => OB.count(number, unit)).join(" ") || `less than a ${parts.at(-1)[1]}`;
 };
 
-OB.stepLengths = { second: 1000, minute: 60000, hour: 3600000, day: DAY, week: 7 * DAY };
+OB.stepLengths = { microsecond: 0.001, millisecond: 1, second: 1000, minute: 60000, hour: 3600000, day: DAY, week: 7 * DAY };
 
 /** A number of steps as a length of time: '7 days'. */
 OB.steps = (number, clock) => {
-  const count = Math.abs(number) * clock.multiple;
+  const count = Math.abs(number) * (clock.unit === "step" ? 1 : clock.multiple);
   if (!OB.stepLengths[clock.unit]) return OB.count(count, clock.unit);
   return OB.span(0, count * OB.stepLengths[clock.unit], clock);
 };
@@ -127,12 +151,16 @@ OB.distance = (source, target, clock) => {
 OB.ticks = (stamps, clock, most) => {
   const all = stamps.map((_, index) => index);
   const times = stamps.map((value) => new Date(value));
-  const midnight = (i) => times[i].getUTCHours() === 0 && times[i].getUTCMinutes() === 0;
+  const midnight = (i) => stamps[i] % DAY === 0;
+  const whole = [midnight, ...[3600000, 60000, 1000].map((length) => (i) => stamps[i] % length === 0)];
   const rules = {
-    second: [midnight, (i) => stamps[i] % 3600000 === 0, (i) => stamps[i] % 60000 === 0],
+    microsecond: whole,
+    millisecond: whole,
+    second: whole,
     minute: [midnight],
     hour: [midnight],
     day: [(i) => times[i].getUTCDay() === 1],
+    [OB.business]: [(i) => times[i].getUTCDay() === 1],
     month: [(i) => times[i].getUTCMonth() === 0],
   }[clock.unit] || [];
   for (const rule of rules) {
