@@ -42,6 +42,11 @@ def test_the_season_of_whole_number_time_is_found_in_the_data() -> None:
     assert decide_season(panel(np.random.default_rng(1).normal(size=600), 1)).value == 1
 
 
+def test_the_season_of_steps_below_a_second_is_found_in_the_data() -> None:
+    found = decide_season(panel(wave(600, 25), "10ms"))
+    assert (found.value, "below a second" in found.why) == (25, True)
+
+
 def test_windows_fit_what_the_series_leave() -> None:
     short = decide_input_size(panel(wave(60, 24)), 24, 12)
     assert short.value == 47

@@ -376,13 +376,14 @@ def step_seconds(freq: Freq) -> float | None:
 def season_length(freq: Freq) -> int:
     """The first season of a frequency, in steps: a day for sub-daily data, a week for days, a year for weeks and longer.
 
+    1 where the frequency tells none: of whole-number time and of steps below a second.
     Of steps that do not nearly divide a day or a week, as many days or weeks as they divide: of every second day a fortnight.
 
-    >>> [season_length(freq) for freq in ("30min", "h", "D", "B", "W", "MS", "QS", 1, "2D", "5h", "11min")]
-    [48, 24, 7, 5, 52, 12, 4, 1, 7, 24, 131]
+    >>> [season_length(freq) for freq in ("30min", "h", "D", "B", "W", "MS", "QS", 1, "10ms", "2D", "5h")]
+    [48, 24, 7, 5, 52, 12, 4, 1, 1, 7, 24]
     """
     seconds = step_seconds(freq)
-    if seconds is None:
+    if seconds is None or seconds < 1:
         return 1
     if freq == "B":
         return 5

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from openbook.data.frequency import season_length
 from openbook.data.panel import ID, TIME, Panel
 from openbook.errors import DataError, OpenBookError, UsageError, whole_number
 from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
@@ -289,7 +290,7 @@ def _why(floor: str, decision: str, *, told: bool) -> str:
 def _roll_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) -> tuple[Rolled, dict[str, Any]]:
     steps, told = season
     # These choose between day and week, or take both: an honest floor is the strongest simple one.
-    free = name in ("naive", "seasonal_naive", "mstl") and not isinstance(panel.freq, int) and not told
+    free = name in ("naive", "seasonal_naive", "mstl") and season_length(panel.freq) > 1 and not told
     chosen = None if free else steps
     floor = Floor(name, plan.h, season_length=chosen)
     rolled = roll(floor, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)

@@ -15,6 +15,7 @@ from openbook.data.holidays import holiday_names
 from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers
 from openbook.data.table import holds_numbers
 from openbook.errors import UsageError
+from openbook.forecast.cycles import find_cycle
 from openbook.models.openbook import OpenBookConfig
 from openbook.windows.scaling import Scaling
 
@@ -30,38 +31,15 @@ class Decision(NamedTuple):
 
 
 def decide_season(panel: Panel) -> Decision:
-    """Season length in steps: the frequency's own where time is a calendar, else the strongest autocorrelation peak."""
-    known = season_length(panel.freq)
-    if step_seconds(panel.freq) is not None:
-        return Decision(known, f"the first cycle of frequency {panel.freq}")
-    peak, strength = _autocorrelation_peak(panel)
+    """Season length in steps: the frequency's own where time is a calendar, else what autocorrelation tells."""
+    seconds = step_seconds(panel.freq)
+    if seconds is not None and seconds >= 1:
+        return Decision(season_length(panel.freq), f"the first cycle of frequency {panel.freq}")
+    why = "whole-number time has no calendar" if seconds is None else "steps below a second have no calendar"
+    peak, strength = find_cycle(panel)
     if strength > 0.3:
-        return Decision(peak, f"autocorrelation {strength:.2f} at lag {peak} (whole-number time has no calendar)")
-    return Decision(1, "no lag with an autocorrelation above 0.3 (whole-number time has no calendar)")
-
-
-def _autocorrelation_peak(panel: Panel) -> tuple[int, float]:
-    """The lag (2 or more) with the highest mean autocorrelation of the differenced series, among local peaks."""
-    most = int(min(400, max(2, np.median(panel.lengths) // 3)))
-    total, count = np.zeros(most + 1), 0
-    for series in np.linspace(0, len(panel) - 1, min(len(panel), _SERIES_LOOKED_AT)).astype(int):
-        values = panel.target[panel.rows(series)]
-        steps = np.diff(np.where(np.isfinite(values), values, np.nanmean(values) if np.isfinite(values).any() else 0.0))
-        if len(steps) <= most or steps.std() == 0:
-            continue
-        power = np.abs(np.fft.rfft(steps - steps.mean(), 2 * len(steps))) ** 2
-        correlation = np.fft.irfft(power)[: most + 1]
-        total += correlation / correlation[0]
-        count += 1
-    if count == 0 or most < 3:
-        return 1, 0.0
-    mean = total / count
-    inner = np.arange(2, most)
-    peaks = inner[(mean[inner] >= mean[inner - 1]) & (mean[inner] >= mean[inner + 1])]
-    if not len(peaks):
-        return 1, 0.0
-    best = int(peaks[np.argmax(mean[peaks])])
-    return best, float(mean[best])
+        return Decision(peak, f"autocorrelation {strength:.2f} at lag {peak} ({why})")
+    return Decision(1, f"no lag with an autocorrelation above 0.3 ({why})")
 
 
 def decide_input_size(panel: Panel, season: int, h: int, most: int = MOST_STEPS) -> Decision:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from openbook.data.frequency import Freq
+from openbook.data.frequency import Freq, season_length
 from openbook.data.panel import Panel
 from openbook.errors import whole_number
 from openbook.forecast.arguments import names_of
@@ -79,8 +79,8 @@ class Floor(FrameForecaster):
         return dict(getattr(self.inner, "decisions", {}))
 
     def fit_panel(self, panel: Panel) -> None:
-        """Learn from the training part. Whole-number time has no cycles of a calendar: there its own repetition tells."""
-        if self.season_length is None and self.name != "naive" and isinstance(panel.freq, int):
+        """Learn from the training part. Where stamps tell no cycle of a calendar, its own repetition does."""
+        if self.season_length is None and self.name != "naive" and season_length(panel.freq) == 1:
             self.inner = make_floor(self.name, self.h, season_length=decide_season(panel).value)
         self.inner.fit_panel(panel)
 

@@ -1,0 +1,99 @@
+"""The cycle of series whose stamps tell none, whole numbers and fractions of a second: by their autocorrelation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from openbook.data.panel import Panel
+
+_SERIES_LOOKED_AT = 200
+_LONGEST = 400  # lags looked at, no more than a third of a series
+_AS_GOOD = 0.85  # of the best lag's strength: of its divisors the shortest that is as good is the cycle
+
+
+def find_cycle(panel: Panel) -> tuple[int, float]:
+    """The lag (2 or more) after which series repeat themselves, and how strongly (0 to 1); (1, 0.0) where none can be told.
+
+    Of the changes from step to step the local peak of autocorrelation that is highest in the mean of its multiples. Where that
+    is weak, as of slow cycles under noise, of the values beside their line: the lag at which autocorrelation is highest above
+    that half a cycle before, again in the mean of its multiples. Levels that wander have no such contrast: theirs only falls.
+
+    >>> from openbook.data.panel import make_panel
+    >>> import pandas as pd
+    >>> day = pd.DataFrame({"unique_id": "a", "ds": range(60), "y": [1.0, 2.0, 9.0, 8.0, 3.0] * 12})
+    >>> find_cycle(make_panel(day))[0]
+    5
+    """
+    most = int(min(_LONGEST, max(2, np.median(panel.lengths) // 3)))
+    chosen = np.linspace(0, len(panel) - 1, min(len(panel), _SERIES_LOOKED_AT)).astype(int)
+    values = [_filled(panel.target[panel.rows(series)]) for series in chosen]
+    changes = _mean_autocorrelation([np.diff(each) for each in values], most)
+    if changes is None or most < 3:
+        return 1, 0.0
+    found = _of_changes(changes)
+    if found[1] > 0.3:
+        return found
+    beside = _mean_autocorrelation([_beside_its_line(each) for each in values], most)
+    slow = (1, 0.0) if beside is None else _of_values(beside)
+    return max(found, slow, key=lambda one: one[1])
+
+
+def _filled(values: np.ndarray) -> np.ndarray:
+    seen = np.isfinite(values)
+    return np.where(seen, values, values[seen].mean() if seen.any() else 0.0)
+
+
+def _beside_its_line(values: np.ndarray) -> np.ndarray:
+    place = np.arange(len(values)) - (len(values) - 1) / 2
+    slope = place @ values / max(1.0, place @ place)
+    return values - values.mean() - slope * place
+
+
+def _mean_autocorrelation(series: list[np.ndarray], most: int) -> np.ndarray | None:
+    """Autocorrelation of lags 0 to ``most`` in the mean of those that are long enough and move, [most + 1]."""
+    told = []
+    for values in series:
+        if len(values) <= most or np.ptp(values) == 0:
+            continue
+        power = np.abs(np.fft.rfft(values - values.mean(), 2 * len(values))) ** 2
+        correlation = np.fft.irfft(power)[: most + 1]
+        told.append(correlation / correlation[0])
+    return np.mean(told, axis=0) if told else None
+
+
+def _of_changes(mean: np.ndarray) -> tuple[int, float]:
+    most = len(mean) - 1
+    inner = np.arange(2, most)
+    peaks = inner[(mean[inner] >= mean[inner - 1]) & (mean[inner] >= mean[inner + 1])]
+    if not len(peaks):
+        return 1, 0.0
+    best = _shortest(peaks, np.array([mean[lag::lag].mean() for lag in peaks]))
+    # Noise moves a peak by a step or two; after several cycles its neighbours are out of phase.
+    near = np.arange(max(2, best - best // 8), min(most, best + best // 8) + 1)
+    times = np.arange(1, most // int(near[-1]) + 1)
+    best = int(near[np.argmax(mean[near[:, None] * times].mean(1))])
+    return best, float(mean[best])
+
+
+def _of_values(mean: np.ndarray) -> tuple[int, float]:
+    most = len(mean) - 1
+    lags = np.arange(4, most // 2 + 1)
+    if not len(lags):
+        return 1, 0.0
+    contrast = np.empty(len(lags))
+    for place, lag in enumerate(lags):
+        times = np.arange(1, most // lag + 1)
+        half = np.round((times - 0.5) * lag).astype(int)
+        contrast[place] = np.mean(mean[times * lag] - mean[half]) / 2
+    best = _shortest(lags, contrast)
+    return best, float(contrast[best - 4])
+
+
+def _shortest(lags: np.ndarray, strength: np.ndarray) -> int:
+    """The strongest lag, or the strongest near a fraction of it (a half, a third, ...) that is about as strong."""
+    best, top = int(lags[np.argmax(strength)]), float(strength.max())
+    for parts in range(best // 2, 1, -1):
+        near = np.abs(lags * parts - best) <= 0.1 * best
+        if near.any() and strength[near].max() >= _AS_GOOD * top:
+            return int(lags[near][np.argmax(strength[near])])
+    return best
