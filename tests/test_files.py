@@ -24,6 +24,7 @@ from openbook.files import (
     check_writable,
     json_text,
     write_csv_whole,
+    write_files_whole,
     write_folder_whole,
     write_parquet_whole,
     write_text_whole,
@@ -82,6 +83,44 @@ def test_a_folder_that_can_not_be_put_in_place_leaves_the_old_one(
     with pytest.raises(UsageError, match="Permission denied"):
         write_folder_whole(tmp_path / "a", lambda folder: (folder / "young").touch())
     assert [item.name for item in tmp_path.rglob("*")] == ["a", "old"]
+
+
+def test_files_are_put_in_place_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until all are written the old ones stay; what is stopped later has no record, so that nobody takes it for one write."""
+
+    def text(**files: str) -> Callable[[Path], object]:
+        return lambda draft: [(draft / f"{name}.txt").write_text(what) for name, what in files.items()]
+
+    def there() -> dict[str, str]:
+        return {item.name: item.read_text() for item in sorted(tmp_path.iterdir())}
+
+    def broken(draft: Path) -> None:
+        text(a="new", record="new")(draft)
+        raise RuntimeError("disk on fire")
+
+    write_files_whole(tmp_path, text(record="old", a="old", b="old"), last="record.txt")
+    (tmp_path / "notes").write_text("mine")
+    old = there()
+    with pytest.raises(RuntimeError, match="fire"):
+        write_files_whole(tmp_path, broken, last="record.txt", gone=["b.txt"])
+    assert there() == old
+
+    real = Path.replace
+
+    def second_fails(self: Path, target: Path) -> Path:
+        if self.name == "record.txt":
+            raise PermissionError(errno.EACCES, "open elsewhere", str(target))
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", second_fails)
+        told = refused(
+            lambda: write_files_whole(tmp_path, text(a="new", record="new"), last="record.txt"), "cannot_write"
+        )
+    assert "open elsewhere" in str(told)
+    assert there() == {"a.txt": "new", "b.txt": "old", "notes": "mine"}
+    write_files_whole(tmp_path, text(a="newer", record="newer"), last="record.txt", gone=["b.txt", "c.txt"])
+    assert there() == {"a.txt": "newer", "notes": "mine", "record.txt": "newer"}
 
 
 def test_text_beyond_ascii_is_marked_for_spreadsheets(tmp_path: Path) -> None:
@@ -147,7 +186,7 @@ real = files._sync
 def slow(path):
     global count
     count += 1
-    if count == 5:                # two files are new already, their folder synced too; this one's draft is half done
+    if count == 5:                # two files are drafted already, their folder synced too; this one's draft is half done
         with open(path, "r+b") as file:
             file.truncate(10)
         Path(sys.argv[2]).touch()
@@ -184,7 +223,7 @@ def test_kill_9_during_save_leaves_the_old_model_whole(tmp_path: Path, name: str
     pd.testing.assert_frame_equal(ob.load(target).predict(), old.predict(), check_exact=True)
 
 
-def test_kill_9_during_a_backtest_leaves_every_file_whole(tmp_path: Path) -> None:
+def test_kill_9_during_a_backtest_leaves_the_old_one_whole(tmp_path: Path) -> None:
     from openbook.evaluation.backtest import BacktestResult, write_backtest
 
     frame = pd.DataFrame({"model": ["old"] * 1000, "mae": 2.0})
@@ -192,9 +231,7 @@ def test_kill_9_during_a_backtest_leaves_every_file_whole(tmp_path: Path) -> Non
     killed_in_the_middle(BACKTESTS, target, tmp_path / "sign")
     told = {file.name: pd.read_csv(file) for file in target.glob("*.csv")}
     assert {name: set(frame["model"]) for name, frame in told.items()} == {
-        "scores.csv": {"new"},
-        "scores_by_series.csv": {"new"},
-        "scores_by_step.csv": {"old"},
+        f"scores{name}.csv": {"old"} for name in ("", "_by_series", "_by_step")
     }
     assert all(len(frame) == 1000 for frame in told.values())
     for file in target.glob("*.parquet"):

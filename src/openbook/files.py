@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -140,6 +140,39 @@ def write_folder_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
                     raise
             _sync(path.parent)
     return path
+
+
+def write_files_whole(
+    folder: str | Path, write: Callable[[Path], object], *, last: str, gone: Sequence[str] = ()
+) -> Path:
+    """Let ``write`` fill a new folder, then put its files into ``folder`` beside what else stands there.
+
+    Until all are written the old ones stay as they are. Then ``last`` is taken away, the others are replaced and those of
+    ``gone`` removed, and ``last`` is put in place: a folder without it is incomplete, one with it of a single write. Raises
+    ``UsageError`` where the system refuses.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> files = {"a.txt": "values", "b.json": "their record"}
+    >>> def write(draft):
+    ...     for name, text in files.items():
+    ...         (draft / name).write_text(text)
+    >>> sorted(path.name for path in write_files_whole(folder, write, last="b.json").iterdir())
+    ['a.txt', 'b.json']
+    """
+    folder = Path(folder)
+    with _beside(folder / last) as temporary:
+        _filled(folder, temporary, temporary, write)
+        with _refusing(folder):
+            drafts = sorted(temporary.iterdir(), key=lambda draft: draft.name == last)
+            for draft in drafts:
+                _sync(draft)
+            for name in (last, *gone):
+                (folder / name).unlink(missing_ok=True)
+            for draft in drafts:
+                draft.replace(folder / draft.name)
+            _sync(folder)
+    return folder
 
 
 def check_writable(path: str | Path, *, folder: bool = False) -> None:

@@ -179,7 +179,9 @@ def test_stages_are_written_only_where_a_model_has_them(hourly: pd.DataFrame, tm
     np.testing.assert_allclose(times.groupby(["unique_id", "cutoff", "step"])["weight"].sum(), 1.0, atol=1e-5)
     assert times["step"].max() == H
     alone = run_backtest(ob.read_table(hourly), Plan(H, n_windows=2, models=("luong",)), make_model)
-    assert not (write_backtest(alone, tmp_path / "out") / "stages.parquet").exists()
+    (tmp_path / "out" / "report.html").write_text("of the run before")
+    write_backtest(alone, tmp_path / "out")
+    assert not {"stages.parquet", "report.html"} & {file.name for file in (tmp_path / "out").iterdir()}
 
 
 def test_run_json_is_strict(result: BacktestResult, tmp_path: Path) -> None:

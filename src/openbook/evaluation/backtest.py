@@ -18,7 +18,7 @@ from openbook.data.panel import ID, TIME, Panel
 from openbook.errors import DataError, OpenBookError, UsageError, whole_number
 from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
 from openbook.evaluation.record import facts_of
-from openbook.files import json_text, write_csv_whole, write_parquet_whole, write_text_whole
+from openbook.files import json_text, write_csv_whole, write_files_whole, write_parquet_whole, write_text_whole
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.decisions import decide_season
 from openbook.forecast.explanation import Explanation
@@ -180,26 +180,20 @@ def run_backtest(
 
 
 def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
-    """Write the files of a backtest, each whole or not at all, ``run.json`` last; without stages no ``stages.parquet``."""
-    folder = Path(folder)
-    for name, frame in (
-        ("scores", result.scores),
-        ("scores_by_series", result.by_series),
-        ("scores_by_step", result.by_step),
-    ):
-        write_csv_whole(folder / f"{name}.csv", frame, float_format="%.6g")
-    for name, frame in (
-        ("forecasts", result.forecasts),
-        ("explanation", result.explanation),
-        ("history", result.history),
-    ):
-        write_parquet_whole(folder / f"{name}.parquet", frame)
-    if result.stages is not None:
-        write_parquet_whole(folder / "stages.parquet", result.stages)
-    else:  # of an earlier run in this folder
-        (folder / "stages.parquet").unlink(missing_ok=True)
-    write_text_whole(folder / "run.json", json_text(result.run, indent=1))
-    return folder
+    """Write the files of a backtest, all or none, ``run.json`` last; the stages and the report of an earlier one go."""
+    scores = {"scores": result.scores, "scores_by_series": result.by_series, "scores_by_step": result.by_step}
+    tables = {"forecasts": result.forecasts, "explanation": result.explanation, "history": result.history}
+    tables |= {} if result.stages is None else {"stages": result.stages}
+
+    def write(draft: Path) -> None:
+        for name, frame in scores.items():
+            write_csv_whole(draft / f"{name}.csv", frame, float_format="%.6g")
+        for name, frame in tables.items():
+            write_parquet_whole(draft / f"{name}.parquet", frame)
+        write_text_whole(draft / "run.json", json_text(result.run, indent=1))
+
+    gone = ("report.html",) if "stages" in tables else ("report.html", "stages.parquet")
+    return write_files_whole(folder, write, last="run.json", gone=gone)
 
 
 def _reads(forecaster: Forecaster) -> tuple[Any, ...]:
