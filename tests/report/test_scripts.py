@@ -71,6 +71,12 @@ def test_stamps_below_a_second_business_days_and_wide_steps_are_counted(tmp_path
     ]
 
 
+def test_an_hour_that_comes_twice_has_both_of_its_values_in_the_book(tmp_path: Path) -> None:
+    series = '{id: "a", stamps: pack([1, 2, 2, 3], "f8"), actual: pack([5, 6, 7, 8], "f4")}'
+    line = f'OB.actualsAt({{forecasts: [{series}]}}, {{id: "a", bin: 1}}, [0, 1, 2, 2, 3])'
+    assert answer(tmp_path, line) == [None, 5, 6, 7, 8]
+
+
 def test_lines_break_where_no_window_tested(tmp_path: Path) -> None:
     point = 'pack([1, 2, 3, 4], "f4", [2, 2])'
     series = (

@@ -110,9 +110,13 @@ OB.actualsAt = (data, entry, sources) => {
   const series = data.forecasts.find((one) => one.id === entry.id);
   if (!series || entry.bin > 1) return null;
   const [stamps, actual] = [OB.unpack(series.stamps), OB.unpack(series.actual)];
-  const known = new Map();
-  stamps.forEach((stamp, index) => known.set(stamp, actual[index]));
-  const line = sources.map((stamp) => (Number.isFinite(known.get(stamp)) ? known.get(stamp) : null));
+  const known = new Map(); // of an hour that comes twice in autumn both values, in their order
+  stamps.forEach((stamp, index) => known.set(stamp, [...(known.get(stamp) ?? []), actual[index]]));
+  const line = sources.map((stamp, index) => {
+    const values = known.get(stamp) ?? [];
+    const value = values[Math.min(values.length - 1, sources.slice(0, index).filter((other) => other === stamp).length)];
+    return Number.isFinite(value) ? value : null;
+  });
   return line.filter((value) => value !== null).length >= sources.length / 2 ? line : null;
 };
 

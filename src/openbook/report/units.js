@@ -72,7 +72,7 @@ OB.monthNames = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 const DAY = 86400000;
 
 /** One stamp in words; stamps are milliseconds of the wall clock, or whole numbers. `short`: hours go by the name of their day,
- * and labels have the year only where the clock says so. */
+ * parts of a second by none, and labels have the year only where the clock says so. */
 OB.stamp = (value, clock, short) => {
   if (clock.unit === "step") return `${clock.multiple === 1 ? "step" : "stamp"} ${value}`;
   const time = new Date(value);
@@ -86,6 +86,7 @@ OB.stamp = (value, clock, short) => {
   const name = OB.dayNames[time.getUTCDay()];
   if (clock.unit === "day" || clock.unit === OB.business) return `${name} ${day}`;
   const clockTime = OB.clockTime(value, OB.digitsOf[clock.unit]);
+  if (short && OB.digitsOf[clock.unit]) return clockTime;
   return short ? `${name} ${clockTime}` : `${name} ${day} ${clockTime}`;
 };
 
