@@ -154,6 +154,18 @@ def test_a_period_after_a_long_outage_is_not_scored(model: Forecaster, table: pd
 
 def test_a_risk_within_the_body_is_a_quantile() -> None:
     assert peaks_over_threshold(np.arange(101.0), 0.3) == pytest.approx(70.0)
+    assert peaks_over_threshold(np.arange(40.0), 0.3) == 39.0  # which nothing exceeds
+
+
+def test_before_any_past_day_nothing_is_scored_and_sources_of_whole_numbers_are_whole(table: pd.DataFrame) -> None:
+    """Scored from the second day on, by a model that had always had the day of a week ago."""
+    counted = table[table["unique_id"] == "b"].assign(ds=np.arange(24 * 25))
+    config = ob.DayToDayConfig(hidden_size=8, gaps=(7,), mode="reconstruct")
+    model = Forecaster(24, model=config, season_length=24, train=ob.TrainConfig(max_steps=10)).fit(counted)
+    frame = model.anomalies(counted).frame
+    assert (frame["score"].isna() == (frame["ds"] < 7 * 24)).all()
+    assert frame["rebuilt_from"].dtype == "Int64"
+    assert frame["rebuilt_from"].notna().sum() == 18 * 24
 
 
 def test_a_band_much_narrower_than_usual_does_not_blow_a_rounding_up() -> None:

@@ -493,6 +493,15 @@ def test_an_interrupted_training_is_kept_by_fit_and_ends_cross_validation(hourly
         model.cross_validation(hourly, n_windows=2, refit=True)
 
 
+def test_a_long_nowcast_has_a_past(hourly: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    """Its window holds the rows of the horizon too: of 96, as many as were told, none was before them."""
+    told = ob.Forecaster(96, model=SMALL["nowcast"], train=ob.TrainConfig(max_steps=1))
+    assert told.fit(hourly).decisions["input_size"].value == 96 + 96
+    assert "no past" not in caplog.text
+    ob.Forecaster(12, model=SMALL["nowcast"], input_size=12, train=ob.TrainConfig(max_steps=1)).fit(hourly)
+    assert "a window of 12 rows holds no past beside the 12 that are told" in caplog.text
+
+
 def test_a_nowcast_takes_what_was_named_or_else_everything(hourly: pd.DataFrame) -> None:
     config = SMALL["nowcast"]
     named = ob.Forecaster(H, model=config, input_size=T, train=QUICK, futr_exog_list=["promo"]).fit(hourly)

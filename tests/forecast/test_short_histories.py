@@ -260,3 +260,26 @@ def test_a_new_series_is_forecast_as_its_first_days_were(name: str, days: int) -
     new = frame.tail(24 * (days + 1)).assign(unique_id="new")
     told = model.fit(frame).predict(new.iloc[:-24]).iloc[:, 2].to_numpy()
     assert np.abs(told - new["y"].to_numpy()[-24:]).mean() < 5.0
+
+
+def test_a_new_series_without_the_days_a_model_looks_at_has_wider_bands() -> None:
+    """It was as sure of a series of 30 rows as of one with the days of one and of two weeks ago."""
+    config = ob.DayToDayConfig(hidden_size=8, gaps=(7, 14))
+    model = ob.Forecaster(24, model=config, train=ob.TrainConfig(max_steps=150, val_every=50))
+    hour = np.arange(24 * 70)
+    week = 3 * np.sin(2 * np.pi * hour / 24) * (1 + (hour // 24 % 7))
+    noise = np.random.default_rng(0).normal(0, 0.3, len(hour))
+    stamps = pd.date_range("2024-01-01", periods=len(hour), freq="h")
+    table = pd.DataFrame({"unique_id": "s", "ds": stamps, "y": week + noise})
+    fitted = model.fit(table).fitted()
+    rows = len(hour)
+    short, whole, gap = (
+        make_panel(frame) for frame in (table[-30:], table, table.assign(y=table["y"].where(hour < rows - 12)))
+    )
+    wider = {
+        name: float(widening_of(fitted, panel, Origins(np.array([0]), np.array([len(panel.target)])), 80)[0, 0])
+        for name, panel in {"short": short, "whole": whole, "gap": gap}.items()
+    }
+    assert wider["whole"] == 0
+    assert wider["gap"] < 0.05 * wider["short"]
+    assert wider["short"] > 0.1

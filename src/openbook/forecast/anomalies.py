@@ -86,8 +86,11 @@ def find_anomalies(forecaster: Forecaster, df: Any, *, quantile: float = 0.995, 
     rebuilt = _rebuild(forecaster, panel, windows)
     rows = windows.end[:, None] + np.arange(forecaster.h)
     band, source = np.full((len(panel.target), 3), np.nan), np.full(len(panel.target), -1)
-    # With nothing seen before there is no level to be rebuilt at; where windows overlap, one that has a level counts.
+    # With nothing seen before there is no level to be rebuilt at, and without any past day it was not learned how; where
+    # windows overlap, one that has both counts.
     blind_W = blind(panel, WindowIndex(*windows), fitted.windows.input_size)
+    least, length_W = fitted.windows.least_context, panel.lengths[windows.series]
+    blind_W |= (length_W >= least + forecaster.h) & (windows.end - panel.offsets[windows.series] < least)
     rebuilt.band_WH3[blind_W] = np.nan
     for which in (blind_W, ~blind_W):
         band[rows[which]], source[rows[which]] = rebuilt.band_WH3[which], rebuilt.source_WH[which]
@@ -120,10 +123,10 @@ def peaks_over_threshold(scores: np.ndarray, risk: float, tail: float = _TAIL) -
     >>> round(peaks_over_threshold(draws, 1e-4), 1)  # -log(1e-4) = 9.2, and the luck of ten draws beyond it
     9.5
     """
-    if risk >= 1 - tail:
-        return float(np.quantile(scores, 1 - risk))
     if len(scores) < _FEWEST:
         return float(scores.max())
+    if risk >= 1 - tail:
+        return float(np.quantile(scores, 1 - risk))
     start = min(float(np.sort(scores)[-_PEAKS - 1]), float(np.quantile(scores, tail)))
     excess = np.sort(scores[scores > start]) - start
     if len(excess) < _PEAKS or excess[-1] == excess[0]:
@@ -233,6 +236,8 @@ def _frame(panel: Panel, expected: np.ndarray, score: np.ndarray, source: np.nda
     stamps = panel.local_times(panel.times)
     owner = np.repeat(np.arange(len(panel)), panel.lengths)
     sources = stamps.iloc[np.maximum(source, 0)].reset_index(drop=True)
+    if pd.api.types.is_integer_dtype(sources):
+        sources = sources.astype("Int64")  # those without a source would make them fractions
     return pd.DataFrame(
         {
             names.id: panel.ids[owner],

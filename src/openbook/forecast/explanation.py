@@ -20,7 +20,7 @@ from openbook.plots.cube import ALL_INPUTS
 
 @dataclass(frozen=True)
 class Explanation:
-    """Attention of W forecasts: ``weight_WHTF`` sums to one over (T, F) for every window and step.
+    """Attention of W forecasts: ``weight_WHTF`` sums to one over (T, F) for every window and step; 0 where nothing was there.
 
     ``memory_WH`` is the share of a step that looked nowhere: there the answer came from memory, not from the book.
     ``ids`` [W], ``cutoff`` [W], ``ds`` [W, H] and ``source_ds`` [W, T] as in the table; ``inside_WT`` is false on
@@ -28,9 +28,9 @@ class Explanation:
     and where the target is the only input).
     Models of two stages also have ``alpha_WTF``, the share of each input at every encoder step (stage one), and
     ``beta_WLT``, the share of each encoder step at every decoder step (stage two): the last H of its L steps are the
-    forecast's, those before read the target's own past. ``weight_WHTF`` is then the product of both. ``shift``: by how
-    many rows the book of a nowcast reaches beyond the cutoff. ``parts``: what the forecasts are made of, for models that tell.
-    ``freq``: the table's frequency.
+    forecast's, those before read the target's own past. ``weight_WHTF`` is then the product of both, made to sum to one
+    where rows hold nothing to weigh. ``shift``: by how many rows the book of a nowcast reaches beyond the cutoff. ``parts``:
+    what the forecasts are made of, for models that tell. ``freq``: the table's frequency.
     """
 
     model: str

@@ -101,6 +101,14 @@ def warn_of_closed_times(panel: Panel) -> None:
         )  # fmt: skip
 
 
+def warn_of_no_past(input_size: int | None, ahead: int) -> None:
+    """Say where a given window holds nothing but rows of the horizon, ``ahead`` of them in a nowcast."""
+    if ahead and input_size is not None and input_size <= ahead:
+        log.warning(
+            "a window of %d rows holds no past beside the %d that are told: choose a longer one", input_size, ahead
+        )
+
+
 def warn_of_constants(names: Sequence[str], std_C: np.ndarray, static: Sequence[str]) -> None:
     """Say which named inputs can not be learned from: where they change later, no weight knows what that means."""
     still = [repr(name) for name, std in zip(names, std_C, strict=True) if np.isinf(std) and name not in static]

@@ -22,7 +22,7 @@ from openbook.forecast.decisions import (
     decide_season,
 )
 from openbook.forecast.origins import Origins
-from openbook.forecast.remarks import warn_of_constants
+from openbook.forecast.remarks import warn_of_constants, warn_of_no_past
 from openbook.forecast.seasons import recall_season
 from openbook.models.base import ModelConfig, ModelShape, whole_seasons
 from openbook.models.day_to_day import DayToDayConfig
@@ -73,7 +73,9 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
         config = replace(config, gaps=decided("gaps", _decide_gaps(panel, config.gaps, period, asked)))
         size = Decision(config.reach * period, f"back to the farthest day, {config.reach} periods of {period} steps")
     else:
-        size = decide_input_size(panel, season, asked.h, getattr(config, "longest", MOST_STEPS))
+        longest, ahead = getattr(config, "longest", MOST_STEPS), _told_ahead(asked)
+        size = decide_input_size(panel, season, asked.h, longest + ahead)
+        warn_of_no_past(asked.input_size, ahead)
     calendar = decided("calendar", decide_calendar(panel, asked.country))
     searched = isinstance(config, OpenBookConfig)  # decides window and scaling itself, on validation windows
 
@@ -105,6 +107,11 @@ def set_up(panel: Panel, asked: Asked, decided: Decided) -> Setup:
     columns = input_scaler(panel, scaling)
     warn_of_constants((*panel.hist_columns, *panel.known_columns), columns.std_C, panel.static)
     return Setup(config, season, layout, windows, columns, shape)
+
+
+def _told_ahead(asked: Asked) -> int:
+    """The newest rows of a window that are those of the horizon itself: in a nowcast."""
+    return asked.h if getattr(asked.config, "protocol", "forecast") == "nowcast" else 0
 
 
 def _year(calendar: Sequence[str]) -> dict[str, int]:

@@ -24,8 +24,9 @@ def widenings(fitted: Fitted, panel: Panel, windows: WindowIndex) -> tuple[tuple
     quantile of how far their truths lie outside the calibrated band. Windows that saw as much as those that calibrated it
     need nothing. Where steps are not observed, values are fewer than steps: each entry tells how many its windows held.
     """
-    size, half = fitted.windows.scale_steps or fitted.windows.input_size, max(1, fitted.windows.settled)
-    counts = sorted({n for n in (1, half // 2, half, 2 * half, 4 * half) if 1 <= n < size})
+    size, half = _reads(fitted), max(1, fitted.windows.settled)
+    farther = (8, 16, 32, 64, 128, 256) if fitted.windows.least_context else ()
+    counts = sorted({n for n in (1, half // 2, half, *(times * half for times in (2, 4, *farther))) if 1 <= n < size})
     some = spread(windows, _WINDOWS)
     found: list[tuple[float, ...]] = []
     usual = float(np.mean(_seen(panel, some, size))) if some else float(size)
@@ -55,11 +56,17 @@ def widening_of(fitted: Fitted, panel: Panel, origins: Origins, level: float) ->
     """How far the edges of a level's band are moved out at every origin, [W, 1], in scaled units."""
     if not fitted.widening:
         return np.zeros((len(origins.end), 1))
-    size = fitted.windows.scale_steps or fitted.windows.input_size
+    size = _reads(fitted)
     count_W = _seen(panel, WindowIndex(origins.series, origins.end), size)
     known, *margins = np.array(fitted.widening).T
     margin = [np.interp(level, _LEVELS, at) for at in np.transpose(margins)]
     return np.interp(np.log(np.maximum(count_W, 1)), np.log(known), margin)[:, None]
+
+
+def _reads(fitted: Fitted) -> int:
+    """The steps whose values count as seen: those a window is scaled by; all of a model that can not do without far ones."""
+    windows = fitted.windows
+    return windows.input_size if windows.least_context else windows.scale_steps or windows.input_size
 
 
 def _seen(panel: Panel, windows: WindowIndex, size: int) -> np.ndarray:

@@ -236,10 +236,11 @@ class Training:
 
     def _steps(self, progress: Progress | None, hopeless: Hopeless | None, begin: float) -> None:
         config, history, clock = self.config, self.history, list[float]()
+        end = min(config.max_steps, config.stop_after or config.max_steps)
         for step in range(history.steps + 1, config.max_steps + 1):
             clock.append(time.perf_counter() - begin)
             done = (step - config.hold) / (config.max_steps - config.hold) if step > config.hold else 0.0
-            spent = max(done, self._time_spent(clock, config.max_steps - step))
+            spent = max(done, self._time_spent(clock, end - step))
             loss = self._step(step, spent)
             history.steps = step
             history.train_loss.append((step, loss))
@@ -255,7 +256,7 @@ class Training:
                     return
                 if spent >= 1 and step < config.max_steps:  # whoever asked may have been given more time
                     now = [*clock, time.perf_counter() - begin]
-                    last = step == config.stop_after or self._time_spent(now, config.max_steps - step - 1) >= 1
+                    last = step == config.stop_after or self._time_spent(now, end - step - 1) >= 1
             if progress is not None:
                 progress(step, config.max_steps, history.val_loss[-1][1] if history.val_loss else None)
             if last:
@@ -350,7 +351,9 @@ class Training:
             batch = gather(self.resident, *index, self.windows)
             unit_BM = self._unit(*index, batch)
             seen_BHM = (
-                batch.target_observed_BHM if unit_BM is None else batch.target_observed_BHM & ~unit_BM.isnan()[:, None]
+                batch.target_observed_BHM
+                if unit_BM is None
+                else batch.target_observed_BHM & unit_BM.isfinite()[:, None]
             )
             seen = int(seen_BHM.sum())
             with unread():
@@ -364,7 +367,7 @@ class Training:
             index = index_to(piece, self.device)
             batch = gather(self.resident, *index, self.windows)
             unit_BM = self._unit(*index, batch)
-            if unit_BM is None or bool((batch.target_observed_BHM & ~unit_BM.isnan()[:, None]).any()):
+            if unit_BM is None or bool((batch.target_observed_BHM & unit_BM.isfinite()[:, None]).any()):
                 return True
         return False
 
