@@ -23,7 +23,7 @@ FreqOption = Annotated[
 ]
 SeasonLength = Annotated[
     int | None,
-    typer.Option(help="Steps of a season, floors' too; default: the frequency's; of whole-number time the data's."),
+    typer.Option(help="Steps of a season, floors' too; default: the frequency's, where it has none the data's."),
 ]
 Country = Annotated[
     str | None, typer.Option(help="Holidays to know ahead: a country or a part of one, such as AU or AU-VIC.")

@@ -25,8 +25,8 @@ class Floor(FrameForecaster):
     """A simple or classical forecaster by name: ``naive``, ``seasonal_naive``, ``ridge``, ``auto_ets``, ``auto_theta``,
     ``auto_arima``, ``mstl`` (the last four need ``openbook[stats]``).
 
-    ``season_length=None`` takes the frequency's (``seasonal_naive`` and ``mstl`` its day and week), of whole-number time the
-    data's. Inputs are read by ``ridge`` alone, and named as for ``Forecaster``:
+    ``season_length=None`` takes the frequency's (``seasonal_naive`` and ``mstl`` its day and week), of whole-number time
+    and steps below a second the data's. Inputs are read by ``ridge`` alone, and named as for ``Forecaster``:
     ``hist_exog_list=None`` takes every other numeric column that varies. What is given ahead to the others has no effect.
 
     >>> import pandas as pd

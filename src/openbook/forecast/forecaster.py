@@ -63,7 +63,7 @@ class Forecaster(FrameForecaster):
     model : a registered name (``openbook``, ``luong``, ``bahdanau``, ``darnn``, ``day_to_day``) or a config object.
     input_size : context steps; ``None`` decides from frequency, season and lengths, ``openbook`` by trial on held-out rows.
     freq : pandas frequency or whole number; ``None`` infers it.
-    season_length : steps of a season; ``None``: the frequency's first cycle, where it has none the data's.
+    season_length : steps of a season; ``None``: the frequency's; of whole numbers and below a second the data's.
     futr_exog_list : columns known ahead (they are expected in ``futr_df``).
     hist_exog_list : columns known up to now; ``None`` takes every other numeric column that varies.
     stat_exog_list : columns with one value per series, numbers or text (one column per category that was learned).
