@@ -87,11 +87,16 @@ def write_csv_whole(path: str | Path, frame: pd.DataFrame, **how: Any) -> Path:
 
     With text beyond ASCII the file begins with the mark (UTF-8 with BOM) without which spreadsheets garble it.
     """
+    return write_whole(path, lambda draft: write_csv(draft, frame, **how))
+
+
+def write_csv(path: Path, frame: pd.DataFrame, **how: Any) -> None:
+    """The file of ``write_csv_whole``, written where it stands: for drafts."""
     texts = [*map(str, frame.columns)]
     for name, dtype in frame.dtypes.items():
         texts.extend(map(str, frame[name].unique()) if dtype.kind == "O" else ())
     encoding = "utf-8" if all(map(str.isascii, texts)) else "utf-8-sig"
-    return write_whole(path, lambda draft: frame.to_csv(draft, index=False, encoding=encoding, **how))
+    frame.to_csv(path, index=False, encoding=encoding, **how)
 
 
 def write_parquet_whole(path: str | Path, frame: pd.DataFrame, **how: Any) -> Path:
@@ -147,9 +152,9 @@ def write_files_whole(
 ) -> Path:
     """Let ``write`` fill a new folder, then put its files into ``folder`` beside what else stands there.
 
-    Until all are written the old ones stay as they are. Then ``last`` is taken away, the others are replaced and those of
-    ``gone`` removed, and ``last`` is put in place: a folder without it is incomplete, one with it of a single write. Raises
-    ``UsageError`` where the system refuses.
+    Old files of these names and of ``gone`` stay as they are until all are written, and come back where one can not be put in
+    place. They are moved aside ``last`` first, the new ones are put in place ``last`` at the end: a folder that holds it is of
+    a single write, also where the machine stops in between. Raises ``UsageError`` where the system refuses.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -162,15 +167,29 @@ def write_files_whole(
     """
     folder = Path(folder)
     with _beside(folder / last) as temporary:
-        _filled(folder, temporary, temporary, write)
+        new, old = temporary / "new", temporary / "old"
         with _refusing(folder):
-            drafts = sorted(temporary.iterdir(), key=lambda draft: draft.name == last)
-            for draft in drafts:
-                _sync(draft)
-            for name in (last, *gone):
-                (folder / name).unlink(missing_ok=True)
-            for draft in drafts:
-                draft.replace(folder / draft.name)
+            new.mkdir()
+            old.mkdir()
+        _filled(folder, temporary, new, write)
+        with _refusing(folder):
+            names = sorted((draft.name for draft in new.iterdir()), key=lambda name: name == last)
+            for name in names:
+                _sync(new / name)
+            try:
+                for name in (last, *names[:-1], *gone):
+                    if is_there(folder / name):
+                        (folder / name).replace(old / name)
+                _sync(folder)
+                for name in names:
+                    (new / name).replace(folder / name)
+            except OSError:
+                for name in names:
+                    if not is_there(new / name):
+                        (folder / name).unlink()
+                for kept in sorted(old.iterdir(), key=lambda kept: kept.name == last):
+                    kept.replace(folder / kept.name)
+                raise
             _sync(folder)
     return folder
 

@@ -27,6 +27,19 @@ def test_a_cycle_is_found_under_noise_and_not_its_double(lag: int) -> None:
     assert [found(wave(lag, seed)) for seed in range(5)] == [lag] * 5
 
 
+@pytest.mark.parametrize("day", [24, 96])
+def test_two_tides_of_one_day_differ(day: int) -> None:
+    place = 2 * np.pi * np.arange(1500) / day
+    for seed in range(3):
+        noise = np.random.default_rng(seed).normal(0, 0.3, 1500)
+        assert found(np.sin(place) + 1.3 * np.sin(2 * place) + noise) == day
+        assert found(1.3 * np.sin(2 * place) + noise) == day // 2
+
+
+def test_rounding_is_no_cycle() -> None:
+    assert found(0.1 * np.arange(600)) == found(1e6 + 0.1 * np.arange(600)) == 1
+
+
 def test_cycles_are_found_beside_a_trend_gaps_and_other_series() -> None:
     grown = wave(24, 1) + 0.01 * np.arange(1500)
     grown[100:130] = np.nan

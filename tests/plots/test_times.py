@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -25,7 +26,9 @@ def test_clock_reads_the_common_step(freq: str, unit: str, multiple: int) -> Non
 
 
 def test_whole_numbers_are_steps() -> None:
-    assert clock_of(pd.Series([3, 4, 5])) == Clock("step")
+    assert (
+        clock_of(pd.Series([3, 4, 5])) == clock_of(pd.Series([0, 24])) == Clock("step")
+    )  # of rows apart nothing tells
     assert stamp_label(4, Clock("step")) == "step 4"
 
 
@@ -175,14 +178,30 @@ def test_stamps_below_a_second_are_counted_and_written() -> None:
 
 def test_whole_numbers_that_grow_by_ten_are_one_step_apart() -> None:
     stamps = pd.Series([0, 10, 20, 30, 50])
-    for clock in (clock_of(stamps), clock_of(stamps[:1], 10), clock_of(stamps[:1], "10")):
-        assert clock == Clock("step", 10)
+    clock = clock_of(stamps, 10)
+    assert clock == clock_of(stamps, "10") == Clock("step", 10)
     assert (clock.noun, clock.per) == ("time step", "step")
     assert stamp_label(30, clock) == "stamp 30"
     assert distance_words(20, 50, clock) == "3 steps before"
     assert steps_between(stamps, pd.Series([50] * 5), clock).tolist() == [5, 4, 3, 2, 0]
     assert span_words(3, clock) == "3 steps"
     assert span_ticks(0, 8, clock) == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("freq", ["22675ns", "100ns", "333333ns"])
+def test_steps_of_parts_of_a_microsecond_are_counted(freq: str) -> None:
+    stamps = pd.Series(pd.date_range("2025-05-13", periods=2000, freq=freq))
+    last = pd.Series([stamps.iloc[-1]] * 2000)
+    assert steps_between(stamps, last, clock_of(stamps, freq)).tolist() == list(range(1999, -1, -1))
+
+
+@pytest.mark.parametrize(
+    "clock", [Clock("millisecond", 40), Clock("second", 90), Clock("minute", 7), Clock("millisecond", 1500)]
+)
+def test_short_axes_of_odd_steps_have_ticks(clock: Clock) -> None:
+    ticks = span_ticks(1, 17, clock)
+    assert 3 <= len(ticks) <= 9
+    assert len(set(np.diff(ticks))) == 1
 
 
 def test_weekends_are_no_steps_of_business_days() -> None:

@@ -379,13 +379,13 @@ def season_length(freq: Freq) -> int:
     1 where the frequency tells none: of whole-number time and of steps below a second.
     Of steps that do not nearly divide a day or a week, as many days or weeks as they divide: of every second day a fortnight.
 
-    >>> [season_length(freq) for freq in ("30min", "h", "D", "B", "W", "MS", "QS", 1, "10ms", "2D", "5h")]
-    [48, 24, 7, 5, 52, 12, 4, 1, 1, 7, 24]
+    >>> [season_length(freq) for freq in ("30min", "h", "D", "B", "2B", "W", "MS", "QS", 1, "10ms", "2D", "5h")]
+    [48, 24, 7, 5, 5, 52, 12, 4, 1, 1, 7, 24]
     """
     seconds = step_seconds(freq)
     if seconds is None or seconds < 1:
         return 1
-    if freq == "B":
+    if re.fullmatch(r"\d*B", str(freq)) and int(str(freq)[:-1] or 1) % 5:
         return 5
     for limit, season in _SEASONS:
         if seconds < limit:

@@ -18,7 +18,7 @@ from openbook.data.panel import ID, TIME, Panel
 from openbook.errors import DataError, OpenBookError, UsageError, whole_number
 from openbook.evaluation.metrics import gap_scale, score_frame, seasonal_scale
 from openbook.evaluation.record import facts_of
-from openbook.files import json_text, write_csv_whole, write_files_whole, write_parquet_whole, write_text_whole
+from openbook.files import arrow_ready, json_text, write_csv, write_files_whole
 from openbook.forecast.conformal import check_levels
 from openbook.forecast.decisions import decide_season
 from openbook.forecast.explanation import Explanation
@@ -187,10 +187,10 @@ def write_backtest(result: BacktestResult, folder: str | Path) -> Path:
 
     def write(draft: Path) -> None:
         for name, frame in scores.items():
-            write_csv_whole(draft / f"{name}.csv", frame, float_format="%.6g")
+            write_csv(draft / f"{name}.csv", frame, float_format="%.6g")
         for name, frame in tables.items():
-            write_parquet_whole(draft / f"{name}.parquet", frame)
-        write_text_whole(draft / "run.json", json_text(result.run, indent=1))
+            arrow_ready(frame).to_parquet(draft / f"{name}.parquet")
+        (draft / "run.json").write_text(json_text(result.run, indent=1), encoding="utf-8")
 
     gone = ("report.html",) if "stages" in tables else ("report.html", "stages.parquet")
     return write_files_whole(folder, write, last="run.json", gone=gone)
@@ -266,27 +266,31 @@ def _run_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) ->
         if result.failure is not None:
             return _Ran(None, {}, None, result.failure)
         rolled, decisions = result.value
-    told = {key: {"value": value, "why": _why(name, key, told=season[1])} for key, value in decisions.items()}
+    how = {"told": season[1], "free": _is_free(name, panel, told=season[1])}
+    told = {key: {"value": value, "why": _why(name, key, **how)} for key, value in decisions.items()}
     return _Ran(rolled, told, None, None)
 
 
-def _why(floor: str, decision: str, *, told: bool) -> str:
+def _is_free(floor: str, panel: Panel, *, told: bool) -> bool:
+    """Whether a floor chooses between day and week, or takes both: an honest floor is the strongest simple one."""
+    return floor in ("naive", "seasonal_naive", "mstl") and season_length(panel.freq) > 1 and not told
+
+
+def _why(floor: str, decision: str, *, told: bool, free: bool) -> str:
     """Where a floor's decision comes from."""
     if decision == "season_length":
         if floor == "naive":
             return "the last value is repeated"
-        chooses = floor == "seasonal_naive" and not told
-        return "chosen on the end of the training part" if chooses else "as given" if told else "the season of the data"
+        if floor == "seasonal_naive" and free:
+            return "chosen on the end of the training part"
+        return "as given" if told else "the season of the data"
     chosen = floor == "ridge" and decision in ("window", "inputs", "penalty")
     return "by held-out windows of the training part, where there are some" if chosen else "found in fitting"
 
 
 def _roll_floor(name: str, panel: Panel, plan: Plan, season: tuple[int, bool]) -> tuple[Rolled, dict[str, Any]]:
     steps, told = season
-    # These choose between day and week, or take both: an honest floor is the strongest simple one.
-    free = name in ("naive", "seasonal_naive", "mstl") and season_length(panel.freq) > 1 and not told
-    chosen = None if free else steps
-    floor = Floor(name, plan.h, season_length=chosen)
+    floor = Floor(name, plan.h, season_length=None if _is_free(name, panel, told=told) else steps)
     rolled = roll(floor, panel, n_windows=plan.n_windows, step_size=plan.step, refit=plan.refit, level=plan.level)
     return rolled, floor.decisions
 

@@ -8,7 +8,9 @@ from openbook.data.panel import Panel
 
 _SERIES_LOOKED_AT = 200
 _LONGEST = 400  # lags looked at, no more than a third of a series
-_AS_GOOD = 0.85  # of the best lag's strength: of its divisors the shortest that is as good is the cycle
+_NEWEST = 100_000  # rows of a series that tell
+_AS_GOOD = 0.85  # of a lag's strength: where a part of it is as good, that is the cycle
+_STILL = 1e-9  # of their size: what moves by less is rounding
 
 
 def find_cycle(panel: Panel) -> tuple[int, float]:
@@ -26,14 +28,15 @@ def find_cycle(panel: Panel) -> tuple[int, float]:
     """
     most = int(min(_LONGEST, max(2, np.median(panel.lengths) // 3)))
     chosen = np.linspace(0, len(panel) - 1, min(len(panel), _SERIES_LOOKED_AT)).astype(int)
-    values = [_filled(panel.target[panel.rows(series)]) for series in chosen]
-    changes = _mean_autocorrelation([np.diff(each) for each in values], most)
+    values = [_filled(panel.target[panel.rows(series)][-_NEWEST:]) for series in chosen]
+    sizes = [float(np.abs(each).max(initial=0.0)) for each in values]
+    changes = _mean_autocorrelation([np.diff(each) for each in values], sizes, most)
     if changes is None or most < 3:
         return 1, 0.0
     found = _of_changes(changes)
     if found[1] > 0.3:
         return found
-    beside = _mean_autocorrelation([_beside_its_line(each) for each in values], most)
+    beside = _mean_autocorrelation([_beside_its_line(each) for each in values], sizes, most)
     slow = (1, 0.0) if beside is None else _of_values(beside)
     return max(found, slow, key=lambda one: one[1])
 
@@ -49,11 +52,11 @@ def _beside_its_line(values: np.ndarray) -> np.ndarray:
     return values - values.mean() - slope * place
 
 
-def _mean_autocorrelation(series: list[np.ndarray], most: int) -> np.ndarray | None:
+def _mean_autocorrelation(series: list[np.ndarray], sizes: list[float], most: int) -> np.ndarray | None:
     """Autocorrelation of lags 0 to ``most`` in the mean of those that are long enough and move, [most + 1]."""
     told = []
-    for values in series:
-        if len(values) <= most or np.ptp(values) == 0:
+    for values, size in zip(series, sizes, strict=True):
+        if len(values) <= most or np.ptp(values) <= _STILL * size:
             continue
         power = np.abs(np.fft.rfft(values - values.mean(), 2 * len(values))) ** 2
         correlation = np.fft.irfft(power)[: most + 1]
@@ -67,7 +70,7 @@ def _of_changes(mean: np.ndarray) -> tuple[int, float]:
     peaks = inner[(mean[inner] >= mean[inner - 1]) & (mean[inner] >= mean[inner + 1])]
     if not len(peaks):
         return 1, 0.0
-    best = _shortest(peaks, np.array([mean[lag::lag].mean() for lag in peaks]))
+    best = _whole(mean, _shortest(peaks, np.array([mean[lag::lag].mean() for lag in peaks])))
     # Noise moves a peak by a step or two; after several cycles its neighbours are out of phase.
     near = np.arange(max(2, best - best // 8), min(most, best + best // 8) + 1)
     times = np.arange(1, most // int(near[-1]) + 1)
@@ -85,8 +88,8 @@ def _of_values(mean: np.ndarray) -> tuple[int, float]:
         times = np.arange(1, most // lag + 1)
         half = np.round((times - 0.5) * lag).astype(int)
         contrast[place] = np.mean(mean[times * lag] - mean[half]) / 2
-    best = _shortest(lags, contrast)
-    return best, float(contrast[best - 4])
+    part = _shortest(lags, contrast)
+    return _whole(mean, part), float(contrast[part - 4])
 
 
 def _shortest(lags: np.ndarray, strength: np.ndarray) -> int:
@@ -97,3 +100,16 @@ def _shortest(lags: np.ndarray, strength: np.ndarray) -> int:
         if near.any() and strength[near].max() >= _AS_GOOD * top:
             return int(lags[near][np.argmax(strength[near])])
     return best
+
+
+def _whole(mean: np.ndarray, part: int) -> int:
+    """The cycle that a lag is a part of: its double or more, where autocorrelation is clearly higher than at what lies between.
+
+    Of two tides a day, which differ, the day.
+    """
+    for times in range(2, 8):
+        whole = times * part
+        between = np.array([lag for lag in range(part, len(mean), part) if lag % whole])
+        if whole < len(mean) and mean[between].mean() < _AS_GOOD * mean[whole::whole].mean():
+            return whole
+    return part

@@ -10,6 +10,7 @@ from pandas.tseries.frequencies import to_offset
 
 _SECOND = 10**9  # lengths are counted in nanoseconds
 _LENGTHS = {
+    "nanosecond": 1,
     "microsecond": _SECOND // 10**6,
     "millisecond": _SECOND // 10**3,
     "second": _SECOND,
@@ -19,7 +20,7 @@ _LENGTHS = {
     "week": 7 * 86_400 * _SECOND,
 }
 _BUSINESS = "business day"  # has no length: weekends lie between some of them
-_DIGITS = {"second": 0, "millisecond": 3, "microsecond": 6}  # of a second in labels
+_DIGITS = {"second": 0, "millisecond": 3, "microsecond": 6, "nanosecond": 6}  # of a second in labels
 # What pandas calls steps of the calendar, without their anchor.
 _NAMES = {
     "week": ("W",),
@@ -30,6 +31,7 @@ _NAMES = {
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 # Distances worth a tick, in the unit itself; beyond the last they double.
 _ROUND = {
+    "nanosecond": (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
     "microsecond": (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
     "millisecond": (1, 5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 60_000),
     "second": (1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 6 * 3_600, 86_400),
@@ -81,7 +83,7 @@ def clock_of(stamps: pd.Series, freq: object = None) -> Clock:
     Clock(unit='day', multiple=1, with_year=False)
     """
     if not pd.api.types.is_datetime64_any_dtype(stamps):
-        return Clock("step", _growth(stamps, freq))
+        return Clock("step", max(1, int(str(freq))) if str(freq).isdigit() else 1)
     known = stamps.dropna()
     long = len(known) > 0 and known.max() - known.min() > pd.Timedelta(days=300)
     told = _of_freq(freq, long)
@@ -98,19 +100,9 @@ def clock_of(stamps: pd.Series, freq: object = None) -> Clock:
     return _of_length(pd.Timedelta(step).value, long)
 
 
-def _growth(stamps: pd.Series, freq: object) -> int:
-    """By how much whole-number stamps grow from one row to the next: as told, else most often; 1 where neither tells."""
-    if str(freq).isdigit():
-        return max(1, int(str(freq)))
-    if not pd.api.types.is_numeric_dtype(stamps):
-        return 1
-    steps = np.diff(np.unique(stamps.dropna().to_numpy(np.int64)))
-    return int(pd.Series(steps).mode().iloc[0]) if len(steps) else 1
-
-
 def _of_length(length: int, long: bool) -> Clock:
-    unit = next((unit for unit, of in reversed(_LENGTHS.items()) if length and length % of == 0), "microsecond")
-    return Clock(unit, max(1, length // _LENGTHS[unit]), long)
+    unit = next(unit for unit, of in reversed(_LENGTHS.items()) if length % of == 0)
+    return Clock(unit, length // _LENGTHS[unit], long)
 
 
 def _of_freq(freq: object, long: bool) -> Clock | None:
@@ -162,9 +154,11 @@ def distance_words(source: object, target: object, clock: Clock) -> str:
     >>> distance_words(7, 10, Clock("step"))
     '3 steps before'
     """
-    if clock.unit in ("step", _BUSINESS):
-        one = Clock(clock.unit, clock.multiple if clock.unit == "step" else 1)
-        distance = int(steps_between(pd.Series([source]), pd.Series([target]), one)[0])
+    if clock.unit == "step":
+        distance = round((int(target) - int(source)) / clock.multiple)  # type: ignore[call-overload]
+        words = _count(abs(distance), clock.unit)
+    elif clock.unit == _BUSINESS:
+        distance = int(np.busday_count(*(pd.Timestamp(stamp).date() for stamp in (source, target))))
         words = _count(abs(distance), clock.unit)
     else:
         begin, end = counted(pd.Series([source, target]), clock)
@@ -229,12 +223,15 @@ def span_words(steps: int, clock: Clock) -> str:
 
 
 def span_ticks(low: int, high: int, clock: Clock, most: int = 8) -> list[int]:
-    """Round distances between ``low`` and ``high`` steps, about ``most`` of them: whole days, weeks, years where these fit.
+    """Round distances between ``low`` and ``high`` steps, about ``most`` of them: whole days, weeks, years where these fit,
+    else round numbers of steps.
 
     >>> span_ticks(0, 168, Clock("hour"))
     [0, 24, 48, 72, 96, 120, 144, 168]
     """
-    rounds = [number // clock.units for number in _ROUND[clock.unit] if number % clock.units == 0] or [1]
+    rounds = [number // clock.units for number in _ROUND[clock.unit] if number % clock.units == 0]
+    if not rounds or 2 * rounds[0] > high - low:
+        rounds = list(_ROUND["step"])
     while (high - low) / rounds[-1] > most:
         rounds.append(2 * rounds[-1])
     every = next(number for number in rounds if (high - low) / number <= most)

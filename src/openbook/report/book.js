@@ -111,10 +111,10 @@ OB.actualsAt = (data, entry, sources) => {
   if (!series || entry.bin > 1) return null;
   const [stamps, actual] = [OB.unpack(series.stamps), OB.unpack(series.actual)];
   const known = new Map(); // of an hour that comes twice in autumn both values, in their order
-  stamps.forEach((stamp, index) => known.set(stamp, [...(known.get(stamp) ?? []), actual[index]]));
+  stamps.forEach((stamp, index) => (known.has(stamp) ? known.get(stamp).push(actual[index]) : known.set(stamp, [actual[index]])));
   const line = sources.map((stamp, index) => {
     const values = known.get(stamp) ?? [];
-    const value = values[Math.min(values.length - 1, sources.slice(0, index).filter((other) => other === stamp).length)];
+    const value = values[values.length > 1 && stamp === sources[index - 1] ? 1 : 0];
     return Number.isFinite(value) ? value : null;
   });
   return line.filter((value) => value !== null).length >= sources.length / 2 ? line : null;

@@ -84,7 +84,8 @@ OB.timeAxis = (clock) => {
     hoverformat: hover,
     nticks: OB.narrow() ? 5 : 9,
     tickformatstops: [
-      { dtickrange: [null, 999], value: "%H:%M:%S.%3f\n%a %-d %b" },
+      { dtickrange: [null, 0.999], value: "%H:%M:%S.%6f\n%a %-d %b" },
+      { dtickrange: [1, 999], value: "%H:%M:%S.%3f\n%a %-d %b" },
       { dtickrange: [1000, 59999], value: "%H:%M:%S\n%a %-d %b" },
       { dtickrange: [60000, 86399999], value: "%H:%M\n%a %-d %b" },
       { dtickrange: [86400000, "M1"], value: "%a %-d %b" },

@@ -64,7 +64,7 @@ OB.count = (number, unit) => `${number} ${unit}${number === 1 ? "" : "s"}`;
 OB.fine = (clock) => ["minute", "hour"].includes(clock.unit) || clock.unit in OB.digitsOf;
 
 /** Digits of a second in labels. */
-OB.digitsOf = { second: 0, millisecond: 3, microsecond: 6 };
+OB.digitsOf = { second: 0, millisecond: 3, microsecond: 6, nanosecond: 6 };
 
 OB.months = { month: 1, quarter: 3, year: 12 };
 OB.dayNames = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -126,7 +126,7 @@ OB.span = (source, target, clock) => {
   let rest = Math.round(1000 * distance); // in microseconds
   for (const name of names.slice(0, clock.unit in OB.digitsOf ? names.indexOf(clock.unit) + 1 : 3)) {
     const length = 1000 * OB.stepLengths[name];
-    let number = Math.floor(rest / length);
+    let number = length < 1 ? Math.round(rest / length) : Math.floor(rest / length);
     rest -= number * length;
     if (name === "day" && number < 2 && rest) [number, rest] = [0, rest + number * length]; // 25 hours
     parts.push([number, name]);
@@ -134,11 +134,13 @@ OB.span = (source, target, clock) => {
   return parts.filter(([number]) => number).map(([number, unit]) => OB.count(number, unit)).join(" ") || `less than a ${parts.at(-1)[1]}`;
 };
 
-OB.stepLengths = { microsecond: 0.001, millisecond: 1, second: 1000, minute: 60000, hour: 3600000, day: DAY, week: 7 * DAY };
+OB.stepLengths = { nanosecond: 1e-6, microsecond: 0.001, millisecond: 1, second: 1000, minute: 60000, hour: 3600000, day: DAY, week: 7 * DAY };
 
 /** A number of steps as a length of time: '7 days'. */
 OB.steps = (number, clock) => {
   const count = Math.abs(number) * (clock.unit === "step" ? 1 : clock.multiple);
+  const months = count * OB.months[clock.unit];
+  if (months && months % 12 === 0) return OB.count(months / 12, "year");
   if (!OB.stepLengths[clock.unit]) return OB.count(count, clock.unit);
   return OB.span(0, count * OB.stepLengths[clock.unit], clock);
 };
@@ -152,9 +154,10 @@ OB.distance = (source, target, clock) => {
 OB.ticks = (stamps, clock, most) => {
   const all = stamps.map((_, index) => index);
   const times = stamps.map((value) => new Date(value));
-  const midnight = (i) => stamps[i] % DAY === 0;
-  const whole = [midnight, ...[3600000, 60000, 1000].map((length) => (i) => stamps[i] % length === 0)];
+  const midnight = (i) => times[i].getUTCHours() === 0 && times[i].getUTCMinutes() === 0;
+  const whole = [(i) => stamps[i] % DAY === 0, ...[3600000, 60000, 1000].map((length) => (i) => stamps[i] % length === 0)];
   const rules = {
+    nanosecond: whole,
     microsecond: whole,
     millisecond: whole,
     second: whole,
