@@ -327,6 +327,20 @@ def rates_within(
     return rates, history
 
 
+def test_a_training_that_is_stopped_after_some_steps_needs_time_for_these_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its rate fell with the clock, as if all steps of the schedule were to fit into the time."""
+    config = TrainConfig(max_steps=10_000, stop_after=20, batch_size=4, val_every=10)
+    plain, _ = run(config)
+    ticks = itertools.count(0.0, 1.0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    timed, history = run(replace(config, budget_s=60.0))
+    assert (history.steps, history.stopped_by) == (20, "max_steps")
+    for one, other in zip(plain.parameters(), timed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_budget_that_will_be_short_lowers_the_rate_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     rates, history = rates_within(monkeypatch, itertools.count(0.0, 1.0), 40)
     assert history.steps == 40
