@@ -50,6 +50,14 @@ def test_every_forecaster_reads_its_own_inputs(tested: ob.Backtest) -> None:
     assert [told[name]["futr"] for name in ("luong", "ridge", "without inputs")] == [["promo"], ["promo"], []]
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_forecaster_alone_has_its_target_by_name_too(hourly: pd.DataFrame) -> None:
+    """Its inputs are categories, to which no name is added: a warning of pandas 2, an error of pandas 3."""
+    own = hourly.rename(columns={"y": "load"})
+    alone = ob.backtest(own, luong(futr_exog_list=["promo"]), n_windows=1, target_col="load")
+    assert set(alone.looked_up["feature"]) == {"load", "promo", "wind"}
+
+
 def test_a_forecaster_forecasts_as_it_does_alone(tested: ob.Backtest, hourly: pd.DataFrame) -> None:
     alone = luong(futr_exog_list=["promo"]).cross_validation(hourly, n_windows=2)
     np.testing.assert_array_equal(tested.forecasts["luong"], alone["Luong"])

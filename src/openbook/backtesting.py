@@ -39,7 +39,10 @@ class Backtest:
         def told(frame: pd.DataFrame) -> Any:
             return restore(frame.rename(columns=own))
 
-        looked_up = result.explanation.assign(feature=result.explanation["feature"].replace(TARGET, names.value))
+        feature = result.explanation["feature"]
+        if isinstance(feature.dtype, pd.CategoricalDtype):
+            feature = feature.cat.rename_categories({TARGET: names.value})
+        looked_up = result.explanation.assign(feature=feature.replace(TARGET, names.value))
         self.scores, self.forecasts, self.looked_up = told(result.scores), told(result.forecasts), told(looked_up)
         self.scores_by_series, self.scores_by_step = told(result.by_series), told(result.by_step)
         self.warnings: list[str] = list(result.run["warnings"])

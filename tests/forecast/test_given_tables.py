@@ -230,6 +230,30 @@ def test_a_series_that_fell_silent_is_known_by_what_it_was(kept: str, tmp_path: 
     assert (told["Luong-hi-95"] - told["Luong-lo-95"]).min() > 0.1
 
 
+def test_a_short_table_is_forecast_from_with_what_its_series_were() -> None:
+    """A hundred days of zeros do not say how large a series was, nor sixty rows that one was negative."""
+    parts = []
+    for name, level in (("ice", 50.0), ("large", 1000.0), ("small", 10.0)):
+        part = daily(300, name=name)
+        silent = (np.arange(300) >= 200) & (name == "ice")
+        parts.append(part.assign(y=level * (1 + part["y"] / 10) * ~silent))
+    table = pd.concat(parts, ignore_index=True)
+    model = ob.Forecaster(14, **LUONG, scaling="standard", hist_exog_list=[]).fit(table)
+    told = model.predict(table.groupby("unique_id").tail(100), level=[95]).query("unique_id == 'ice'")
+    assert (told["Luong-hi-95"] - told["Luong-lo-95"]).min() > 0.1
+
+    rng, rows = np.random.default_rng(0), 300
+    counts = [rng.poisson(0.7, rows).astype(float) for _ in range(10)]
+    counts[9][20] = -1.0  # a return
+    sold = pd.concat([pd.DataFrame({"unique_id": f"s{n}", "ds": range(rows), "y": y}) for n, y in enumerate(counts)])
+    model = ob.Forecaster(4, **LUONG, season_length=7).fit(sold)
+    assert model.decisions["lower_bound"].value == 0
+    short = model.predict(sold.groupby("unique_id").tail(60), level=[95])
+    pd.testing.assert_frame_equal(short, model.predict(level=[95]), rtol=1e-4, atol=1e-5)
+    assert short.loc[short["unique_id"] == "s9", "Luong-lo-95"].min() < 0
+    assert short.loc[short["unique_id"] != "s9", "Luong-lo-95"].min() == 0
+
+
 def lumpy(*sizes: float, rows: int = 200, share: float = 0.5) -> pd.DataFrame:
     rng, parts = np.random.default_rng(0), []
     for number, size in enumerate(sizes):

@@ -188,3 +188,20 @@ def test_hours_that_are_never_seen_are_told_on_the_clock_of_the_time_zone(caplog
     frame["y"] = frame["y"].where(frame["ds"].dt.hour != 3)
     ob.Floor("naive", H).fit(frame)
     assert "the first Monday 03:00" in caplog.text
+
+
+def test_rows_ahead_of_another_kind_are_told_apart(ridge: ob.Floor) -> None:
+    rows = ahead(table())
+    with pytest.raises(DataError, match=r"expected dates as stamps.*got whole numbers.*futr_df, column 'ds'"):
+        ridge.predict(futr_df=rows.assign(ds=range(H)))
+    named = ob.Floor("ridge", H, futr_exog_list=["price"]).fit(table().rename(columns={"ds": "day"}), time_col="day")
+    with pytest.raises(DataError, match="got no 'day'"):
+        named.predict(futr_df=rows.rename(columns={"ds": "when"}).drop(columns="when"))
+
+
+def test_dates_as_ids_are_found_ahead() -> None:
+    cohort = {"unique_id": "cohort"}
+    parts = [table().assign(unique_id=pd.Timestamp(f"2024-0{n}-01")).rename(columns=cohort) for n in (1, 2)]
+    floor = ob.Floor("ridge", H, futr_exog_list=["price"]).fit(pd.concat(parts), id_col="cohort")
+    rows = pd.concat([ahead(part).assign(unique_id=part["cohort"].iloc[0]) for part in parts]).rename(columns=cohort)
+    assert floor.predict(futr_df=rows)["ridge"].notna().sum() == 2 * H

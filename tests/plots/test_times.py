@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openbook.plots.times import Clock, clock_of, distance_words, span_ticks, span_words, stamp_label, steps_between
+from openbook.plots.times import (
+    Clock,
+    clock_of,
+    distance_words,
+    distances_in_words,
+    span_ticks,
+    span_words,
+    stamp_label,
+    steps_between,
+    wall_clock,
+)
 
 
 @pytest.mark.parametrize(
@@ -214,3 +224,11 @@ def test_weekends_are_no_steps_of_business_days() -> None:
     assert distance_words(stamps[0], stamps[4], Clock("business day", 2)) == "4 business days before"
     assert steps_between(stamps[:1], stamps[4:5], Clock("business day", 2)).tolist() == [2]
     assert (span_words(3, clock), stamp_label(stamps[1], clock)) == ("3 business days", "Fri 2 May")
+
+
+@pytest.mark.parametrize("freq", ["h", "D", "B", "MS"])
+def test_distances_told_together_are_those_told_one_by_one(freq: str) -> None:
+    stamps = pd.Series(pd.date_range("2024-10-20", periods=20, freq=freq, tz="Europe/Berlin"))
+    clock = clock_of(wall_clock(stamps), freq)
+    told = distances_in_words(list(stamps[:15]), list(stamps[15:]), clock)
+    assert told == [[distance_words(source, target, clock) for source in stamps[:15]] for target in stamps[15:]]

@@ -13,7 +13,7 @@ import pytest
 from openbook.plots.cube import ALL_INPUTS, Cube, evened, weight_cube
 from openbook.plots.times import Clock, steps_between
 from openbook.report import book
-from openbook.report.book import _beside, book_part
+from openbook.report.book import _beside, _notes, book_part
 from openbook.report.payload import page_clock, stamp_numbers
 from openbook.report.source import read_backtest
 
@@ -243,3 +243,12 @@ def test_the_telling_forecasts_are_among_those_that_the_first_model_explained(
     assert entries[0]["model"] == first
     assert telling
     assert all(tag in tags for tag in ("latest", "largest error", "smallest error"))
+
+
+def test_the_note_names_the_forecasts_that_are_open() -> None:
+    assert (
+        "of 84 whose look-ups were kept (luong): the latest. explan" in _notes(["luong"], 84, ["latest"], 1, False)[0]
+    )
+    tags = ["latest, largest error", "smallest error", ""]
+    assert "the worst, the best, the latest and others evenly spaced." in _notes(["luong"], 84, tags, 1, False)[0]
+    assert not _notes(["luong"], 1, ["latest"], 1, False)

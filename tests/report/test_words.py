@@ -83,6 +83,18 @@ def test_luck_is_called_luck(tmp_path: Path) -> None:
     assert "in 5 of 10 windows. That is how a tossed coin splits them, so" in " ".join(verdict(test))
 
 
+def test_windows_that_speak_for_the_other_one_are_told_as_its(tmp_path: Path) -> None:
+    """A coin that hardly ever splits so read as support for the winner, who was closer once in ten windows."""
+    test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
+    test.forecasts.loc[:8, "openbook"] = 120.0
+    test.forecasts.loc[9, "ridge"] = test.forecasts.loc[9, "openbook"]
+    told = " ".join(verdict(test))
+    assert (
+        "Ridge was the closer of the two in 9 of 9 windows (once more they were level): openbook leads by a few" in told
+    )
+    assert "coin" not in told
+
+
 def test_windows_count_only_stamps_all_models_share(tmp_path: Path) -> None:
     test = backtest(tmp_path, {"openbook": (0.8, 12.0), "ridge": (1.0, 15.0)}, ["ridge"])
     test.forecasts.loc[:2, "y"] = float("nan")

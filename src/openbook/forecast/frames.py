@@ -6,6 +6,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 
 from openbook.data.conventions import READINGS
 from openbook.data.frequency import Freq, same_freq, unanchored
-from openbook.data.ids import plain_ids
+from openbook.data.ids import id_text, plain_ids
 from openbook.data.kinds import as_input, as_it_is
 from openbook.data.panel import ID, TARGET, TIME, Panel, make_panel
 from openbook.data.zones import in_zone
@@ -321,7 +322,7 @@ class FrameForecaster(ABC):
         if df is None:
             return self.history_, self._restore
         panel, restore = self.table_panel(df)
-        panel = panel.begun()
+        panel = _remembering(panel.begun(), self.history_)
         warn_of_open_ends(panel, self.h)
         steps = self.history_steps()
         warn_of_short_context(panel, self.history_, self.context_steps())
@@ -363,6 +364,26 @@ def _check_kind(stamps: pd.Series, learned: Panel) -> None:
             where="the table to forecast from",
             fix="write its stamps as those of the table that was learned from, or fit on data of its kind",
         )
+
+
+def _remembering(panel: Panel, learned: Panel) -> Panel:
+    """A table to forecast from, with how large and how low its series were in training, which a short one does not show."""
+    place_N = pd.Index([id_text(name) for name in learned.ids]).get_indexer([id_text(name) for name in panel.ids])
+    known_N = place_N >= 0
+    if not known_N.any():
+        return panel
+    seen = np.isfinite(learned.target)
+    size_N, low_N = (
+        edge.reduceat(np.where(seen, value, empty), learned.offsets[:-1])
+        for edge, value, empty in ((np.maximum, np.abs(learned.target), 0.0), (np.minimum, learned.target, np.inf))
+    )
+    size_N = size_N if learned.earlier is None else np.maximum(size_N, learned.earlier)
+    low_N = low_N if learned.lowest is None else np.minimum(low_N, learned.lowest)
+    earlier_N = np.zeros(len(panel)) if panel.earlier is None else panel.earlier.copy()
+    lowest_N = np.full(len(panel), np.inf) if panel.lowest is None else panel.lowest.copy()
+    earlier_N[known_N] = np.maximum(earlier_N[known_N], size_N[place_N[known_N]])
+    lowest_N[known_N] = np.minimum(lowest_N[known_N], low_N[place_N[known_N]])
+    return replace(panel, earlier=earlier_N, lowest=lowest_N)
 
 
 def _tail(panel: Panel, steps: int | None) -> Panel:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from openbook.data.ids import id_parts, id_text
+from openbook.data.ids import id_parts, id_text, plain_ids
 from openbook.data.kinds import as_input
 from openbook.data.panel import ID, TARGET, TIME, Panel, as_numbers, how_to_convert
 from openbook.data.reading import read_file
@@ -44,7 +44,7 @@ def _future_table(
         raise DataError(
             "missing_columns",
             expected=f"columns {', '.join(map(repr, (names.time, *known)))}",
-            got=f"no {', '.join(map(repr, absent))}",
+            got=f"no {', '.join(repr(names.time if column == TIME else column) for column in absent)}",
             where="futr_df",
             fix="add the columns the forecaster was fitted with",
         )
@@ -101,8 +101,18 @@ def known_ahead(
                 fix="add the id column",
             )
         frame = frame.assign(**{ID: panel.ids[0]})
+    counted, given = isinstance(panel.freq, int), pd.api.types.is_numeric_dtype(frame[TIME].dtype)
+    if counted != given:
+        kinds = {True: "whole numbers", False: "dates"}
+        raise DataError(
+            "other_frequency",
+            expected=f"{kinds[counted]} as stamps, as in the table that was learned from",
+            got=kinds[given],
+            where=f"futr_df, column {names.time!r}",
+            fix="write its stamps as those of the table that was learned from",
+        )
     stamps, wanted = panel.own_times(frame[TIME]), panel.future(h)
-    index = pd.MultiIndex.from_arrays([_as_text(frame[ID]), stamps])
+    index = pd.MultiIndex.from_arrays([_as_text(plain_ids(frame[ID])), stamps])
     frame = _numbers_ahead(frame, known).set_axis(index)
     if frame.index.has_duplicates:
         frame = frame[~frame.reset_index(names=[ID, TIME]).duplicated().to_numpy()]
@@ -121,7 +131,7 @@ def known_ahead(
     if (place < 0).any():
         first = asked[int(np.argmax(place < 0))]
         given = np.unique(index.get_level_values(0))
-        if not np.isin(own, given).any():
+        if not pd.Index(given).isin(own).any():
             raise DataError(
                 "missing_future",
                 expected=f"rows of the series {', '.join(map(repr, own[:5]))}",

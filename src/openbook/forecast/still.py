@@ -39,12 +39,14 @@ def still_at(still: Mapping[str, float], panel: Panel, origins: Origins) -> np.n
     found_W1 = np.full((len(origins.end), 1), np.nan)
     if not still:
         return found_W1
-    for series in np.unique(origins.series):
+    order = np.argsort(origins.series, kind="stable")
+    each, begin = np.unique(origins.series[order], return_index=True)
+    for series, own in zip(each, np.split(order, begin[1:]), strict=True):
         value = still.get(id_text(panel.ids[series]))
         if value is None:
             continue
-        rows, own_W = panel.rows(int(series)), origins.series == series
+        rows = panel.rows(int(series))
         seen = panel.target[rows]
         moved = np.concatenate([[False], np.logical_or.accumulate(np.isfinite(seen) & (seen != value))])
-        found_W1[own_W & ~moved[np.clip(origins.end - rows.start, 0, len(seen))]] = value
+        found_W1[own[~moved[origins.end[own] - rows.start]]] = value
     return found_W1

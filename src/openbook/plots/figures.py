@@ -21,8 +21,8 @@ from openbook.plots.colors import (
     weight_scale,
 )
 from openbook.plots.cube import Cube, weight_cube
-from openbook.plots.names import MOST_BARS, bar_columns, bar_names, name_axis, plain
-from openbook.plots.times import Clock, clock_of, distance_words, gaps_between, stamp_label, wall_clock
+from openbook.plots.names import MOST_BARS, bar_columns, bar_names, name_axis, plain, share_format, step_ticks
+from openbook.plots.times import Clock, clock_of, distances_in_words, gaps_between, stamp_label, wall_clock
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -163,12 +163,13 @@ def plot_weights(
     if not alone:
         inputs = {"x": chosen.sum(0)[:MOST_BARS], "y": np.arange(len(names)), "customdata": names, "orientation": "h"}
         figure.add_bar(**inputs, hovertemplate="%{customdata}: %{x:.1%}<extra></extra>", **bar, row=2, col=2)
-        figure.update_xaxes(tickformat=".0%", row=2, col=2)
+        figure.update_xaxes(tickformat=share_format(float(chosen.sum(0).max())), nticks=4, row=2, col=2)
         figure.update_yaxes(**name_axis(names), row=2, col=2)
-    every = max(1, -(-len(past) // 5))
+    room = (850 if alone else 600) // (7 * max(map(len, past)) + 10)
+    every = max(1, -(-len(past) // min(5, max(1, room))))
     figure.update_xaxes(tickvals=position[::every], ticktext=past[::every], tickangle=0, row=2, col=1)
-    figure.update_yaxes(autorange="reversed", title_text="step of the forecast", row=2, col=1)
-    figure.update_yaxes(tickformat=".1~%", nticks=4, row=1, col=1)
+    figure.update_yaxes(autorange="reversed", title_text="step of the forecast", **step_ticks(len(steps)), row=2, col=1)
+    figure.update_yaxes(tickformat=share_format(float(chosen.sum(1).max())), nticks=4, row=1, col=1)
     most = f", the largest {MOST_BARS} of {len(cube.features)} inputs" if len(cube.features) > MOST_BARS else ""
     which = "mean of all steps" if step is None else f"step {step}"
     darkest = f"{cube.weight.sum(2).max():.1%}"
@@ -223,7 +224,11 @@ def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None 
             where="metric",
             fix="name a column of the score table",
         )
-    table = table.dropna(subset=[metric]).sort_values(metric, kind="stable")
+    told = re.fullmatch(r"coverage_([\d.]+)", metric)  # of which neither less nor more is better
+    table = table.dropna(subset=[metric])
+    table = table.iloc[
+        np.argsort(np.abs(table[metric] - float(told[1]) / 100) if told else table[metric], kind="stable")
+    ]
     names, simple = list(table["model"].astype(str)), set(KNOWN_FLOORS if floors is None else floors)
     styles = line_styles(names, simple)
     figure = go.Figure(
@@ -244,10 +249,7 @@ def plot_scores(scores: Any, metric: str = "mase", floors: Sequence[str] | None 
 
 def _heat(cube: Cube, steps: list[int], past: list[str], clock: Clock) -> dict[str, Any]:
     sources, targets = list(cube.sources), list(cube.targets)
-    words = [
-        [f"{past[t]}, {distance_words(source, target, clock)}" for t, source in enumerate(sources)]
-        for target in targets
-    ]
+    words = [[f"{past[t]}, {far}" for t, far in enumerate(row)] for row in distances_in_words(sources, targets, clock)]
     return {
         "z": cube.weight.sum(2),
         "x": np.arange(len(sources)),

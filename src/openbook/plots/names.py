@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -21,6 +22,20 @@ def plain(text: object) -> str:
     '19" &lt;monitor&gt;'
     """
     return escape(str(text), quote=False)
+
+
+def share_format(largest: float) -> str:
+    """How the ticks of an axis of shares up to ``largest`` are written: no two of them alike.
+
+    >>> share_format(0.3), share_format(0.013), share_format(0.002)
+    ('.1~%', '.2~%', '.3~%')
+    """
+    return f".{1 if largest > 0.02 or not largest > 0 else min(6, math.ceil(-math.log10(largest)))}~%"
+
+
+def step_ticks(count: int) -> dict[str, Any]:
+    """Ticks on whole steps alone, where a figure would set some between them."""
+    return {"dtick": 1, "tick0": 1} if count <= 8 else {}
 
 
 def bar_names(features: Sequence[str]) -> list[str]:

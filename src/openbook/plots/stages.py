@@ -9,7 +9,7 @@ import numpy as np
 
 from openbook.plots.averages import Average, InputsAverage, Spread, TimesAverage
 from openbook.plots.colors import INK, MODELS, WEIGHT_SCALE, faint, figure_layout, weight_scale
-from openbook.plots.names import MOST_BARS, bar_columns, bar_names, name_axis, plain
+from openbook.plots.names import MOST_BARS, bar_columns, bar_names, name_axis, plain, share_format, step_ticks
 from openbook.plots.times import Clock, span_ticks, span_words
 
 if TYPE_CHECKING:
@@ -44,17 +44,19 @@ def plot_average(average: Average, clock: Clock, title: str) -> go.Figure:
         hovertemplate="step %{y}, %{customdata}<br>%{z:.1%} (median)<extra></extra>", row=1, col=1,
     )  # fmt: skip
     figure.update_xaxes(**_place_axis(average.place_P, clock, back=back), row=1, col=1)
-    figure.update_yaxes(autorange="reversed", title_text="step of the forecast", row=1, col=1)
+    figure.update_yaxes(
+        autorange="reversed", title_text="step of the forecast", **step_ticks(len(average.step_H)), row=1, col=1
+    )
     lags = _place_words(average.lag_L, clock, back=False)
     for trace in _band(np.arange(len(lags)), average.by_lag, lags, _BLUE):
         figure.add_trace(trace, row=2, col=1)
     figure.update_xaxes(**_place_axis(average.lag_L, clock, back=False), row=2, col=1)
-    figure.update_yaxes(tickformat=".1~%", rangemode="tozero", row=2, col=1)
+    figure.update_yaxes(tickformat=share_format(_top(average.by_lag)), rangemode="tozero", row=2, col=1)
     if not alone:
         top = Spread(*(part[:MOST_BARS] for part in average.by_feature))
         figure.add_trace(_bars(names, top), row=1, col=2)
         figure.update_yaxes(**name_axis(names), row=1, col=2)
-        figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=5, row=1, col=2)
+        figure.update_xaxes(tickformat=share_format(_top(top)), rangemode="tozero", nticks=5, row=1, col=2)
     nowhere = f"; {average.memory:.0%} looked nowhere" if average.memory >= 0.005 else ""
     told = f"{plain(title)}: where it looked, {_told(average)}{nowhere}"
     return _finished(figure, told, 680, 0.3)
@@ -110,11 +112,11 @@ def plot_inputs_average(average: InputsAverage, clock: Clock, title: str) -> go.
             figure.add_trace(trace, row=row, col=1)
         bar = _bars([""], Spread(*(part[row - 1 : row] for part in average.by_feature)))
         figure.add_trace(bar.update(marker={"color": MODELS[(row - 1) % len(MODELS)]}), row=row, col=2)
-        figure.update_yaxes(tickformat=".0%", range=[0, 1.06 * top], nticks=4, row=row, col=1)
+        figure.update_yaxes(tickformat=share_format(top), range=[0, 1.06 * top], nticks=4, row=row, col=1)
         figure.update_yaxes(showticklabels=False, ticks="", row=row, col=2)
         figure.update_xaxes(showticklabels=row == len(names), range=[0, 1.06 * end], row=row, col=2)
     mean = {"text": "mean of all moments", "standoff": 6, "font": _SOFT}
-    figure.update_xaxes(tickformat=".0%", nticks=5, title=mean, row=len(names), col=2)
+    figure.update_xaxes(tickformat=share_format(end), nticks=5, title=mean, row=len(names), col=2)
     axis = _place_axis(average.back_P, clock, back=True)
     figure.update_xaxes(**{**axis, "title": None}, col=1)
     figure.update_xaxes(title=axis["title"], row=len(names), col=1)
@@ -159,7 +161,7 @@ def plot_times(
     figure.update_xaxes(**{**axis, "title": None}, row=1, col=1)
     figure.update_xaxes(**axis, row=2, col=1)
     figure.update_yaxes(tickformat=".1~%", rangemode="tozero", nticks=4, row=1, col=1)
-    figure.update_yaxes(autorange="reversed", title_text="decoder step", row=2, col=1)
+    figure.update_yaxes(autorange="reversed", title_text="decoder step", **step_ticks(len(beta_LT)), row=2, col=1)
     return _finished(figure, f"{plain(title)}: stage two, which moments it looked at", 640, 0.3)
 
 
@@ -190,6 +192,11 @@ def _scale(weight: np.ndarray) -> dict[str, Any]:
     return {"colorscale": weight_scale(), "zmin": 0, "zmax": float(np.nanmax(weight)) or 1.0}
 
 
+def _top(found: Spread) -> float:
+    """The upper end of a line's middle half."""
+    return float(np.nanmax(found.high, initial=0.0))
+
+
 def _darkest(weight: np.ndarray) -> str:
     return f" (darkest: {np.nanmax(weight):.1%})"
 
@@ -208,6 +215,9 @@ def _place_axis(places: np.ndarray, clock: Clock, *, back: bool) -> dict[str, An
     ticks = places.tolist() if few else span_ticks(int(places.min()), int(places.max()), clock)
     at = {place: position for position, place in enumerate(places.tolist())}
     known = [tick for tick in ticks if tick in at]
+    widest = max((len(span_words(tick, clock)) for tick in known), default=0)
+    every = -(-len(known) * (7 * widest + 10) // 640)  # letters of seven pixels; the newest is kept
+    known = known[:: -max(1, every)][::-1]
     title = "back from the moment the forecast was made" if back else "back from each step of the forecast"
     text = [
         span_words(tick, clock) if tick > 0 else "0" if tick == 0 else f"+{span_words(tick, clock)}" for tick in known

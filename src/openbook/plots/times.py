@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -169,6 +170,26 @@ def distance_words(source: object, target: object, clock: Clock) -> str:
     if distance == 0:
         return "the same stamp"
     return f"{words} {'before' if distance > 0 else 'after'}"
+
+
+def distances_in_words(sources: Sequence[object], targets: Sequence[object], clock: Clock) -> list[list[str]]:
+    """``distance_words`` of every source, a row for every target; equal distances are told once where they have one length.
+
+    >>> distances_in_words([1, 2], [3], Clock("step"))
+    [['2 steps before', '1 step before']]
+    """
+    if clock.unit in (*_MONTHS, _BUSINESS):
+        return [[distance_words(source, target, clock) for source in sources] for target in targets]
+    known = dict[object, str]()
+    rows: list[list[str]] = []
+    for target in targets:
+        rows.append([])
+        for source in sources:
+            far = target - source  # type: ignore[operator]
+            if far not in known:
+                known[far] = distance_words(source, target, clock)
+            rows[-1].append(known[far])
+    return rows
 
 
 def steps_between(source: pd.Series, target: pd.Series, clock: Clock) -> np.ndarray:

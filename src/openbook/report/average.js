@@ -10,7 +10,10 @@ OB.placeWords = (places, clock, back) => {
 
 OB.placeAxis = (part, more) => {
   // Places of a long book lie far apart in time and side by side here: labels would touch. The newest are kept.
-  const least = part.ticks.length === part.places.length && !OB.narrow() ? 0 : part.places.length / (OB.narrow() ? 4 : 9);
+  const widest = Math.max(0, ...part.ticks.map(([, text]) => text.length));
+  const all = part.ticks.length === part.places.length && !OB.narrow();
+  const room = OB.narrow() ? 300 : 850; // pixels, of which a letter takes seven
+  const least = Math.max(all ? 0 : part.places.length / (OB.narrow() ? 4 : 9), (part.places.length * (7 * widest + 10)) / room);
   const ticks = OB.apart([...part.ticks].reverse(), ([at]) => at, least).reverse();
   return {
     ...OB.axis, range: [-0.5, part.places.length - 0.5], tickvals: ticks.map(([at]) => at), ticktext: ticks.map(([, text]) => text), tickangle: 0, ...more,
@@ -113,7 +116,7 @@ OB.drawAlpha = (data, inputs) => {
   panels.forEach((panel, index) => {
     const name = index ? `y${index + 1}` : "y";
     const end = 1 - (index * (height + 26)) / inner;
-    layout[`yaxis${index ? index + 1 : ""}`] = { ...OB.rule, domain: [Math.max(0, end - height / inner), end], range: [0, 1.05 * top || 1], tickformat: ".0%", nticks: 3, automargin: false };
+    layout[`yaxis${index ? index + 1 : ""}`] = { ...OB.rule, domain: [Math.max(0, end - height / inner), end], range: [0, 1.05 * top || 1], tickformat: OB.shareFormat(top), nticks: 3, automargin: false };
     layout.annotations.push({ text: OB.plain(OB.cut(panel.name, OB.narrow() ? 36 : 100)), x: 0, xref: "paper", y: end, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 13, color: "#1d1d1f" } });
     traces.push(...OB.bandTraces(data, panel, OB.panelColors[index], true, { yaxis: name }));
   });

@@ -160,8 +160,12 @@ OB.bookLayout = (data, entry, page, state, line) => {
   const [pastClock, aheadClock] = [page.sources, entry.targets].map((stamps) => OB.axisClock(stamps, data.clock));
   const rowLabel = OB.rowLabels(entry.targets, aheadClock);
   layout.bargap = page.sources.length > 150 ? 0 : 0.15;
-  const xTicks = OB.ticks(page.sources, data.clock, narrow ? (pastClock.withYear || data.clock.unit in OB.digitsOf ? 2 : 3) : 8);
   const dayOnly = { ...pastClock, unit: OB.fine(data.clock) ? "day" : data.clock.unit };
+  const widest = Math.max(...[pastClock, dayOnly].map((one) => OB.stamp(page.sources[0], one, true).length));
+  const place = document.getElementById("book-plot");
+  const room = Math.floor((0.7 * ((place && place.clientWidth) || 900) - 100) / (7 * widest)); // ticks stand 0.7 of a share apart at least
+  const most = narrow ? (pastClock.withYear || data.clock.unit in OB.digitsOf ? 2 : 3) : Math.max(2, Math.min(8, room));
+  const xTicks = OB.ticks(page.sources, data.clock, most);
   const onDays = xTicks.every((i) => page.sources[i] % 86400000 === 0);
   layout.xaxis = {
     ...OB.axis, tickvals: xTicks, anchor: "y", range: [-0.5, page.sources.length - 0.5],

@@ -36,11 +36,12 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
     )
     order = _telling_spots(backtest, models[0], spots, explained)
     book: list[dict[str, Any]] = []
-    used, merged, margins, opened = 0, 1, False, 0
+    used, merged, margins = 0, 1, False
+    opened: list[str] = []
     for row, tag in order[:MAX_FORECASTS]:
-        if used and used / max(1, opened) * (opened + 1) > MAX_CELLS:
+        if used and used / len(opened) * (len(opened) + 1) > MAX_CELLS:
             break
-        opened += 1
+        opened.append(tag)
         unique_id, cutoff = spots.iloc[row]
         by_model = dict(tuple(read_weights(backtest, unique_id, cutoff).groupby("model")))
         for model in filter(by_model.__contains__, models):
@@ -55,13 +56,18 @@ def book_part(backtest: Backtest, clock: Clock) -> tuple[list[dict[str, Any]], l
     return book, _notes(models, len(spots), opened, merged, margins)
 
 
-def _notes(models: list[str], spots: int, opened: int, merged: int, margins: bool) -> list[str]:
+def _notes(models: list[str], spots: int, opened: list[str], merged: int, margins: bool) -> list[str]:
+    """What was left out; ``opened``: the tags of the forecasts that are open."""
     notes = []
-    if opened < spots:
+    if len(opened) < spots:
         names = ", ".join(map(shown, models))
+        kinds = {"largest error": "the worst", "smallest error": "the best", "latest": "the latest"}
+        which = [said for tag, said in kinds.items() if any(tag in tags for tags in opened)]
+        which += ["others evenly spaced"] if "" in opened else []
+        listed = f"{', '.join(which[:-1])} and {which[-1]}" if len(which) > 1 else "".join(which)
         notes.append(
-            f"The book is open for {plural(opened, 'forecast')} of {spots:,} whose look-ups were kept ({names}): the worst, "
-            f"the best, the latest, and others evenly spaced. explanation.parquet holds all {spots:,}."
+            f"The book is open for {plural(len(opened), 'forecast')} of {spots:,} whose look-ups were kept ({names}): "
+            f"{listed}. explanation.parquet holds all {spots:,}."
         )
     if merged > 1:
         notes.append(

@@ -74,8 +74,11 @@ OB.meanError = (actual, point) => {
   return count ? sum / count : null;
 };
 
-OB.timeAxis = (clock) => {
-  if (clock.unit === "step") return { ...OB.axis, tickformat: "d", nticks: OB.narrow() ? 4 : 9 };
+OB.timeAxis = (clock, stamps) => {
+  if (clock.unit === "step") {
+    const few = stamps.at(-1) - stamps[0] <= 8 * clock.multiple; // no ticks between two stamps
+    return { ...OB.axis, tickformat: "d", ...(few ? { dtick: clock.multiple, tick0: stamps[0] } : { nticks: OB.narrow() ? 4 : 9 }) };
+  }
   const digits = OB.digitsOf[clock.unit];
   const hover = OB.fine(clock) ? `%a %-d %b %H:%M${digits === undefined ? "" : `:%S${digits ? `.%${digits}f` : ""}`}` : OB.months[clock.unit] ? "%b %Y" : "%a %-d %b %Y";
   return {
@@ -170,7 +173,7 @@ OB.drawForecasts = (data) => {
     const drawn = OB.stretch(series, models, state.origin);
     const layout = OB.layout(data, OB.narrow() ? 320 : 420);
     layout.hovermode = "x unified";
-    layout.xaxis = OB.timeAxis(data.clock);
+    layout.xaxis = OB.timeAxis(data.clock, drawn.stamps);
     layout.yaxis = { ...OB.rule, separatethousands: true };
     layout.annotations = [OB.unitNote(data.unit)];
     const marks = state.origin === null ? (series.cutoffs.length <= 40 ? series.cutoffs : []) : [series.cutoffs[state.origin]];

@@ -22,7 +22,7 @@ _COLUMNS: tuple[_Column, ...] = (
     ("mae", "MAE", "mean absolute error, in units of the target", None),
     ("rmse", "RMSE", "like MAE, but large misses weigh more", None),
     ("wape", "WAPE", "all errors added up, as a share of all volume", percent),
-    ("smape", "sMAPE", "mean of error ÷ (forecast + actual)", percent),
+    ("smape", "sMAPE", "mean of error ÷ (|forecast| + |actual|)", percent),
     ("pinball", "Pinball", "error of the whole band of quantiles, in units of the target", None),
     ("seconds", "Seconds", "time to fit and to predict", None),
 )
@@ -112,7 +112,7 @@ def repeating_words(backtest: Backtest, clock: Clock) -> str:
     if "seasonal_naive" not in set(backtest.scores["model"]):
         return before
     chosen = backtest.decided("seasonal_naive").get("season_length")
-    if chosen in (None, backtest.run.get("season")):
+    if chosen in (None, backtest.run.get("mase_season", backtest.run.get("season"))):
         return f"{before}; how well it did in the test itself is told by the row of seasonal naive"
     return f"{before} (the row of seasonal naive repeats {season_words(backtest.run, clock, chosen)})"
 
@@ -187,7 +187,7 @@ def protocol_words(backtest: Backtest, clock: Clock) -> str:
     cutoffs = told.groupby("unique_id")["cutoff"].nunique().max() if len(told) else 0
     h = int(forecasts.groupby(["unique_id", "cutoff"]).size().max())
     ends = wall_clock(forecasts["ds"]).agg(["min", "max"])
-    length = plural(h, clock.unit) if clock.units == 1 else f"{h} steps of {clock.per}"
+    length = plural(h, clock.unit) if clock.units == 1 else f"{plural(h, 'step')} of {clock.per}"
     series = plural(forecasts["unique_id"].nunique(), "series", "series")
     where = f"{series}, {stamp_label(ends['min'], clock)} to {stamp_label(ends['max'], clock)}"
     empty = forecasts.loc[forecasts["y"].isna(), ["unique_id", "ds"]].drop_duplicates()
@@ -260,7 +260,7 @@ def fact_rows(run: dict[str, Any]) -> list[tuple[str, str]]:
     pairs = [
         ("data", ", ".join(filter(None, (_plain(data.get("name")), size, span)))),
         ("frequency", _plain(run.get("freq"))),
-        ("season", f"{_plain(run.get('season'))} steps" if run.get("season") else ""),
+        ("season", plural(int(run["season"]), "step") if _is_number(run.get("season")) else ""),
         ("seed", _plain(arguments.get("seed", run.get("seed")))),
         ("openbook", _plain(run.get("openbook"))),
         ("versions", _plain(run.get("versions"))),

@@ -27,7 +27,7 @@ class Duel(NamedTuple):
     """The best model of a kind against the best of the other kind, window by window over all series together.
 
     Errors are told in the backtest's ``unit_metric``.
-    ``windows`` counts those that share no step, ``overlapping`` those left out of it.
+    ``windows`` counts those that share no step and have a nearer one, ``level`` those without, ``overlapping`` those left out.
     """
 
     winner: str
@@ -39,6 +39,7 @@ class Duel(NamedTuple):
     windows: int
     chance: float
     overlapping: int
+    level: int = 0
 
 
 def digits_for(values: Iterable[float]) -> int:
@@ -118,15 +119,16 @@ def duel(backtest: Backtest) -> Duel | None:
     rival = best_of(backtest, floor=winner not in backtest.floors)
     if rival is None:
         return None
-    closer, windows, overlapping = 0, 0, 0
+    closer, windows, overlapping, level = 0, 0, 0, 0
     if {winner, rival} <= set(backtest.forecasts.columns):
         each = _all_series(window_errors(backtest, [winner, rival]))
         apart = each[each.index.isin(_apart(backtest, each.index))]
-        overlapping, apart = len(each) - len(apart), apart[~tied(apart[winner], apart[rival])]
+        overlapping, same = len(each) - len(apart), tied(apart[winner], apart[rival])
+        level, apart = int(same.sum()), apart[~same]
         closer, windows = int((apart[winner] < apart[rival]).sum()), len(apart)
     errors = backtest.score(winner, backtest.unit_metric), backtest.score(rival, backtest.unit_metric)
     gain = 1 - errors[0] / errors[1] if errors[1] > 0 else math.nan
-    return Duel(winner, rival, *errors, gain, closer, windows, coin_chance(closer, windows), overlapping)
+    return Duel(winner, rival, *errors, gain, closer, windows, coin_chance(closer, windows), overlapping, level)
 
 
 def tied(one: Any, other: Any) -> Any:
@@ -234,7 +236,8 @@ def verdict(backtest: Backtest) -> list[str]:
         level, floor = _no_winner(backtest, result), best_of(backtest, floor=True)
         if not level:
             digits = digits_for([result.rival_error])
-            difference = number(abs(result.rival_error - result.winner_error), digits)
+            apart = abs(result.rival_error - result.winner_error)
+            difference = number(apart, digits if round(apart, digits) else None)
             rival = begin(shown(result.rival))
             sentences.append(f"{rival} was off by {number(result.rival_error, digits)}, a difference of {difference}.")
         sentences += _luck(result)
@@ -249,8 +252,15 @@ def _luck(result: Duel) -> list[str]:
     if result.windows == 0:
         return []
     apart = " that share no step" if result.overlapping else ""
-    windows = f"{result.closer} of {plural(result.windows, 'window')}{apart}"
-    split = f"{begin(shown(result.winner))} was the closer of the two in {windows}"
+    level = (
+        f" ({'once' if result.level == 1 else f'{result.level} times'} more they were level)" if result.level else ""
+    )
+    windows = f"of {plural(result.windows, 'window')}{apart}{level}"
+    if 2 * result.closer < result.windows:  # what a coin says of it would speak for the other one
+        rival, winner = begin(shown(result.rival)), shown(result.winner)
+        nearer = f"{rival} was the closer of the two in {result.windows - result.closer} {windows}"
+        return [f"{nearer}: {winner} leads by a few windows with large errors, so test on more windows."]
+    split = f"{begin(shown(result.winner))} was the closer of the two in {result.closer} {windows}"
     if result.chance > 0.05:
         coin = f"A tossed coin splits that unevenly {percent(result.chance, 0)} of the time"
         if result.chance == 1:  # half of them, or as near to it as an odd number allows
@@ -275,7 +285,7 @@ def _quality(backtest: Backtest, model: str) -> list[str]:
     if math.isfinite(wape) and backtest.unit_metric == "mae":  # volumes of several units do not add up
         sentences.append(f"The errors of {shown(model)} add up to {percent(wape)} of the actual volume.")
     if math.isfinite(coverage):
-        held = f"Its 80% band held {percent(coverage, 0)} of what happened"
+        held = f"The 80% band of {shown(model)} held {percent(coverage, 0)} of what happened"
         cutoffs = window_errors(backtest, [model]).index.unique(1) if model in backtest.forecasts else pd.Index([])
         chance = 2 * math.sqrt(0.8 * 0.2 / max(len(_apart(backtest, cutoffs)), 1))  # what few windows may differ by
         if coverage < min(0.74, 0.8 - chance):
