@@ -118,6 +118,20 @@ def test_levels_and_trends_go_on_in_tables_that_begin_elsewhere(name: str) -> No
         np.testing.assert_allclose(told[row], y[end : end + 7], rtol=0, atol=4.0)
 
 
+def test_a_history_far_behind_the_fit_is_not_the_longer_for_it() -> None:
+    """Origins of years after the fit took ten times as long as those at its end."""
+    hours = pd.date_range("2024-01-01", periods=5000, freq="h")
+    y = 10 + 5 * np.sin(np.arange(5000) * 2 * np.pi / 24) + np.random.default_rng(0).normal(0, 0.1, 5000)
+    panel = make_panel(pd.DataFrame({"unique_id": "a", "ds": hours, "y": y}))
+    model = Classical("auto_ets", 24, season_length=24, max_rows=240)
+    model.fit_panel(panel.until(np.array([300])))
+    read = []
+    model._forward = lambda fitted, history, level: read.append(len(history))
+    model.predict_origins(panel, Origins(np.zeros(3, np.int64), np.array([300, 600, 4987])), [])
+    assert max(read) <= 3 * 240 + 24
+    assert len({(length - end) % 24 for length, end in zip(read, (300, 600, 4987), strict=True)}) == 1  # in phase
+
+
 def test_a_gap_at_the_oldest_row_that_is_read_does_not_shift_the_season() -> None:
     hours = pd.date_range("2024-01-01", periods=480, freq="h")
     y = 10 + 5 * np.sin(np.arange(480) * 2 * np.pi / 24) + np.random.default_rng(0).normal(0, 0.1, 480)

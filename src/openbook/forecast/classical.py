@@ -113,12 +113,17 @@ class Classical:
         return PanelForecast(point, bands)
 
     def _from_the_fit(self, identity: object, history: np.ndarray, begin: Any, freq: Freq) -> np.ndarray:
-        """A history from the row on at which the model was fitted: level, trend and seasons begin as they were there."""
+        """A history from the row on at which the model was fitted: level, trend and seasons begin as they were there.
+
+        Between what it was fitted on and the history its last season is repeated, over as many rows as are fitted at most:
+        beyond them whole seasons are left out, or a forecast would take the longer the farther it lies behind the fit.
+        """
         past, season = self._past[identity], self._season_of[identity]
         late = _steps_between(self._begin[identity], begin, freq)
         if late <= 0:  # of an origin before that row the phase at least
             return history[-late:] if -late < len(history) else history[-late % season :]
-        between = np.resize(past[-season:], max(0, late - len(past)))
+        gap = max(0, late - len(past))
+        between = np.resize(past[-season:], gap - max(0, gap - self._rows) // season * season)
         return np.concatenate([past[:late], between, history])
 
     def _forward(self, model: Any, history: np.ndarray, level: list[float]) -> dict[str, Any] | None:
