@@ -230,8 +230,6 @@ that repeating the last season made on the training part: lower is better. Floor
 `seasonal_naive` and `ridge` are always among them. Where there are several seeds: mean ± standard deviation. Ratios of
 speed hang on the processor: those measured on another one stand beside the last run's, and a target is met where all are.
 
-A row is of the commit that stands with it. Some are of code that forecasts otherwise today: those of `openbook` on `bike_hour`, of
-before the linear path recalled missing values; on fine dust (`pm25`), of before days with gaps had the level of whole ones in the long
-book; those of `mstl`, and of `auto_theta` on fine dust, ETT, exchange rates and prices, of before they went on from the row they
-were fitted at.
+A row is of the commit that stands with it. Some are of code that forecasts otherwise today: those of `mstl`, and of `auto_theta` on
+ETT, exchange rates and prices, of before they went on from the row they were fitted at.
 """
