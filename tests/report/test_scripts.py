@@ -54,7 +54,8 @@ def test_seconds_are_counted_and_written(tmp_path: Path) -> None:
 
 def test_stamps_below_a_second_business_days_and_wide_steps_are_counted(tmp_path: Path) -> None:
     at = "Date.UTC(2025, 4, 13, 14, 0, 10)"
-    fine = f"((clock) => [OB.stamp({at} + 20, clock), OB.distance({at}, {at} + 1010, clock), OB.steps(9, clock)])"
+    fine = f"((clock) => [OB.stamp({at} + 20, clock), OB.stamp({at} + 20, clock, true), "
+    fine += f"OB.distance({at}, {at} + 1010, clock), OB.steps(9, clock)])"
     days = "[Date.UTC(2025, 4, 2), Date.UTC(2025, 4, 5), Date.UTC(2025, 4, 9)]"  # two Fridays, a Monday between
     told = answer(
         tmp_path,
@@ -64,7 +65,7 @@ def test_stamps_below_a_second_business_days_and_wide_steps_are_counted(tmp_path
         '((clock) => [OB.stamp(30, clock), OB.distance(20, 50, clock), OB.steps(3, clock)])({unit: "step", multiple: 10})]',
     )
     assert told == [
-        ["Tue 13 May 14:00:10.020", "1 second 10 milliseconds before", "90 milliseconds"],
+        ["Tue 13 May 14:00:10.020", "14:00:10.020", "1 second 10 milliseconds before", "90 milliseconds"],
         "Tue 13 May 14:00:10.000250",
         ["1 business day before", "5 business days after", "Fri 2 May", "3 business days"],
         ["stamp 30", "3 steps before", "3 steps"],
