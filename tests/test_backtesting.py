@@ -153,3 +153,13 @@ def test_static_text_is_among_the_inputs_that_are_recorded() -> None:
     run = ob.backtest(pd.concat(parts), models, n_windows=2)._result.run
     assert sorted(run["inputs_by_model"]["both"]["stat"]) == ["kind", "size"]
     assert run["inputs_by_model"]["size"]["stat"] == ["size"]
+
+
+def test_floors_too_have_the_cycle_that_stamps_do_not_tell() -> None:
+    """Of steps of 10 ms they had repeated the value a minute ago, which was not there."""
+    rows = np.arange(400)
+    wave = 3 * np.sin(2 * np.pi * rows / 25) + np.random.default_rng(0).normal(0, 0.3, 400)
+    table = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2025-05-13", periods=400, freq="10ms"), "y": wave})
+    assert ob.Floor("seasonal_naive", H).fit(table).decisions["season_length"] == 25
+    decided = ob.backtest(table, luong(), n_windows=1).decisions["seasonal_naive"]["season_length"]
+    assert decided == {"value": 25, "why": "the season of the data"}

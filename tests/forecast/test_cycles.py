@@ -23,8 +23,9 @@ def wave(lag: int, seed: int, *, length: int = 1500, noise: float = 1.0) -> np.n
 
 
 @pytest.mark.parametrize("lag", [2, 3, 5, 7, 11, 24, 25, 30, 96])
-def test_a_cycle_is_found_under_noise_and_not_its_double(lag: int) -> None:
-    assert [found(wave(lag, seed)) for seed in range(5)] == [lag] * 5
+@pytest.mark.parametrize("noise", [0.2, 0.5, 1.0])
+def test_a_cycle_is_found_under_noise_and_not_its_double(lag: int, noise: float) -> None:
+    assert [found(wave(lag, seed, noise=noise)) for seed in range(5)] == [lag] * 5
 
 
 @pytest.mark.parametrize("day", [24, 96])

@@ -116,3 +116,8 @@ def test_sparsely_tested_stamps_do_not_change_the_clock(nasty_folder: Path) -> N
     assert page_clock(replace(weekly, forecasts=weekly.forecasts[:1])).unit == "month"
     del weekly.run["freq"]
     assert page_clock(weekly).unit == "week"
+
+
+def test_stamps_keep_parts_of_a_millisecond() -> None:
+    stamps = pd.Series(pd.date_range("2025-05-13", periods=3, freq="250us"))
+    assert np.diff(stamp_numbers(stamps)).tolist() == [0.25, 0.25]

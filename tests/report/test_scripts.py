@@ -72,6 +72,14 @@ def test_stamps_below_a_second_business_days_and_wide_steps_are_counted(tmp_path
     ]
 
 
+def test_twelve_months_are_a_year(tmp_path: Path) -> None:
+    """As the sentences beside the figures say."""
+    told = answer(
+        tmp_path, '[["month", 12], ["month", 7], ["quarter", 8]].map(([unit, n]) => OB.steps(n, {unit, multiple: 1}))'
+    )
+    assert told == ["1 year", "7 months", "2 years"]
+
+
 def test_an_hour_that_comes_twice_has_both_of_its_values_in_the_book(tmp_path: Path) -> None:
     series = '{id: "a", stamps: pack([1, 2, 2, 3], "f8"), actual: pack([5, 6, 7, 8], "f4")}'
     line = f'OB.actualsAt({{forecasts: [{series}]}}, {{id: "a", bin: 1}}, [0, 1, 2, 2, 3])'

@@ -123,6 +123,9 @@ def test_windows_without_an_actual_value_are_not_counted(nasty_folder: Path) -> 
     assert f"Tested on {many - 1} window" in protocol_words(backtest, Clock("hour"))
     frame["y"] = float("nan")
     assert "Tested on 0 windows" in protocol_words(backtest, Clock("hour"))
+    h = int(frame.groupby(["unique_id", "cutoff"]).size().max())
+    assert f"of {h} steps each" in protocol_words(backtest, Clock("step", 10))
+    assert f"of {h} steps of 30 minutes each" in protocol_words(backtest, Clock("minute", 30))
 
 
 def test_what_was_given_of_the_tested_steps_is_named(small_folder: Path) -> None:

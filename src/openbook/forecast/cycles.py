@@ -16,9 +16,9 @@ _STILL = 1e-9  # of their size: what moves by less is rounding
 def find_cycle(panel: Panel) -> tuple[int, float]:
     """The lag (2 or more) after which series repeat themselves, and how strongly (0 to 1); (1, 0.0) where none can be told.
 
-    Of the changes from step to step the local peak of autocorrelation that is highest in the mean of its multiples. Where that
-    is weak, as of slow cycles under noise, of the values beside their line: the lag at which autocorrelation is highest above
-    that half a cycle before, again in the mean of its multiples. Levels that wander have no such contrast: theirs only falls.
+    Of the changes from step to step the local peak of autocorrelation that is highest in the mean of its multiples; or, where
+    that is stronger, as of slow cycles under noise, of the values beside their line the lag at which autocorrelation is highest
+    above that half a cycle before, in the mean of its multiples. Levels that wander have no such contrast: theirs only falls.
 
     >>> from openbook.data.panel import make_panel
     >>> import pandas as pd
@@ -33,12 +33,9 @@ def find_cycle(panel: Panel) -> tuple[int, float]:
     changes = _mean_autocorrelation([np.diff(each) for each in values], sizes, most)
     if changes is None or most < 3:
         return 1, 0.0
-    found = _of_changes(changes)
-    if found[1] > 0.3:
-        return found
     beside = _mean_autocorrelation([_beside_its_line(each) for each in values], sizes, most)
     slow = (1, 0.0) if beside is None else _of_values(beside)
-    return max(found, slow, key=lambda one: one[1])
+    return max(_of_changes(changes), slow, key=lambda one: one[1])
 
 
 def _filled(values: np.ndarray) -> np.ndarray:
@@ -71,10 +68,6 @@ def _of_changes(mean: np.ndarray) -> tuple[int, float]:
     if not len(peaks):
         return 1, 0.0
     best = _whole(mean, _shortest(peaks, np.array([mean[lag::lag].mean() for lag in peaks])))
-    # Noise moves a peak by a step or two; after several cycles its neighbours are out of phase.
-    near = np.arange(max(2, best - best // 8), min(most, best + best // 8) + 1)
-    times = np.arange(1, most // int(near[-1]) + 1)
-    best = int(near[np.argmax(mean[near[:, None] * times].mean(1))])
     return best, float(mean[best])
 
 
