@@ -168,7 +168,10 @@ def test_stages_are_written_only_where_a_model_has_them(hourly: pd.DataFrame, tm
     plan = Plan(H, n_windows=2, models=("luong", "darnn"))
     found = run_backtest(ob.read_table(hourly), plan, make_model)
     assert found.run["failed"] == {}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("of the run before")
     stages = pd.read_parquet(write_backtest(found, tmp_path / "out") / "stages.parquet")
+    assert not (tmp_path / "out" / "report.html").exists()
     assert list(stages) == ["model", "unique_id", "cutoff", "stage", "step", "source_ds", "feature", "weight"]
     assert set(stages["model"]) == {"darnn"}
     inputs = (

@@ -35,6 +35,7 @@ def test_two_tides_of_one_day_differ(day: int) -> None:
         noise = np.random.default_rng(seed).normal(0, 0.3, 1500)
         assert found(np.sin(place) + 1.3 * np.sin(2 * place) + noise) == day
         assert found(1.3 * np.sin(2 * place) + noise) == day // 2
+    assert found(np.sin(place) + 1.3 * np.sin(2 * place)) == day
 
 
 def test_rounding_is_no_cycle() -> None:

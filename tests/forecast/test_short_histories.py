@@ -273,13 +273,13 @@ def test_a_new_series_without_the_days_a_model_looks_at_has_wider_bands() -> Non
     table = pd.DataFrame({"unique_id": "s", "ds": stamps, "y": week + noise})
     fitted = model.fit(table).fitted()
     rows = len(hour)
-    short, whole, gap = (
-        make_panel(frame) for frame in (table[-30:], table, table.assign(y=table["y"].where(hour < rows - 12)))
-    )
+    short, days, whole = (make_panel(table[-n:]) for n in (30, 200, rows))
+    gap = make_panel(table.assign(y=table["y"].where(hour < rows - 12)))
     wider = {
         name: float(widening_of(fitted, panel, Origins(np.array([0]), np.array([len(panel.target)])), 80)[0, 0])
-        for name, panel in {"short": short, "whole": whole, "gap": gap}.items()
+        for name, panel in {"short": short, "days": days, "whole": whole, "gap": gap}.items()
     }
     assert wider["whole"] == 0
     assert wider["gap"] < 0.05 * wider["short"]
     assert wider["short"] > 0.1
+    assert wider["days"] < 0.05 * wider["short"]  # that of a week ago is there
