@@ -231,5 +231,6 @@ that repeating the last season made on the training part: lower is better. Floor
 speed hang on the processor: those measured on another one stand beside the last run's, and a target is met where all are.
 
 A row is of the commit that stands with it. Some are of code that forecasts otherwise today: those of `mstl`, and of `auto_theta` on
-fine dust, ETT, exchange rates and prices, of before they went on from the row they were fitted at.
+fine dust, ETT, exchange rates and prices, of before they went on from the row they were fitted at. Other rows of statistical floors
+whose test is longer than what they are fitted on are of before a bound on what is filled in between.
 """

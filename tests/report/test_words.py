@@ -93,6 +93,8 @@ def test_windows_that_speak_for_the_other_one_are_told_as_its(tmp_path: Path) ->
         "Ridge was the closer of the two in 9 of 9 windows (once more they were level): openbook leads by a few" in told
     )
     assert "coin" not in told
+    level = replace(test, scores=test.scores.assign(mase=0.8, mae=12.0))
+    assert "leads" not in " ".join(verdict(level))
 
 
 def test_windows_count_only_stamps_all_models_share(tmp_path: Path) -> None:

@@ -256,7 +256,8 @@ def _luck(result: Duel) -> list[str]:
         f" ({'once' if result.level == 1 else f'{result.level} times'} more they were level)" if result.level else ""
     )
     windows = f"of {plural(result.windows, 'window')}{apart}{level}"
-    if 2 * result.closer < result.windows:  # what a coin says of it would speak for the other one
+    leads = not tied(result.winner_error, result.rival_error)
+    if leads and 2 * result.closer < result.windows:  # what a coin says of it would speak for the other one
         rival, winner = begin(shown(result.rival)), shown(result.winner)
         nearer = f"{rival} was the closer of the two in {result.windows - result.closer} {windows}"
         return [f"{nearer}: {winner} leads by a few windows with large errors, so test on more windows."]
