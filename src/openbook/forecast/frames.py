@@ -30,7 +30,7 @@ from openbook.forecast.arguments import (
     plain_freq,
 )
 from openbook.forecast.conformal import check_levels, level_name
-from openbook.forecast.future import known_ahead, refuse_unread_future
+from openbook.forecast.future import check_kind, known_ahead, refuse_unread_future
 from openbook.forecast.origins import (
     Origins,
     PanelForecast,
@@ -233,7 +233,7 @@ class FrameForecaster(ABC):
     def _like_history(self, table: pd.DataFrame) -> Panel:
         learned = self.freq if self.history_ is None else self.history_.freq
         if self.history_ is not None:
-            _check_kind(table[TIME], self.history_)
+            check_kind(table[TIME], self.history_, "the table to forecast from")
             table = table.assign(**{TIME: self.history_.in_own_zone(table[TIME])})
         try:
             panel = self._lay_out(table, None)
@@ -350,20 +350,6 @@ class FrameForecaster(ABC):
 
     def _rename(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.rename(columns={ID: self.columns.id, TIME: self.columns.time, TARGET: self.columns.value})
-
-
-def _check_kind(stamps: pd.Series, learned: Panel) -> None:
-    """Refuse dates after whole numbers were learned from, and the other way round."""
-    kinds = {True: "whole numbers", False: "dates"}
-    counted, given = isinstance(learned.freq, int), pd.api.types.is_integer_dtype(stamps.dtype)
-    if counted != given:
-        raise DataError(
-            "other_frequency",
-            expected=f"{kinds[counted]} as stamps, as in training",
-            got=kinds[given],
-            where="the table to forecast from",
-            fix="write its stamps as those of the table that was learned from, or fit on data of its kind",
-        )
 
 
 def _remembering(panel: Panel, learned: Panel) -> Panel:

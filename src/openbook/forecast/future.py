@@ -76,6 +76,20 @@ def refuse_unread_future(futr_df: Any, *, names: ColumnNames, h: int) -> None:
         )
 
 
+def check_kind(stamps: pd.Series, learned: Panel, where: str) -> None:
+    """Refuse dates after whole numbers were learned from, and the other way round."""
+    kinds = {True: "whole numbers", False: "dates"}
+    counted, given = isinstance(learned.freq, int), pd.api.types.is_numeric_dtype(stamps.dtype)
+    if counted != given:
+        raise DataError(
+            "other_frequency",
+            expected=f"{kinds[counted]} as stamps, as in training",
+            got=kinds[given],
+            where=where,
+            fix="write its stamps as those of the table that was learned from, or fit on data of its kind",
+        )
+
+
 def known_ahead(
     panel: Panel,
     h: int,
@@ -101,16 +115,7 @@ def known_ahead(
                 fix="add the id column",
             )
         frame = frame.assign(**{ID: panel.ids[0]})
-    counted, given = isinstance(panel.freq, int), pd.api.types.is_numeric_dtype(frame[TIME].dtype)
-    if counted != given:
-        kinds = {True: "whole numbers", False: "dates"}
-        raise DataError(
-            "other_frequency",
-            expected=f"{kinds[counted]} as stamps, as in the table that was learned from",
-            got=kinds[given],
-            where=f"futr_df, column {names.time!r}",
-            fix="write its stamps as those of the table that was learned from",
-        )
+    check_kind(frame[TIME], panel, f"futr_df, column {names.time!r}")
     stamps, wanted = panel.own_times(frame[TIME]), panel.future(h)
     index = pd.MultiIndex.from_arrays([_as_text(plain_ids(frame[ID])), stamps])
     frame = _numbers_ahead(frame, known).set_axis(index)
